@@ -1,0 +1,95 @@
+"""The shape of a nested Vision Transformer: everything that decides which tensors it has, and how large they are."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hydrart.errors import HeadsError
+
+HEAD_DIMS = (16, 32, 64)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A HydraViT; k of its heads form a network that is p = k * head_dim wide (NeurIPS 2024).
+
+    heads: the ks that were trained, ascending; depth: blocks; patch, image_size: pixels; classes: outputs;
+    layer_scale: each branch of a block is scaled per channel; separate_classifiers: one classifier per k instead
+    of the prefix of a common one. Raises ValueError where the numbers do not fit together.
+    """
+
+    image_size: int
+    patch: int
+    depth: int
+    head_dim: int
+    heads: tuple[int, ...]
+    classes: int
+    channels: int = 3
+    layer_scale: bool = False
+    separate_classifiers: bool = False
+    layer_norm_eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "image_size": 4096,
+            "patch": self.image_size,
+            "depth": 256,
+            "classes": 1_000_000,
+            "channels": 4,
+        }
+        for name, most in ranges.items():
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= most:
+                raise ValueError(f"{name} is {value!r}, not a whole number from 1 to {most}")
+        if self.image_size % self.patch:
+            raise ValueError(f"image_size {self.image_size} is no multiple of patch {self.patch}")
+        if self.head_dim not in HEAD_DIMS:
+            raise ValueError(f"head_dim is {self.head_dim!r}, not one of 16, 32, 64")
+        if not self.heads or any(type(k) is not int or not 1 <= k <= 64 for k in self.heads):
+            raise ValueError(f"heads are {list(self.heads)!r}, not whole numbers from 1 to 64")
+        if any(a >= b for a, b in zip(self.heads, self.heads[1:], strict=False)):
+            raise ValueError(f"heads {list(self.heads)} are not ascending")
+        if not 0 < self.layer_norm_eps < 1:
+            raise ValueError(f"layer_norm_eps is {self.layer_norm_eps!r}, not between 0 and 1")
+
+    @property
+    def tokens(self) -> int:
+        """Patches and the class token."""
+        return (self.image_size // self.patch) ** 2 + 1
+
+    @property
+    def patch_inputs(self) -> int:
+        """Values in one patch: channels * patch * patch."""
+        return self.channels * self.patch**2
+
+    def width(self, k: int) -> int:
+        """Channels of the residual stream with k heads (embed_dim)."""
+        return k * self.head_dim
+
+    def check_k(self, k: int | None) -> int:
+        """k itself, or the largest one for None. Raises HeadsError naming the trained ones."""
+        if k is None:
+            return self.heads[-1]
+        if isinstance(k, bool) or k not in self.heads:
+            raise HeadsError(f"k={k} was not trained: choose from {listing(self.heads)}")
+        return int(k)
+
+    def parameters(self, k: int) -> int:
+        """Parameters of the network of k heads."""
+        p = self.width(k)
+        block = 12 * p * p + 13 * p + (2 * p if self.layer_scale else 0)
+        embed = p * (self.patch_inputs + 1) + p + self.tokens * p
+        return embed + self.depth * block + 2 * p + self.classes * (p + 1)
+
+    def macs(self, k: int) -> int:
+        """Multiply-accumulates for one picture with k heads."""
+        p, n = self.width(k), self.tokens
+        block = 12 * n * p * p + 2 * n * n * p
+        return (n - 1) * self.patch_inputs * p + self.depth * block + p * self.classes
+
+
+def listing(heads: Iterable[int]) -> str:
+    """The ks as people write them: '3-12' for a run, '3, 6, 12' otherwise."""
+    ks = list(heads)
+    if len(ks) > 2 and ks == list(range(ks[0], ks[-1] + 1)):
+        return f"{ks[0]}-{ks[-1]}"
+    return ", ".join(map(str, ks))

@@ -1,0 +1,62 @@
+"""hydrart classify"""
+
+import glob
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hydrart.cli.errors import Failure, one_sentence
+from hydrart.cli.options import json_option, load_model, model_options, print_json, warn
+from hydrart.errors import PictureError
+from hydrart.preprocess import picture_files
+
+
+@click.command()
+@click.argument("pictures", nargs=-1, required=True)
+@click.option("--k", type=int, default=None, help="Heads to use.  [default: the most]")
+@click.option("--top", default=3, type=click.IntRange(1), help="How many classes to show.")
+@model_options
+@json_option
+@one_sentence
+def classify(pictures: tuple[str, ...], k: int | None, top: int, as_json: bool, **options: Any) -> None:
+    """Say what is on PICTURES: files, folders or globs."""
+    model = load_model(**options)
+    k = model.architecture.check_k(k)
+    paths = [path for name in pictures for path in _paths(name)]
+    failed = 0
+    for path in paths:
+        try:
+            answer = model(path, k)
+        except PictureError as error:
+            failed += 1
+            warn(f"skipped: {error}")
+            continue
+        best = answer.top(top)
+        if as_json:
+            print_json(
+                {
+                    "picture": str(path),
+                    "k": answer.k,
+                    "label": answer.label,
+                    "score": answer.score,
+                    "top": best,
+                    "preprocess_ms": answer.preprocess_ms,
+                    "infer_ms": answer.infer_ms,
+                }
+            )
+        else:
+            click.echo(f"{path}: {', '.join(f'{label} {score:.1%}' for label, score in best)}")
+    if failed:
+        warn(f"{failed} of {len(paths)} pictures could not be read")
+    if failed == len(paths):
+        raise Failure("no picture could be classified: check the paths")
+
+
+def _paths(name: str) -> list[Path]:
+    path = Path(name)
+    if path.is_dir():
+        return picture_files(path)
+    if not path.exists():
+        return [Path(match) for match in sorted(glob.glob(name, recursive=True))] or [path]
+    return [path]

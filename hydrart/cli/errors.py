@@ -1,0 +1,31 @@
+"""From exceptions to one sentence and an exit code: 1 failed, 2 wrong usage (click's), 130 interrupted."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from hydrart.errors import HydrartError
+
+
+class Failure(click.ClickException):
+    """Ends the program with one sentence on stderr and exit code 1."""
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"hydrart: {self.format_message()}", file=file, err=file is None)
+
+
+def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command's callback: what goes wrong on purpose is told in one sentence, without a traceback."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except HydrartError as error:
+            raise Failure(str(error)) from error
+        except MemoryError:
+            raise Failure("there is not enough memory: use a smaller picture, batch or network") from None
+
+    return wrapper

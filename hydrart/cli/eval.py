@@ -1,0 +1,47 @@
+"""hydrart eval"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hydrart.cli.errors import one_sentence
+from hydrart.cli.options import json_option, load_model, model_options, print_json, warn
+from hydrart.evaluate import class_folders, evaluate
+
+
+@click.command("eval")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--k", "ks", type=int, multiple=True, help="Heads to use; may be given several times.  [default: all]")
+@click.option("--batch", default=64, type=click.IntRange(1, 4096), help="Pictures at a time.")
+@model_options
+@json_option
+@one_sentence
+def evaluate_command(folder: Path, ks: tuple[int, ...], batch: int, as_json: bool, **options: Any) -> None:
+    """Measure accuracy and speed on the pictures DIR/CLASS/*."""
+    model = load_model(**options)
+    ks = tuple(model.architecture.check_k(k) for k in ks) or model.heads
+    total = sum(map(len, class_folders(folder).values()))
+    with click.progressbar(length=total, label="Evaluating", file=sys.stderr, show_pos=True) as bar:
+        result = evaluate(model, folder, ks, batch=batch, step=bar.update)
+    for sentence in result.skipped:
+        warn(f"skipped: {sentence}")
+    if result.skipped:
+        warn(f"{len(result.skipped)} of {total} pictures could not be read")
+    if as_json:
+        print_json(
+            {
+                "folder": str(folder),
+                "pictures": result.pictures,
+                "skipped": len(result.skipped),
+                "precision": model.precision,
+                "backend": model.backend,
+                "results": [vars(row) for row in result.rows],
+            }
+        )
+        return
+    click.echo(f"{result.pictures} pictures, {model.precision}, backend {model.backend}")
+    click.echo(" k   top-1   top-5  pictures/s")
+    for row in result.rows:
+        click.echo(f"{row.k:2}  {row.top1:6.2%}  {row.top5:6.2%}  {row.pictures_per_s:10.1f}")

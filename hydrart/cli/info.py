@@ -1,0 +1,95 @@
+"""hydrart info"""
+
+import os
+import platform
+from typing import Any
+
+import click
+import numpy as np
+
+import hydrart
+from hydrart.architecture import listing
+from hydrart.cli.errors import one_sentence
+from hydrart.cli.options import json_option, print_json
+from hydrart.engine import Engine, make_engine
+from hydrart.errors import WeightFileError
+from hydrart.resources import bundled, find
+from hydrart.weightfile import WeightFile
+
+
+@click.command()
+@click.argument("weights", default="hydravit-cifar10")
+@click.option(
+    "--threads", default=None, type=click.IntRange(1), help="Cores to use.  [default: what suits the backend]"
+)
+@click.option("--verify", is_flag=True, help="Read the whole file and compare its checksums.")
+@json_option
+@one_sentence
+def info(weights: str, threads: int | None, verify: bool, as_json: bool) -> None:
+    """Show what a weight file holds, and what hydrart runs on here."""
+    file = WeightFile(find(weights, "weights", ".safetensors", WeightFileError))
+    if verify:
+        file.verify()
+    report = _report(file, verify, make_engine("reference", file, threads))
+    if as_json:
+        print_json(report)
+        return
+    arch, meta = file.meta.architecture, file.meta
+    accuracy = meta.accuracy
+    click.echo(f"{file.path}: {meta.precision}, {file.path.stat().st_size / 1e6:.1f} MB, heads {listing(arch.heads)}")
+    click.echo(
+        f"depth {arch.depth}, head_dim {arch.head_dim}, {arch.image_size}x{arch.image_size} pixels in patches of "
+        f"{arch.patch}, {arch.classes} classes"
+    )
+    click.echo(f"licence {meta.licence}; from {meta.source}")
+    if accuracy:
+        click.echo(f"accuracy measured on {accuracy.pictures} pictures of {accuracy.dataset}")
+    click.echo(" k   params M    GMACs      MB   top-1")
+    for row in report["networks"]:
+        top1 = f"{row['top1']:7.2%}" if row["top1"] is not None else "unknown"
+        click.echo(
+            f"{row['k']:2}  {row['parameters'] / 1e6:9.2f}  {row['macs'] / 1e9:7.4f}  {row['bytes'] / 1e6:6.1f} {top1}"
+        )
+    if verify:
+        click.echo("every checksum is right")
+    here = report["here"]
+    click.echo(
+        f"hydrart {here['hydrart']}, Python {here['python']}, NumPy {here['numpy']}, {here['machine']}, "
+        f"{here['cores']} cores, backend {here['backend']} with {here['threads']} threads"
+    )
+    click.echo(f"weights that ship: {', '.join(bundled('weights', '.safetensors')) or 'none'}")
+
+
+def _report(file: WeightFile, verified: bool, engine: Engine) -> dict[str, Any]:
+    arch, meta = file.meta.architecture, file.meta
+    top1 = meta.accuracy.top1 if meta.accuracy else {}
+    return {
+        "path": str(file.path),
+        "precision": meta.precision,
+        "licence": meta.licence,
+        "source": meta.source,
+        "source_sha256": meta.source_sha256,
+        "architecture": vars(arch),
+        "preprocessing": vars(meta.preprocessing),
+        "labels": meta.labels,
+        "accuracy": meta.accuracy and vars(meta.accuracy),
+        "networks": [
+            {
+                "k": k,
+                "parameters": arch.parameters(k),
+                "macs": arch.macs(k),
+                "bytes": file.end(k),
+                "top1": top1.get(k),
+            }
+            for k in arch.heads
+        ],
+        "verified": verified,
+        "here": {
+            "hydrart": hydrart.__version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "machine": platform.machine(),
+            "cores": len(os.sched_getaffinity(0)),
+            "pools": [{"library": pool["internal_api"], "threads": pool["num_threads"]} for pool in threadpool_info()],
+        },
+    }

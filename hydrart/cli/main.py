@@ -1,0 +1,26 @@
+"""The `hydrart` command."""
+
+import warnings
+
+import click
+from PIL import Image
+
+import hydrart
+from hydrart.cli.classify import classify
+from hydrart.cli.devices import devices
+from hydrart.cli.eval import evaluate_command
+from hydrart.cli.info import info
+from hydrart.cli.run import run
+from hydrart.cli.slice import slice_command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(hydrart.__version__)
+def main() -> None:
+    """Vision on a CPU: one nested Vision Transformer, any number of heads."""
+    # hydrart refuses such pictures itself, in a sentence
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+for command in (run, classify, evaluate_command, info, slice_command, devices):
+    main.add_command(command)

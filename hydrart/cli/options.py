@@ -1,0 +1,43 @@
+"""Options that several commands share."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from hydrart.model import PRECISIONS, Model, load
+
+_MODEL_OPTIONS = (
+    click.option("--weights", default="hydravit-cifar10", help="Weight file, or the name of one that ships."),
+    click.option("--precision", default="auto", type=click.Choice(PRECISIONS), help="Insist on a precision."),
+    click.option(
+        "--threads", default=None, type=click.IntRange(1), help="Cores to use.  [default: what suits the backend]"
+    ),
+    click.option("--backend", default="reference", help="What computes."),
+)
+
+
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that load_model takes."""
+    for option in reversed(_MODEL_OPTIONS):
+        command = option(command)
+    return command
+
+
+def load_model(weights: str, precision: str, threads: int | None, backend: str) -> Model:
+    """The model of the shared options."""
+    return load(weights, precision=precision, threads=threads, backend=backend)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object as one line on stdout, at once."""
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def warn(message: str) -> None:
+    """A line for people, on stderr."""
+    click.echo(message, err=True)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")

@@ -1,0 +1,120 @@
+"""hydrart run"""
+
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+import click
+import numpy as np
+
+from hydrart.cli.errors import one_sentence
+from hydrart.cli.options import json_option, load_model, model_options, print_json, warn
+from hydrart.governor.governor import Governor
+from hydrart.model import Model
+from hydrart.stream.output import LiveLine, summary_text
+from hydrart.stream.source import default_source, open_source
+from hydrart.stream.stream import Stream
+
+_LIVE_FPS = 15.0
+
+
+@click.command()
+@click.option("--camera", type=click.IntRange(0), default=None, help="Number of a V4L2 camera.")
+@click.option("--source", default=None, help="Video file, folder, glob, /dev/video path, or demo.")
+@click.option("--fps", type=click.FloatRange(0, 1000, min_open=True), default=None, help="Frames to answer a second.")
+@click.option("--k", type=int, default=None, help="Fix the number of heads.")
+@click.option("--min-k", type=int, default=None, help="Fewest heads the governor may choose.")
+@click.option("--max-k", type=int, default=None, help="Most heads the governor may choose.")
+@click.option("--device", default=None, help="Device profile to start from: a name that ships, or a file.")
+@click.option(
+    "--frames",
+    type=click.Choice(["latest", "all"]),
+    default=None,
+    help="Drop frames that come too fast, or answer each.  [default: latest for cameras, all for files]",
+)
+@click.option("--duration", type=click.FloatRange(0, min_open=True), default=None, help="Seconds to run.")
+@click.option("--max-frames", type=click.IntRange(1), default=None, help="Frames to answer.")
+@model_options
+@json_option
+@one_sentence
+def run(
+    camera: int | None,
+    source: str | None,
+    fps: float | None,
+    k: int | None,
+    min_k: int | None,
+    max_k: int | None,
+    device: str | None,
+    frames: str | None,
+    duration: float | None,
+    max_frames: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Classify a camera, a video or pictures, with the largest network that keeps up.
+
+    Without --camera or --source it takes the first camera, or the demo clip where there is none. Ctrl-C ends it.
+    """
+    if camera is not None and source is not None:
+        raise click.UsageError("--camera and --source exclude each other")
+    if k is not None and (min_k is not None or max_k is not None):
+        raise click.UsageError("--k fixes the heads: leave --min-k and --max-k out")
+    model = load_model(**options)
+    if k is not None:
+        model.architecture.check_k(k)
+    profile = model.profile(device)
+    Governor(profile, k=k, min_k=min_k, max_k=max_k)  # wrong bounds are told before the long part
+    latencies = warm_up(model)
+    chosen: int | str = source if source is not None else camera if camera is not None else default_source()
+    if chosen == "demo" and source is None:
+        warn("no camera is here: playing the demo clip")
+    opened = open_source(chosen, fps=fps or _LIVE_FPS, warn=warn)
+    fps = fps or (_LIVE_FPS if opened.live else opened.fps)
+    governor = Governor(profile, fps=fps, k=k, min_k=min_k, max_k=max_k)
+    for heads, latency_ms in latencies.items():
+        governor.observe(time.monotonic(), heads, latency_ms)
+    with Stream(opened, model, fps=fps, governor=governor, frames=frames, warn=warn) as stream:
+        warn(f"{stream.name}{f', {fps:g} fps' if fps else ''}, {model.labels and len(model.labels)} classes")
+        follow(stream, model, as_json, duration, max_frames)
+
+
+def warm_up(model: Model) -> dict[int, float]:
+    """Run every k before the first frame, so that none pays for compiling or reading weights: k -> milliseconds."""
+    size = model.architecture.image_size
+    picture = np.zeros((size, size, 3), np.uint8)
+    latencies = {}
+    model(picture)  # compiles, and decodes the weights
+    with click.progressbar(model.heads, label="Warming up", file=sys.stderr) as bar:
+        for k in bar:
+            latencies[k] = min(model(picture, k).latency_ms for _ in range(2))
+    return latencies
+
+
+def follow(stream: Stream, model: Model, as_json: bool, duration: float | None, max_frames: int | None) -> None:
+    """Show results until the stream, the time or the frames end, or the user does; then the summary."""
+    live = LiveLine(model.heads[-1])
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end = time.monotonic() + duration if duration else None
+    try:
+        for count, result in enumerate(stream, 1):
+            if as_json:
+                print_json(result.as_dict())
+            live.show(result)
+            if count == max_frames or (end is not None and time.monotonic() >= end):
+                break
+    except KeyboardInterrupt:
+        pass
+    except BrokenPipeError:
+        # the reader has gone: nothing more can be told on stdout, also not when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        live.end()
+        stream.close()
+        summary = stream.stats() | {"skipped": stream.skipped}
+        if as_json:
+            print_json({"summary": summary})
+        else:
+            click.echo(summary_text(summary))

@@ -1,0 +1,32 @@
+"""hydrart slice"""
+
+from pathlib import Path
+
+import click
+
+from hydrart.cli.errors import Failure, one_sentence
+from hydrart.cli.options import json_option, print_json
+from hydrart.errors import WeightFileError
+from hydrart.resources import find
+from hydrart.weightfile import WeightFile
+from hydrart.weightwriter import copy_prefix
+
+
+@click.command("slice")
+@click.argument("weights", metavar="IN")
+@click.option("--heads", "k", required=True, type=int, help="The largest k of the new file.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write.")
+@json_option
+@one_sentence
+def slice_command(weights: str, k: int, output: Path, as_json: bool) -> None:
+    """Cut the weight file IN after a number of heads, for devices that never use more."""
+    source = WeightFile(find(weights, "weights", ".safetensors", WeightFileError))
+    k = source.meta.architecture.check_k(k)
+    if output.exists() and output.samefile(source.path):
+        raise Failure(f"{output} is the input itself: give another name with -o")
+    copy_prefix(source, output, source.meta.cut(k))
+    size = output.stat().st_size
+    if as_json:
+        print_json({"output": str(output), "heads": WeightFile(output).heads, "bytes": size})
+    else:
+        click.echo(f"{output}: k up to {k}, {size / 1e6:.1f} MB of {source.path.stat().st_size / 1e6:.1f} MB")

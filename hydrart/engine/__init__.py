@@ -1,0 +1,36 @@
+"""Engines compute; each takes a weight file and answers for any k. They know nothing of pictures or video."""
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydrart.engine.numpy_engine import NumpyEngine
+from hydrart.errors import SettingError
+from hydrart.weightfile import WeightFile
+
+
+class Engine(Protocol):
+    """What a model needs of an engine; calls from several threads are safe."""
+
+    name: str
+    threads: int
+
+    def logits(self, x: NDArray[np.float32], k: int) -> NDArray[np.float32]:
+        """[B, C, H, W] -> [B, classes]."""
+
+    def features(self, x: NDArray[np.float32], k: int) -> NDArray[np.float32]:
+        """[B, C, H, W] -> [B, k * head_dim]."""
+
+
+_ENGINES: dict[str, Any] = {NumpyEngine.name: NumpyEngine}
+
+
+def make_engine(backend: str, file: WeightFile, threads: int | None) -> Engine:
+    """The engine of that name. Raises SettingError."""
+    if backend not in _ENGINES:
+        raise SettingError(f"backend {backend!r} is unknown: choose from {', '.join(_ENGINES)}")
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise SettingError(f"threads={threads!r} is no number of threads: pass a whole number from 1, or None")
+    engine: Engine = _ENGINES[backend](file, threads)
+    return engine

@@ -1,0 +1,193 @@
+"""Model: a weight file that is opened once and answers with any number of heads."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydrart.architecture import Architecture
+from hydrart.engine import Engine, make_engine
+from hydrart.errors import PictureError, SettingError, WeightFileError
+from hydrart.governor.device import load_device
+from hydrart.governor.profile import Profile, ProfileRow
+from hydrart.metadata import Accuracy
+from hydrart.preprocess import Picture, Preprocessing, fit, normalise, read_picture
+from hydrart.resources import find
+from hydrart.weightfile import WeightFile
+
+PRECISIONS = ("auto", "fp32", "bf16", "int8")
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An answer.
+
+    k: the heads that gave it; probabilities: float32 [classes]; labels: one per class; preprocess_ms, infer_ms:
+    the time that each stage took.
+    """
+
+    k: int
+    probabilities: FloatArray = field(repr=False)
+    labels: Sequence[str] = field(repr=False)
+    preprocess_ms: float
+    infer_ms: float
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.top(1)[0][0]
+
+    @property
+    def score(self) -> float:
+        """Its probability, 0 to 1."""
+        return self.top(1)[0][1]
+
+    @property
+    def latency_ms(self) -> float:
+        """From the picture to the answer, in milliseconds."""
+        return self.preprocess_ms + self.infer_ms
+
+    def top(self, n: int = 5) -> list[tuple[str, float]]:
+        """The n most probable classes and their probabilities, the best first."""
+        best = np.argsort(-self.probabilities, kind="stable")[:n]
+        return [(self.labels[i], float(self.probabilities[i])) for i in best]
+
+
+class Model:
+    """A nested network, ready to run; made by `load`. Calls from several threads are safe."""
+
+    def __init__(self, file: WeightFile, engine: Engine) -> None:
+        self._file = file
+        self._engine = engine
+        meta = file.meta
+        self.architecture: Architecture = meta.architecture
+        self.preprocessing: Preprocessing = meta.preprocessing
+        self.accuracy: Accuracy | None = meta.accuracy
+        self.precision: str = meta.precision
+        width = len(str(self.architecture.classes - 1))
+        self.labels: tuple[str, ...] = meta.labels or tuple(
+            f"class {i:0{width}}" for i in range(self.architecture.classes)
+        )
+
+    def __repr__(self) -> str:
+        arch = self.architecture
+        return (
+            f"Model({str(self._file.path)!r}, heads={list(self.heads)}, precision={self.precision!r}, "
+            f"backend={self._engine.name!r}, image_size={arch.image_size}, classes={arch.classes})"
+        )
+
+    @property
+    def heads(self) -> tuple[int, ...]:
+        """The ks that were trained, ascending."""
+        return self.architecture.heads
+
+    @property
+    def backend(self) -> str:
+        """The engine that computes."""
+        return self._engine.name
+
+    @property
+    def threads(self) -> int:
+        """How many cores a call uses at most."""
+        return self._engine.threads
+
+    def __call__(self, picture: Picture, k: int | None = None) -> Prediction:
+        """Classify a picture: path, PIL image or uint8 RGB array [H, W, 3]. k=None is the largest.
+
+        Raises PictureError, HeadsError.
+        """
+        k = self.architecture.check_k(k)
+        start = time.perf_counter()
+        x = self.preprocess(picture)
+        middle = time.perf_counter()
+        logits = self.logits(x, k)[0]
+        end = time.perf_counter()
+        return Prediction(k, softmax(logits), self.labels, (middle - start) * 1e3, (end - middle) * 1e3)
+
+    def preprocess(self, picture: Picture) -> FloatArray:
+        """A picture as the network's input: float32 [1, 3, H, W], normalised. Raises PictureError."""
+        return normalise([fit(read_picture(picture), self.preprocessing)], self.preprocessing)
+
+    def logits(self, x: NDArray[Any], k: int | None = None) -> FloatArray:
+        """float32 [B, 3, H, W], normalised -> float32 [B, classes]. Raises PictureError, HeadsError."""
+        k = self.architecture.check_k(k)
+        x = self._checked(x)
+        return self._finite(self._engine.logits(x, k), x)
+
+    def features(self, x: NDArray[Any], k: int | None = None) -> FloatArray:
+        """The class token after the final LayerNorm: float32 [B, 3, H, W] -> float32 [B, k * head_dim].
+
+        Raises PictureError, HeadsError.
+        """
+        k = self.architecture.check_k(k)
+        x = self._checked(x)
+        return self._finite(self._engine.features(x, k), x)
+
+    def profile(self, device: str | os.PathLike[str] | None = None) -> Profile:
+        """The table that a governor chooses from: every k with its work and its accuracy, where the file has one.
+
+        device: name or path of a device profile, whose latencies and powers are taken over. Raises ProfileError.
+        """
+        top1 = self.accuracy.top1 if self.accuracy else {}
+        known = load_device(device) if device is not None else None
+        latency, power = (known.latency_ms, known.power_w) if known else ({}, {})
+        return Profile(
+            tuple(
+                ProfileRow(k, self.architecture.macs(k), top1.get(k), latency.get(k), power.get(k)) for k in self.heads
+            )
+        )
+
+    def _checked(self, x: NDArray[Any]) -> FloatArray:
+        size = self.architecture.image_size
+        x = np.asarray(x)
+        if x.ndim != 4 or x.shape[1:] != (3, size, size) or x.dtype.kind != "f":
+            raise PictureError(
+                f"an input of {x.dtype} {list(x.shape)} does not fit: pass float32 [B, 3, {size}, {size}], "
+                "as preprocess() makes it"
+            )
+        return np.ascontiguousarray(x, np.float32)
+
+    def _finite(self, y: FloatArray, x: FloatArray) -> FloatArray:
+        if np.isfinite(y).all():
+            return y
+        if not np.isfinite(x).all():
+            raise PictureError("the input holds numbers that are not finite: normalise the picture again")
+        raise WeightFileError(
+            f"{self._file.path} gives answers that are not finite: check it with: hydrart info --verify"
+        )
+
+
+def load(
+    weights: str | os.PathLike[str] = "hydravit-cifar10",
+    *,
+    precision: str = "auto",
+    threads: int | None = None,
+    backend: str = "reference",
+) -> Model:
+    """Open a weight file, by path or by the name of one that ships.
+
+    precision: auto takes the file's own; fp32, bf16 or int8 insist on it. threads: cores that
+    a call may use (None: what suits the backend; 1 for the reference); NumPy's BLAS pool is capped during the call. backend: reference (NumPy).
+    Raises WeightFileError, SettingError.
+    """
+    if precision not in PRECISIONS:
+        raise SettingError(f"precision {precision!r} is unknown: choose from {', '.join(PRECISIONS)}")
+    file = WeightFile(find(weights, "weights", ".safetensors", WeightFileError))
+    if precision not in ("auto", file.meta.precision):
+        raise SettingError(
+            f"{file.path} stores {file.meta.precision}, not {precision}: "
+            f"make such a file with: python tools/convert.py {file.path} --precision {precision} -o OUT.safetensors"
+        )
+    return Model(file, make_engine(backend, file, threads))
+
+
+def softmax(logits: FloatArray) -> FloatArray:
+    """Probabilities over the last axis."""
+    exponent = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(exponent / exponent.sum(axis=-1, keepdims=True), np.float32)

@@ -1,0 +1,170 @@
+"""From a picture to the network's input, as timm evaluates: resize the short side, crop the centre, normalise.
+
+Pillow does the reading and the resizing (bicubic with antialias), so results are those of the training tools.
+Pictures are taken as a viewer shows them: the EXIF orientation is applied.
+"""
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from hydrart.errors import PictureError
+
+Picture = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
+
+MAX_PIXELS = 89_478_485  # Pillow's own limit against decompression bombs: 1 GiB / 4 / 3 pixels
+
+PICTURE_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in "avif bmp gif jfif jp2 jpeg jpg pbm pgm png pnm ppm tif tiff webp".split()  # noqa: SIM905
+)
+
+INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pictures become inputs; it lives in the weight file.
+
+    size: height and width of the input in pixels. crop: the share of the resized short side that is kept
+    (timm's crop_pct). mean, std: per channel of the RGB picture scaled to 0..1. interpolation: bicubic or
+    bilinear, both antialiased.
+    """
+
+    size: int
+    crop: float = 0.9
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    interpolation: str = "bicubic"
+
+    @property
+    def resize(self) -> int:
+        """The length in pixels that the short side is resized to."""
+        return math.floor(self.size / self.crop)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the name says that the file is a picture."""
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The pictures in a folder and below, by name; hidden files are left out."""
+    found = []
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths = (Path(root, name) for name in sorted(files) if not name.startswith("."))
+        found += [path for path in paths if is_picture(path)]
+    return found
+
+
+def read_picture(picture: Picture) -> Image.Image:
+    """A path, PIL image or uint8 RGB array [H, W, 3] as an upright 8-bit RGB image.
+
+    Alpha is dropped, 16-bit pictures keep their high byte. Raises PictureError.
+    """
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
+            raise PictureError(
+                f"an array of {picture.dtype} {list(picture.shape)} is not a picture: pass uint8 RGB [H, W, 3]"
+            )
+        return Image.fromarray(np.ascontiguousarray(picture))
+    if isinstance(picture, Image.Image):
+        name = str(getattr(picture, "filename", "") or "the picture")
+        with guard(name):
+            return upright_rgb(picture, name)
+    if not isinstance(picture, str | os.PathLike):
+        raise PictureError(
+            f"a {type(picture).__name__} is not a picture: pass a path, a PIL image or a uint8 RGB array"
+        )
+    path = Path(picture)
+    if path.is_dir():
+        raise PictureError(f"{path} is a folder: pass a picture file")
+    with guard(path), Image.open(path) as image:
+        return upright_rgb(image, str(path))
+
+
+@contextlib.contextmanager
+def guard(path: Path | str) -> Iterator[None]:
+    """Turn whatever goes wrong while the picture `path` is decoded into a PictureError that names it."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise PictureError(f"{path} does not exist: check the path") from None
+    except PermissionError:
+        raise PictureError(f"{path} may not be read: check its permissions") from None
+    except UnidentifiedImageError:
+        raise PictureError(f"{path} is not a picture that Pillow can read: convert it to JPEG or PNG") from None
+    except Image.DecompressionBombError:
+        raise _too_large(str(path)) from None
+    except (PictureError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise nearly anything on hostile bytes
+        raise PictureError(f"{path} cannot be decoded ({_one_line(error)}): it may be damaged") from None
+
+
+def fit(image: Image.Image, spec: Preprocessing) -> NDArray[np.uint8]:
+    """Resize the short side to spec.resize and cut the centre: RGB image -> uint8 [size, size, 3]."""
+    width, height = image.size
+    short = min(width, height)
+    # torchvision's rounding: the long side is cut off, not rounded
+    out = [spec.resize * side // short for side in (width, height)]
+    first = [round((length - spec.size) / 2) for length in out]
+    # A panorama is resized only around the crop, on the same grid: memory stays bounded. The margin is
+    # wider than the filter's reach, even where a single pixel is enlarged.
+    margin = 4 * spec.resize
+    low = [max(0, start - margin) for start in first]
+    high = [min(length, start + spec.size + margin) for start, length in zip(first, out, strict=True)]
+    scale = [width / out[0], height / out[1]]
+    box = (low[0] * scale[0], low[1] * scale[1], high[0] * scale[0], high[1] * scale[1])
+    resized = image.resize(
+        (high[0] - low[0], high[1] - low[1]),
+        INTERPOLATIONS[spec.interpolation],
+        box=(box[0], box[1], min(box[2], width), min(box[3], height)),
+    )
+    x, y = first[0] - low[0], first[1] - low[1]
+    return np.asarray(resized.crop((x, y, x + spec.size, y + spec.size)))
+
+
+def normalise(pictures: Sequence[NDArray[np.uint8]], spec: Preprocessing) -> NDArray[np.float32]:
+    """uint8 pictures [size, size, 3] -> float32 [B, 3, size, size], (x / 255 - mean) / std."""
+    mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
+    x = (np.stack(pictures).astype(np.float32) / np.float32(255) - mean) / std
+    return np.ascontiguousarray(x.transpose(0, 3, 1, 2), np.float32)
+
+
+def upright_rgb(image: Image.Image, name: str) -> Image.Image:
+    """An image of any mode as 8-bit RGB, turned as its EXIF orientation says. `name` is for messages."""
+    if image.width < 1 or image.height < 1:
+        raise PictureError(f"{name} has no pixels: pass one of at least 1x1")
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large(name)
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        return Image.fromarray(_high_byte(np.asarray(image))).convert("RGB")
+    if image.mode == "F":
+        raise PictureError(f"{name} holds floating-point pixels of unknown range: save it with 8 bits a channel")
+    return image.convert("RGB")
+
+
+def _high_byte(values: NDArray[Any]) -> NDArray[np.uint8]:
+    # Pillow's own conversion of 16-bit grey clips at 255, which turns most pictures white.
+    return np.asarray(np.clip(values >> 8, 0, 255).astype(np.uint8))
+
+
+def _too_large(name: str) -> PictureError:
+    return PictureError(f"{name} has more than {MAX_PIXELS:,} pixels: scale it down first")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

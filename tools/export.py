@@ -1,0 +1,61 @@
+"""From a trained network to a weight file that knows its own accuracy."""
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from torch import Tensor
+
+from hydrart.architecture import Architecture
+from hydrart.evaluate import Evaluation, class_folders, evaluate
+from hydrart.metadata import Accuracy, Metadata
+from hydrart.model import load
+from hydrart.preprocess import Preprocessing
+from hydrart.weightfile import WeightFile
+from hydrart.weightwriter import copy_prefix, write
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def export(
+    state: Mapping[str, Tensor],
+    arch: Architecture,
+    preprocessing: Preprocessing,
+    labels: list[str],
+    *,
+    dataset: str,
+    checkpoint: Path,
+    test: Path,
+    output: Path,
+    licence: str,
+) -> Evaluation:
+    """Write an fp32 weight file, measure every k on the pictures test/CLASS/*, and store what was found in it."""
+    meta = Metadata(
+        architecture=arch,
+        precision="fp32",
+        preprocessing=preprocessing,
+        labels=tuple(labels),
+        licence=licence,
+        source=checkpoint.name,
+        source_sha256=sha256(checkpoint),
+    )
+    write(output, meta, {name: tensor.float().numpy() for name, tensor in state.items()})
+    total = sum(map(len, class_folders(test).values()))
+    with click.progressbar(length=total, label=f"Evaluating {test}", file=sys.stderr, show_pos=True) as bar:
+        result = evaluate(load(output), test, arch.heads, step=bar.update)
+    accuracy = Accuracy(
+        dataset=dataset,
+        pictures=result.pictures,
+        top1={row.k: row.top1 for row in result.rows},
+        top5={row.k: row.top5 for row in result.rows},
+    )
+    file = WeightFile(output)
+    copy_prefix(file, output, replace(file.meta, accuracy=accuracy))
+    return result
