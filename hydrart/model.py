@@ -172,8 +172,9 @@ def load(
 ) -> Model:
     """Open a weight file, by path or by the name of one that ships.
 
-    precision: auto takes the file's own; fp32, bf16 or int8 insist on it. threads: cores that
-    a call may use (None: what suits the backend; 1 for the reference); NumPy's BLAS pool is capped during the call. backend: reference (NumPy).
+    precision: auto takes the file's own; fp32, bf16 or int8 insist on it. threads: cores that calls may use; for the
+    reference this caps NumPy's BLAS pool, which the whole process shares (None: as it is). backend: reference
+    (NumPy).
     Raises WeightFileError, SettingError.
     """
     if precision not in PRECISIONS:

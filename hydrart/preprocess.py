@@ -115,25 +115,41 @@ def guard(path: Path | str) -> Iterator[None]:
 
 def fit(image: Image.Image, spec: Preprocessing) -> NDArray[np.uint8]:
     """Resize the short side to spec.resize and cut the centre: RGB image -> uint8 [size, size, 3]."""
-    width, height = image.size
-    short = min(width, height)
-    # torchvision's rounding: the long side is cut off, not rounded
-    out = [spec.resize * side // short for side in (width, height)]
-    first = [round((length - spec.size) / 2) for length in out]
-    # A panorama is resized only around the crop, on the same grid: memory stays bounded. The margin is
+    short = min(image.size)
+    x, y = (_axis(side, short, spec) for side in image.size)
+    if x.end - x.begin < image.width or y.end - y.begin < image.height:
+        image = image.crop((x.begin, y.begin, x.end, y.end))
+    resized = image.resize(
+        (x.length, y.length), INTERPOLATIONS[spec.interpolation], box=(x.box[0], y.box[0], x.box[1], y.box[1])
+    )
+    return np.asarray(resized.crop((x.first, y.first, x.first + spec.size, y.first + spec.size)))
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One direction of a resize and crop: the pixels `begin` to `end` of the picture are cut out, what lies in
+    `box` of those becomes `length` pixels, of which the crop takes `size` from `first` on."""
+
+    begin: int
+    end: int
+    box: tuple[float, float]
+    length: int
+    first: int
+
+
+def _axis(side: int, short: int, spec: Preprocessing) -> _Axis:
+    # torchvision's rounding: the long side is cut off, the crop's place is rounded
+    whole = spec.resize * side // short
+    first = round((whole - spec.size) / 2)
+    # A panorama is resized only around the crop, on the same grid, so that memory stays bounded. The margin is
     # wider than the filter's reach, even where a single pixel is enlarged.
     margin = 4 * spec.resize
-    low = [max(0, start - margin) for start in first]
-    high = [min(length, start + spec.size + margin) for start, length in zip(first, out, strict=True)]
-    scale = [width / out[0], height / out[1]]
-    box = (low[0] * scale[0], low[1] * scale[1], high[0] * scale[0], high[1] * scale[1])
-    resized = image.resize(
-        (high[0] - low[0], high[1] - low[1]),
-        INTERPOLATIONS[spec.interpolation],
-        box=(box[0], box[1], min(box[2], width), min(box[3], height)),
-    )
-    x, y = first[0] - low[0], first[1] - low[1]
-    return np.asarray(resized.crop((x, y, x + spec.size, y + spec.size)))
+    low, high = max(0, first - margin), min(whole, first + spec.size + margin)
+    ratio = side / whole
+    # whole pixels are cut off before: Pillow keeps the box in single precision
+    begin, end = int(low * ratio), min(side, math.ceil(high * ratio))
+    box = (low * ratio - begin, min(high * ratio, end) - begin)
+    return _Axis(begin, end, box, high - low, first - low)
 
 
 def normalise(pictures: Sequence[NDArray[np.uint8]], spec: Preprocessing) -> NDArray[np.float32]:

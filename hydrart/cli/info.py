@@ -19,13 +19,11 @@ from hydrart.weightfile import WeightFile
 
 @click.command()
 @click.argument("weights", default="hydravit-cifar10")
-@click.option(
-    "--threads", default=None, type=click.IntRange(1), help="Cores to use.  [default: what suits the backend]"
-)
+@click.option("--threads", default=1, type=click.IntRange(1), help="Cores to use.")
 @click.option("--verify", is_flag=True, help="Read the whole file and compare its checksums.")
 @json_option
 @one_sentence
-def info(weights: str, threads: int | None, verify: bool, as_json: bool) -> None:
+def info(weights: str, threads: int, verify: bool, as_json: bool) -> None:
     """Show what a weight file holds, and what hydrart runs on here."""
     file = WeightFile(find(weights, "weights", ".safetensors", WeightFileError))
     if verify:
@@ -90,6 +88,7 @@ def _report(file: WeightFile, verified: bool, engine: Engine) -> dict[str, Any]:
             "numpy": np.__version__,
             "machine": platform.machine(),
             "cores": len(os.sched_getaffinity(0)),
-            "pools": [{"library": pool["internal_api"], "threads": pool["num_threads"]} for pool in threadpool_info()],
+            "backend": engine.name,
+            "threads": engine.threads,
         },
     }

@@ -2,11 +2,10 @@
 
 import threading
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from hydrart.engine import reference
 from hydrart.weightfile import WeightFile
@@ -17,8 +16,8 @@ FloatArray = NDArray[np.float32]
 class NumpyEngine:
     """Decodes the weights once, up to the largest k that was asked for, and runs reference.py on prefixes.
 
-    threads: what NumPy's BLAS may use during a call. One by default: at these sizes a second thread gains little
-    on an idle machine and loses much to waiting on a busy one.
+    threads: what NumPy's BLAS may use from now on, in the whole process: its pool cannot be capped for one caller.
+    None leaves it as it is.
     """
 
     name = "reference"
@@ -29,19 +28,17 @@ class NumpyEngine:
         self._lock = threading.Lock()
         self._k = 0  # what self._state holds
         self._state: Mapping[str, FloatArray] = {}
-        self.threads = threads or 1
+        if threads is not None:
+            threadpool_limits(threads, user_api="blas")
+        self.threads: int = max((p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"), default=1)
 
     def logits(self, x: FloatArray, k: int) -> FloatArray:
         state = self._decoded(k)
-        with _BlasThreads(self.threads):
-            features = reference.features(state, self._arch, x, k)
-            logits: FloatArray = reference.classify(state, self._arch, features, k)
+        logits: FloatArray = reference.classify(state, self._arch, reference.features(state, self._arch, x, k), k)
         return logits
 
     def features(self, x: FloatArray, k: int) -> FloatArray:
-        state = self._decoded(k)
-        with _BlasThreads(self.threads):
-            features: FloatArray = reference.features(state, self._arch, x, k)
+        features: FloatArray = reference.features(self._decoded(k), self._arch, x, k)
         return features
 
     def _decoded(self, k: int) -> Mapping[str, FloatArray]:
@@ -49,27 +46,3 @@ class NumpyEngine:
             if k > self._k:
                 self._state, self._k = dict(self._file.state(k)), k
             return self._state
-
-
-class _BlasThreads:
-    """Caps the BLAS pool, which the whole process shares, while any call runs; the last one out restores it."""
-
-    _lock = threading.Lock()
-    _running = 0
-    _limit: Any = None
-    _pools = ThreadpoolController()
-
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if _BlasThreads._running == 0:
-                _BlasThreads._limit = self._pools.limit(limits=self._threads, user_api="blas")
-            _BlasThreads._running += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            _BlasThreads._running -= 1
-            if _BlasThreads._running == 0:
-                _BlasThreads._limit.restore_original_limits()

@@ -1,0 +1,222 @@
+"""The Python API."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CIFAR, SMALL, random_state
+from PIL import Image
+
+import hydrart
+from hydrart.engine import reference
+from hydrart.errors import HeadsError, PictureError, SettingError, WeightFileError
+
+Make = Callable[..., Path]
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
+
+
+def test_public_names() -> None:
+    assert sorted(hydrart.__all__) == hydrart.__all__
+    assert set(hydrart.__all__) == {
+        "Decision",
+        "Governor",
+        "HeadsError",
+        "HydrartError",
+        "MissingExtraError",
+        "Model",
+        "PictureError",
+        "Prediction",
+        "Profile",
+        "ProfileError",
+        "Result",
+        "SettingError",
+        "SourceError",
+        "Stream",
+        "WeightFileError",
+        "load",
+    }
+
+
+def test_prediction(model: hydrart.Model) -> None:
+    answer = model(PICTURE, k=5)
+    assert answer.k == 5
+    top = answer.top(10)
+    assert (answer.label, answer.score) == top[0] and answer.label in CIFAR
+    assert sorted(label for label, _ in top) == sorted(CIFAR)
+    scores = [score for _, score in top]
+    assert scores == sorted(scores, reverse=True) and abs(sum(scores) - 1) < 1e-5
+    assert answer.latency_ms == answer.preprocess_ms + answer.infer_ms > 0
+    logits = model.logits(model.preprocess(PICTURE), 5)
+    assert answer.label == CIFAR[int(logits.argmax())]
+
+
+def test_the_default_is_the_largest(model: hydrart.Model) -> None:
+    assert model(PICTURE).k == 12 == model.heads[-1]
+    x = model.preprocess(PICTURE)
+    np.testing.assert_array_equal(model.logits(x), model.logits(x, 12))
+
+
+@pytest.mark.parametrize("k", SMALL.heads)
+def test_logits_and_features_are_the_reference_s(model: hydrart.Model, k: int) -> None:
+    x = np.random.default_rng(k).standard_normal((4, 3, 32, 32)).astype(np.float32)
+    state = random_state(SMALL)
+    features = reference.features(state, SMALL, x.astype(np.float64), k)
+    assert model.features(x, k).shape == (4, k * 16)
+    np.testing.assert_allclose(model.features(x, k), features, atol=1e-4)
+    logits = model.logits(x, k)
+    assert logits.shape == (4, 10) and logits.dtype == np.float32
+    np.testing.assert_allclose(logits, reference.classify(state, SMALL, features, k), atol=1e-4)
+
+
+def test_small_first_or_large_first_is_the_same(weights: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)
+    up, down = hydrart.load(weights), hydrart.load(weights)
+    first = [up.logits(x, k) for k in up.heads]
+    second = [down.logits(x, k) for k in reversed(down.heads)]
+    for a, b in zip(first, reversed(second), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_lower_precisions_are_near(precision: str, model: hydrart.Model, make_weights: Make) -> None:
+    other = hydrart.load(make_weights(precision=precision), precision=precision)
+    assert other.precision == precision
+    x = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
+    for k in (3, 12):
+        difference = np.abs(other.logits(x, k) - model.logits(x, k)).max()
+        assert 0 < difference < 0.2
+
+
+def test_separate_classifiers(make_weights: Make) -> None:
+    arch = replace(SMALL, separate_classifiers=True)
+    state = random_state(arch)
+    model = hydrart.load(make_weights(arch))
+    x = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)
+    for k in (12, 3, 7):
+        expected = model.features(x, k) @ state[f"heads.{k}.weight"].T + state[f"heads.{k}.bias"]
+        np.testing.assert_allclose(model.logits(x, k), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("k", [2, 13, 0, -1, 3.5, "3", True])
+def test_a_k_that_was_not_trained(model: hydrart.Model, k: object) -> None:
+    with pytest.raises(HeadsError, match="was not trained: choose from 3-12"):
+        model(PICTURE, k=k)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.zeros((3, 32, 32), np.float32),
+        np.zeros((1, 3, 32, 31), np.float32),
+        np.zeros((1, 32, 32, 3), np.float32),
+        np.zeros((1, 3, 32, 32), np.uint8),
+    ],
+)
+def test_inputs_that_do_not_fit(model: hydrart.Model, x: np.ndarray) -> None:  # type: ignore[type-arg]
+    with pytest.raises(PictureError, match=r"pass float32 \[B, 3, 32, 32\]"):
+        model.logits(x)
+
+
+def test_inputs_that_are_not_finite(model: hydrart.Model) -> None:
+    with pytest.raises(PictureError, match="not finite"):
+        model.logits(np.full((1, 3, 32, 32), np.nan, np.float32))
+
+
+def test_weights_that_are_not_finite(weights: Path, tmp_path: Path) -> None:
+    from hydrart.weightfile import WeightFile
+
+    file = WeightFile(weights)
+    tensor = file.layout.tensors["shell03.blocks.0.mlp.fc1.weight"]
+    data = bytearray(weights.read_bytes())
+    data[file.start + tensor.begin : file.start + tensor.begin + 4] = np.float32(np.nan).tobytes()
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(WeightFileError, match="hydrart info --verify"):
+        hydrart.load(path)(PICTURE)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"precision": "fp16"}, "choose from auto, fp32, bf16, int8"),
+        ({"precision": "int8"}, "stores fp32, not int8"),
+        ({"backend": "cuda"}, "choose from reference"),
+        ({"threads": 0}, "whole number from 1"),
+        ({"threads": 1.5}, "whole number from 1"),
+    ],
+)
+def test_settings_that_do_not_exist(settings: dict[str, object], words: str, weights: Path) -> None:
+    with pytest.raises(SettingError, match=words):
+        hydrart.load(weights, **settings)  # type: ignore[arg-type]
+
+
+def test_names(tmp_path: Path) -> None:
+    with pytest.raises(WeightFileError, match="did you mean hydravit-cifar10"):
+        hydrart.load("hydravit-cifar")
+    with pytest.raises(WeightFileError, match="does not exist: check the path"):
+        hydrart.load(tmp_path / "x.safetensors")
+
+
+def test_labels_that_are_unknown(make_weights: Make) -> None:
+    model = hydrart.load(make_weights(replace(SMALL, classes=120)))
+    assert model.labels[7] == "class 007" and len(model.labels) == 120
+
+
+def test_eight_threads_at_once(weights: Path) -> None:
+    model = hydrart.load(weights)
+    inputs = np.random.default_rng(0).standard_normal((8, 1, 3, 32, 32)).astype(np.float32)
+    single = hydrart.load(weights)
+    expected = {(i, k): single.logits(inputs[i], k) for i in range(8) for k in (3, 8, 12)}
+    wrong: list[object] = []
+
+    def work(i: int) -> None:
+        try:
+            for n in range(30):
+                k = (3, 8, 12)[(i + n) % 3]
+                if not np.array_equal(model.logits(inputs[i], k), expected[i, k]):
+                    wrong.append((i, k))
+        except Exception as error:  # told to the test
+            wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_threads_cap_the_blas_pool(weights: Path) -> None:
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    def pools() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    with threadpool_limits(None):  # puts back what the others had
+        before = pools()
+        hydrart.load(weights)
+        assert pools() == before
+        assert hydrart.load(weights, threads=1).threads == 1
+        assert pools() == {1}
+    assert pools() == before
+
+
+def test_profile(model: hydrart.Model, tmp_path: Path) -> None:
+    rows = model.profile().rows
+    assert [row.k for row in rows] == list(model.heads)
+    assert all(a.work < b.work for a, b in pairwise(rows))
+    device = tmp_path / "d.yaml"
+    device.write_text("latency_ms: {3: 4.5, 12: 60}\npower_w: {idle: 2, 3: 3.5}\n")
+    rows = model.profile(device).rows
+    assert (rows[0].latency_ms, rows[0].power_w, rows[1].latency_ms, rows[-1].latency_ms) == (4.5, 3.5, None, 60)
+
+
+def test_greyscale_and_upside_down_are_accepted(model: hydrart.Model, tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    Image.new("L", (1, 1)).save(path)
+    assert model(path).label in CIFAR
