@@ -81,7 +81,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def model(weights: Path) -> hydrart.Model:
     """The same, loaded."""
-    return hydrart.load(weights)
+    return hydrart.load(weights, threads=1)  # two BLAS threads crawl where other programs run
 
 
 @pytest.fixture

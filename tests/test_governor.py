@@ -1,6 +1,7 @@
 """The governor: pure decisions from made-up latencies, and device profiles."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_does_not_swing() -> None:
         decision = governor.choose(now)
         governor.observe(now, decision.k, latency(decision.k) * (1 + 0.1 * math.sin(i)))
         ks.append(decision.k)
-    assert sum(a != b for a, b in zip(ks, ks[1:], strict=False)) <= 6
+    assert sum(a != b for a, b in pairwise(ks)) <= 6
 
 
 def test_equal_observations_give_equal_decisions() -> None:

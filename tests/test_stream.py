@@ -40,10 +40,10 @@ class LiveSource:
         self._frames, self._error = frames, error
 
     def pictures(self) -> Iterator[Rgb]:
-        for picture in numbered(self._frames):
+        for i in range(self._frames):
             if self.closed.wait(0.001):
                 return
-            yield picture
+            yield np.full((8, 8, 3), i % 256, np.uint8)
         if self._error:
             raise self._error
 
