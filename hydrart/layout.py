@@ -16,7 +16,9 @@ int8 is used inside the blocks, with one scale per output; both ends of such a f
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,11 +68,9 @@ class Vector:
     only: int | None = None
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(NamedTuple):
     """A tensor of the file: safetensors' dtype and shape, its range of bytes in the data, and its shell."""
 
-    name: str
     dtype: str
     shape: tuple[int, ...]
     begin: int
@@ -92,14 +92,14 @@ class Layout:
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by name, in the order of the file."""
         tensors, at = {}, 0
-        for k in self.arch.heads:
-            for name, dtype, shape in self._shell(k):
+        for before, k in pairwise((0, *self.arch.heads)):
+            for name, dtype, shape in self._shell(before, k):
                 end = at + prod(shape) * DTYPE_BYTES[dtype]
-                tensors[name] = Tensor(name, dtype, shape, at, end, k)
+                tensors[tensor_name(k, name)] = Tensor(dtype, shape, at, end, k)
                 at = end
             if at % PAGE:
                 end = at + PAGE - at % PAGE
-                tensors[tensor_name(k, "padding")] = Tensor("padding", "U8", (end - at,), at, end, k)
+                tensors[tensor_name(k, "padding")] = Tensor("U8", (end - at,), at, end, k)
                 at = end
         return tensors
 
@@ -107,6 +107,10 @@ class Layout:
     def ends(self) -> dict[int, int]:
         """For each k, how many bytes of the data its network needs."""
         return {t.shell: t.end for t in self.tensors.values()}
+
+    def heads_in(self, shell: int) -> range:
+        """The heads that the shell adds to those of the shells before it."""
+        return range(max((k for k in self.arch.heads if k < shell), default=0), shell)
 
     def tiles(self, matrix: Matrix, shell: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Output and input block of each tile that the shell holds of the matrix, in the order of the file."""
@@ -119,33 +123,26 @@ class Layout:
             (i // matrix.out_per_head if matrix.out_per_head else i * 0)[:, None],
             (j // matrix.in_per_head if matrix.in_per_head else j * 0)[None, :],
         )
-        first = 0 if matrix.only else self._before(shell)
-        out, inner = np.nonzero(owner >= first)
+        out, inner = np.nonzero(owner >= (0 if matrix.only else self.heads_in(shell).start))
         return out, inner
 
-    def _before(self, shell: int) -> int:
-        """Heads that the shells before this one hold."""
-        return max((k for k in self.arch.heads if k < shell), default=0)
-
-    def heads_in(self, shell: int) -> range:
-        """The heads whose vectors the shell holds."""
-        return range(self._before(shell), shell)
-
-    def _shell(self, shell: int) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    def _shell(self, before: int, shell: int) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+        """Name, dtype and shape of what k = shell needs beyond k = before."""
         head_dim = self.arch.head_dim
+
+        def blocks(matrix: Matrix, k: int) -> int:
+            return matrix.out_blocks(k, head_dim) * matrix.in_blocks(k, head_dim) if k else 0
+
         for matrix in self.matrices.values():
-            count = len(self.tiles(matrix, shell)[0])
-            if count:
+            if matrix.only in (None, shell):
+                count = blocks(matrix, shell) - (0 if matrix.only else blocks(matrix, before))
                 per = 4 // DTYPE_BYTES[matrix.dtype]
-                yield tensor_name(shell, matrix.name), matrix.dtype, (count, head_dim // per, head_dim, per)
+                yield matrix.name, matrix.dtype, (count, head_dim // per, head_dim, per)
         for vector in self.vectors.values():
-            if vector.only not in (None, shell):
-                continue
             if vector.rows:
-                shape = (len(self.heads_in(shell)), vector.rows, head_dim)
-                yield tensor_name(shell, vector.name), "F32", shape
-            elif vector.only or shell == self.arch.heads[0]:
-                yield tensor_name(shell, vector.name), "F32", (vector.fixed,)
+                yield vector.name, "F32", (shell - before, vector.rows, head_dim)
+            elif vector.only == shell or (vector.only is None and not before):
+                yield vector.name, "F32", (vector.fixed,)
 
 
 def tensor_name(shell: int, name: str) -> str:

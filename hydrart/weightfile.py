@@ -44,10 +44,14 @@ class WeightFile:
         self.path = Path(path)
         try:
             with open(self.path, "rb") as file:
-                header, start = _read_header(file, os.fstat(file.fileno()).st_size)
+                size = os.fstat(file.fileno()).st_size
+                header, start = _read_header(file, size)
                 self.meta = _metadata(header)
                 self.layout = Layout(self.meta.architecture, self.meta.precision)
                 _compare(header, self.layout.tensors)
+                needed = start + self.layout.ends[self.heads[-1]]
+                if size != needed:
+                    raise WeightFileError(f"{needed:,} bytes are needed, it has {size:,}: it may be cut short")
                 self.start = start
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except WeightFileError as error:
@@ -177,19 +181,7 @@ def _read_header(file: Any, size: int) -> tuple[dict[str, Any], int]:
         raise WeightFileError("its safetensors header is not JSON") from None
     if not isinstance(header, dict):
         raise WeightFileError("its safetensors header is not an object")
-    needed = max((e for e in map(_end, header.values()) if e is not None), default=0)
-    if size - 8 - length != needed:
-        raise WeightFileError(
-            f"its header tells of {needed:,} bytes of data, {size - 8 - length:,} are there: it may be cut short"
-        )
     return header, 8 + length
-
-
-def _end(entry: Any) -> int | None:
-    match entry:
-        case {"data_offsets": [int(), int(end)]}:
-            return end
-    return None
 
 
 def _metadata(header: dict[str, Any]) -> Metadata:
