@@ -111,8 +111,6 @@ def parse(text: str) -> Metadata:
     labels = tuple(_list(root, "labels", str))
     if labels and len(labels) != architecture.classes:
         raise WeightFileError(f"it has {len(labels)} labels for {architecture.classes} classes")
-    if not all(label.isprintable() for label in labels):
-        raise WeightFileError("its labels hold control characters")
     source = _part(root, "source")
     return Metadata(
         architecture=architecture,
@@ -195,6 +193,8 @@ def _typed(value: Any, kind: type, what: str) -> Any:
     if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
         names: dict[type, str] = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
         raise WeightFileError(f"its metadata has no valid {what!r}: {names.get(kind, 'a number')} is expected")
+    if isinstance(value, str) and not value.isprintable():
+        raise WeightFileError(f"its metadata holds control characters in {what!r}")
     return value
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from hydrart.errors import PictureError
 
@@ -28,6 +28,16 @@ PICTURE_SUFFIXES = frozenset(
 )
 
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # EXIF orientation -> what makes the picture upright
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -88,8 +98,8 @@ def read_picture(picture: Picture) -> Image.Image:
             f"a {type(picture).__name__} is not a picture: pass a path, a PIL image or a uint8 RGB array"
         )
     path = Path(picture)
-    if path.is_dir():
-        raise PictureError(f"{path} is a folder: pass a picture file")
+    if path.exists() and not path.is_file():
+        raise PictureError(f"{path} is a folder or a device: pass a picture file")
     with guard(path), Image.open(path) as image:
         return upright_rgb(image, str(path))
 
@@ -165,12 +175,22 @@ def upright_rgb(image: Image.Image, name: str) -> Image.Image:
         raise PictureError(f"{name} has no pixels: pass one of at least 1x1")
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(name)
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        return Image.fromarray(_high_byte(np.asarray(image))).convert("RGB")
     if image.mode == "F":
         raise PictureError(f"{name} holds floating-point pixels of unknown range: save it with 8 bits a channel")
-    return image.convert("RGB")
+    turn = _TURNS.get(_orientation(image))
+    if image.mode.startswith("I"):
+        image = Image.fromarray(_high_byte(np.asarray(image)))
+    elif image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # the direct way warns
+    image = image.convert("RGB")
+    return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged EXIF data does not make a picture unreadable
+        return 1
 
 
 def _high_byte(values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -43,6 +43,8 @@ class WeightFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         try:
+            if self.path.exists() and not self.path.is_file():
+                raise WeightFileError("it is a folder or a device")
             with open(self.path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 header, start = _read_header(file, size)

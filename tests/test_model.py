@@ -5,10 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import CIFAR, SMALL, random_state
+from numpy.typing import NDArray
 from PIL import Image
 
 import hydrart
@@ -103,9 +105,9 @@ def test_separate_classifiers(make_weights: Make) -> None:
 
 
 @pytest.mark.parametrize("k", [2, 13, 0, -1, 3.5, "3", True])
-def test_a_k_that_was_not_trained(model: hydrart.Model, k: object) -> None:
+def test_a_k_that_was_not_trained(model: hydrart.Model, k: Any) -> None:
     with pytest.raises(HeadsError, match="was not trained: choose from 3-12"):
-        model(PICTURE, k=k)  # type: ignore[arg-type]
+        model(PICTURE, k=k)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,7 @@ def test_a_k_that_was_not_trained(model: hydrart.Model, k: object) -> None:
         np.zeros((1, 3, 32, 32), np.uint8),
     ],
 )
-def test_inputs_that_do_not_fit(model: hydrart.Model, x: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_inputs_that_do_not_fit(model: hydrart.Model, x: NDArray[Any]) -> None:
     with pytest.raises(PictureError, match=r"pass float32 \[B, 3, 32, 32\]"):
         model.logits(x)
 

@@ -35,7 +35,7 @@ def noise(width: int, height: int, channels: int = 3, seed: int = 0) -> NDArray[
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width][..., None]
     waves = 128 + 100 * np.sin(x / (7 + np.arange(channels)) + y / 11)
-    return np.clip(waves + rng.normal(0, 40, (height, width, channels)), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(waves + rng.normal(0, 40, (height, width, channels)), 0, 255), np.uint8)
 
 
 def difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:
@@ -129,6 +129,20 @@ def test_exif_orientation_is_applied(orientation: int, tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
     np.testing.assert_array_equal(np.asarray(read_picture(path)), upright)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")  # Pillow's, already while opening
+def test_damaged_exif_data_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "x.jpg"
+    Image.fromarray(noise(60, 40)).save(path, quality=95, exif=b"Exif\x00\x00II*\x00\xff\xff\xff\x00damaged")
+    assert read_picture(path).size == (60, 40)
+
+
+def test_palette_with_transparency(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    image = Image.fromarray(noise(60, 40)).quantize(16)
+    image.save(path, transparency=bytes(range(0, 256, 16)))
+    np.testing.assert_array_equal(np.asarray(read_picture(path)), np.asarray(image.convert("RGB")))
 
 
 def test_arrays_of_any_stride() -> None:

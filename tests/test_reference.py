@@ -1,10 +1,13 @@
 """The reference engine against an independent PyTorch implementation."""
 
 from dataclasses import replace
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import SMALL, random_state
+from numpy.typing import NDArray
 
 from hydrart.architecture import Architecture
 from hydrart.engine import reference
@@ -14,12 +17,17 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: tr
 BASE = Architecture(image_size=224, patch=16, depth=12, head_dim=64, heads=tuple(range(3, 13)), classes=1000)
 
 
+@cache
+def weights_of(arch: Architecture, dtype: str) -> dict[str, NDArray[Any]]:
+    return {name: values.astype(dtype, copy=False) for name, values in random_state(arch).items()}
+
+
 def compare(arch: Architecture, k: int, dtype: str, bound: float, batch: int = 1) -> None:
     from torch_vit import logits
 
-    state = random_state(arch)
+    state = weights_of(arch, dtype)
     x = np.random.default_rng(k).standard_normal((batch, arch.channels, arch.image_size, arch.image_size)).astype(dtype)
-    tensors = {name: torch.from_numpy(values.astype(dtype)) for name, values in state.items()}
+    tensors = {name: torch.from_numpy(values) for name, values in state.items()}
     with torch.no_grad():
         expected = logits(tensors, torch.from_numpy(x), k, arch.head_dim).numpy()
     features = reference.features(state, arch, x, k)

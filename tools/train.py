@@ -191,7 +191,7 @@ def train(data: Pictures, recipe: Recipe, checkpoint: Path, resume: bool, save_e
             logits = model((x - mean) / std, k)
             loss = F.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=False)  # zero gradients, so that unsampled slices still decay
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
             optimizer.step()
             running += 0.01 * (loss.item() - running)

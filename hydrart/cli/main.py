@@ -3,7 +3,6 @@
 import warnings
 
 import click
-from PIL import Image
 
 import hydrart
 from hydrart.cli.classify import classify
@@ -18,8 +17,8 @@ from hydrart.cli.slice import slice_command
 @click.version_option(hydrart.__version__)
 def main() -> None:
     """Vision on a CPU: one nested Vision Transformer, any number of heads."""
-    # hydrart refuses such pictures itself, in a sentence
-    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    # Pillow warns of large pictures, which hydrart refuses itself, and of damaged EXIF data, which does no harm
+    warnings.filterwarnings("ignore", module="PIL")
 
 
 for command in (run, classify, evaluate_command, info, slice_command, devices):
