@@ -4,6 +4,9 @@ Parameter names are timm's, so that checkpoints travel both ways. Source: Habere
 "HydraViT: Stacking Heads for a Scalable ViT", NeurIPS 2024.
 """
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -93,17 +96,17 @@ class NestedViT(nn.Module):
     def forward(self, x: Tensor, k: int) -> Tensor:
         p = k * self.head_dim
         conv = self.patch_embed.proj
-        x = F.conv2d(x, conv.weight[:p], conv.bias[:p], stride=conv.stride).flatten(2).transpose(1, 2)
+        x = F.conv2d(x, conv.weight[:p], cast(Tensor, conv.bias)[:p], stride=conv.stride).flatten(2).transpose(1, 2)
         cls = self.cls_token[..., :p].expand(len(x), -1, -1)
         x = torch.cat((cls, x), dim=1) + self.pos_embed[..., :p]
-        for block in self.blocks:
+        for block in cast(Iterable[_Block], self.blocks):
             y = _attention(block.attn, _norm(block.norm1, x), k)
             x = x + (y if block.ls1 is None else y * block.ls1.gamma[:p])
             y = _mlp(block.mlp, _norm(block.norm2, x))
             x = x + (y if block.ls2 is None else y * block.ls2.gamma[:p])
         x = _norm(self.norm, x[:, 0])
         if self.head is None:
-            return self.heads[str(k)](x)
+            return cast(Tensor, self.heads[str(k)](x))
         return F.linear(x, self.head.weight[:, :p], self.head.bias)
 
 

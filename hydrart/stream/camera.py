@@ -1,7 +1,9 @@
 """Cameras on Linux: V4L2 through OpenCV, with a reason when one cannot be opened."""
 
+import fcntl
 import os
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,11 @@ from hydrart.errors import SourceError
 from hydrart.stream.opencv import load_cv2, to_rgb
 
 WIDTH, HEIGHT = 640, 480
+
+# linux/videodev2.h
+_VIDIOC_QUERYCAP = 0x80685600
+_CAPTURE = 0x00000001 | 0x00001000  # single- and multi-planar
+_DEVICE_CAPS = 0x80000000
 
 
 class CameraSource:
@@ -54,9 +61,26 @@ class CameraSource:
 
 
 def cameras() -> list[int]:
-    """The numbers of the video devices that are there."""
+    """The numbers of the video devices that give pictures, or that may not be asked."""
     matches = (re.fullmatch(r"video(\d+)", path.name) for path in Path("/dev").glob("video*"))
-    return sorted(int(match[1]) for match in matches if match)
+    return sorted(int(match[1]) for match in matches if match and _captures(Path("/dev", match[0])))
+
+
+def _captures(device: Path) -> bool:
+    """Whether V4L2 lists video capture among what the node can do: decoders and metadata nodes cannot."""
+    answer = bytearray(104)  # struct v4l2_capability
+    try:
+        handle = os.open(device, os.O_RDWR | os.O_NONBLOCK)
+    except OSError:
+        return True
+    try:
+        fcntl.ioctl(handle, _VIDIOC_QUERYCAP, answer)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    capabilities, of_node = struct.unpack_from("=II", answer, 84)
+    return bool((of_node if capabilities & _DEVICE_CAPS else capabilities) & _CAPTURE)
 
 
 def diagnose(device: str) -> None:
