@@ -43,16 +43,18 @@ def class_folders(root: Path) -> dict[str, list[Path]]:
 
 
 def class_indices(folders: Sequence[str], labels: Sequence[str]) -> list[int]:
-    """The class of each folder: by its label, else by order where there are as many as classes.
+    """The class of each folder: by its label; where none is a label and there are as many as classes, by order.
 
-    Raises SourceError.
+    Folders that are named by numbers are ordered by them. Raises SourceError.
     """
     by_label = {label.casefold(): i for i, label in enumerate(labels)}
     unknown = [name for name in folders if name.casefold() not in by_label]
     if not unknown:
         return [by_label[name.casefold()] for name in folders]
-    if len(folders) == len(labels):
-        return list(range(len(folders)))
+    if len(unknown) == len(folders) == len(labels):
+        numbered = all(name.isdecimal() for name in folders)
+        order = sorted(folders, key=int) if numbered else sorted(folders)
+        return [order.index(name) for name in folders]
     raise SourceError(
         f"the folder {unknown[0]} is none of the network's {len(labels)} classes: name folders by their label, "
         "or give one per class in the order of the classes"

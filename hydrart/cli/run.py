@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from typing import Any
 
@@ -96,13 +97,15 @@ def follow(stream: Stream, model: Model, as_json: bool, duration: float | None, 
     """Show results until the stream, the time or the frames end, or the user does; then the summary."""
     live = LiveLine(model.heads[-1])
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    end = time.monotonic() + duration if duration else None
+    timer = threading.Timer(duration or 0, stream.stop)
     try:
+        if duration:
+            timer.start()
         for count, result in enumerate(stream, 1):
             if as_json:
                 print_json(result.as_dict())
             live.show(result)
-            if count == max_frames or (end is not None and time.monotonic() >= end):
+            if count == max_frames:
                 break
     except KeyboardInterrupt:
         pass
@@ -111,6 +114,7 @@ def follow(stream: Stream, model: Model, as_json: bool, duration: float | None, 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         signal.signal(signal.SIGTERM, before)
+        timer.cancel()
         live.end()
         stream.close()
         summary = stream.stats() | {"skipped": stream.skipped}

@@ -104,6 +104,7 @@ class Stream:
         self._stop = threading.Event()
         self._mailbox = Mailbox()
         self._thread: threading.Thread | None = None
+        self._reading = False
         self._stats = Stats(time.monotonic())
 
     def __enter__(self) -> "Stream":
@@ -126,26 +127,35 @@ class Stream:
         """The summary of what was done so far."""
         return self._stats.summary(time.monotonic())
 
-    def close(self) -> None:
-        """End the stream and give back its source."""
+    def stop(self) -> None:
+        """End the loop after the frame at hand; from any thread."""
         self._stop.set()
-        if self._thread is None:
-            self._source.close()
-        else:
-            # the thread closes the source: OpenCV crashes when that happens during a read
+        self._mailbox.close()
+
+    def close(self) -> None:
+        """End the stream and give back its source; from any thread."""
+        self.stop()
+        # whoever reads closes the source: OpenCV crashes when that happens during a read
+        if self._thread is not None:
             self._thread.join(timeout=2)
+        elif not self._reading:
+            self._source.close()
         self._stats.end = self._stats.end or time.monotonic()
 
     def __iter__(self) -> Iterator[Result]:
         self._stats.start = time.monotonic()
         previous = -1
         frames = self._newest() if self._latest else self._every(self._fps)
-        with contextlib.closing(frames):
-            for frame in frames:
-                result = self._answer(frame, dropped=frame.number - previous - 1)
-                previous = frame.number
-                yield result
-        self._stats.end = time.monotonic()
+        self._reading = True
+        try:
+            with contextlib.closing(frames):
+                for frame in frames:
+                    result = self._answer(frame, dropped=frame.number - previous - 1)
+                    previous = frame.number
+                    yield result
+        finally:
+            self._reading = False
+            self.close()
 
     def _answer(self, frame: Frame, dropped: int) -> Result:
         governor = self._governor
