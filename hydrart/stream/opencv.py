@@ -16,9 +16,8 @@ def load_cv2(what: str) -> Any:
         import cv2
     except ImportError:
         raise MissingExtraError(what, "OpenCV", "video") from None
-    cv2.utils.logging.setLogLevel(
-        cv2.utils.logging.LOG_LEVEL_SILENT
-    )  # its warnings go to stderr in the midst of the live line
+    # its warnings go to stderr in the midst of the live line; older builds have the setting elsewhere
+    getattr(cv2.utils, "logging", cv2).setLogLevel(0)
     return cv2
 
 
