@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
 
 from hydrart.errors import HeadsError
 
@@ -39,17 +40,17 @@ class Architecture:
         for name, most in ranges.items():
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value <= most:
-                raise ValueError(f"{name} is {value!r}, not a whole number from 1 to {most}")
+                raise ValueError(f"{name} is {value!r:.40}, not a whole number from 1 to {most}")
         if self.image_size % self.patch:
             raise ValueError(f"image_size {self.image_size} is no multiple of patch {self.patch}")
         if self.head_dim not in HEAD_DIMS:
             raise ValueError(f"head_dim is {self.head_dim!r}, not one of 16, 32, 64")
         if not self.heads or any(type(k) is not int or not 1 <= k <= 64 for k in self.heads):
-            raise ValueError(f"heads are {list(self.heads)!r}, not whole numbers from 1 to 64")
+            raise ValueError(f"heads are {list(self.heads)!r:.80}, not whole numbers from 1 to 64")
         if any(a >= b for a, b in zip(self.heads, self.heads[1:], strict=False)):
-            raise ValueError(f"heads {list(self.heads)} are not ascending")
+            raise ValueError(f"heads {list(self.heads)!r:.80} are not ascending")
         if not 0 < self.layer_norm_eps < 1:
-            raise ValueError(f"layer_norm_eps is {self.layer_norm_eps!r}, not between 0 and 1")
+            raise ValueError(f"layer_norm_eps is {self.layer_norm_eps!r:.40}, not between 0 and 1")
 
     @property
     def tokens(self) -> int:
@@ -69,8 +70,8 @@ class Architecture:
         """k itself, or the largest one for None. Raises HeadsError naming the trained ones."""
         if k is None:
             return self.heads[-1]
-        if isinstance(k, bool) or k not in self.heads:
-            raise HeadsError(f"k={k} was not trained: choose from {listing(self.heads)}")
+        if isinstance(k, bool) or not isinstance(k, Integral) or k not in self.heads:
+            raise HeadsError(f"k={k!s:.40} was not trained: choose from {listing(self.heads)}")
         return int(k)
 
     def parameters(self, k: int) -> int:

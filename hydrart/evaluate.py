@@ -1,5 +1,6 @@
 """Accuracy and speed over folders of pictures: root/CLASS/*."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,9 +34,12 @@ class Evaluation:
 
 def class_folders(root: Path) -> dict[str, list[Path]]:
     """The pictures of each class folder, by name. Raises SourceError where there are none."""
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise SourceError(f"{root} is no folder: pass one that holds a folder of pictures per class")
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    try:
+        folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise SourceError(f"{root} cannot be read: {error.strerror}") from None
     found = {folder.name: picture_files(folder) for folder in folders}
     if not any(found.values()):
         raise SourceError(f"{root} holds no pictures in class folders: it must look like {root}/cat/1.jpg")

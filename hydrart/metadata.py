@@ -1,7 +1,6 @@
 """What a weight file says about itself: `__metadata__["hydrart"]`, a JSON object, format version 1."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -12,6 +11,8 @@ from hydrart.layout import PRECISIONS
 from hydrart.preprocess import INTERPOLATIONS, Preprocessing
 
 VERSION = 1
+
+_LARGEST = 1e6  # mean or 1 / std
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def parse(text: str) -> Metadata:
     version = root.get("version")
     if version != VERSION:
         raise WeightFileError(
-            f"it has format version {version!r}, this hydrart reads version {VERSION}: "
+            f"it has format version {version!r:.40}, this hydrart reads version {VERSION}: "
             "install the hydrart that wrote it, or convert the checkpoint again"
         )
     heads = tuple(_list(root, "heads", int))
@@ -125,15 +126,20 @@ def parse(text: str) -> Metadata:
     )
 
 
+def _normal(mean: tuple[float, ...], std: tuple[float, ...]) -> bool:
+    # bounds that float32 holds; whole numbers of any size compare, but may not convert
+    return all(abs(value) <= _LARGEST for value in mean) and all(1 / _LARGEST <= value <= _LARGEST for value in std)
+
+
 def _preprocessing(part: dict[str, Any]) -> Preprocessing:
     if part.pop("colour", "RGB") != "RGB":
         raise WeightFileError("its preprocessing asks for a colour order other than RGB")
     mean, std = (tuple(_list(part, name, float)) for name in ("mean", "std"))
     crop = _get(part, "crop", float)
-    if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, mean + std)) or min(std) <= 0:
+    if len(mean) != 3 or len(std) != 3 or not _normal(mean, std):
         raise WeightFileError("its preprocessing has no mean and positive std of three numbers each")
     if not 0.01 <= crop <= 1:
-        raise WeightFileError(f"its preprocessing crops to {crop}, not to a share from 0.01 to 1")
+        raise WeightFileError(f"its preprocessing crops to {crop!r:.40}, not to a share from 0.01 to 1")
     size = _get(part, "size", int)
     interpolation = _choice(part, "interpolation", INTERPOLATIONS)
     return Preprocessing(size, crop, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), interpolation)
@@ -153,7 +159,7 @@ def _by_k(part: dict[str, Any], heads: tuple[int, ...], what: str, kind: type) -
     names = {str(k): k for k in heads}
     for key in part:
         if key not in names:
-            raise WeightFileError(f"its {what} speak of k={key[:20]}, which it does not hold")
+            raise WeightFileError(f"its {what} speak of k={key[:20]!r}, which it does not hold")
     return {names[key]: _typed(value, kind, what) for key, value in part.items()}
 
 

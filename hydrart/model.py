@@ -145,13 +145,17 @@ class Model:
 
     def _checked(self, x: NDArray[Any]) -> FloatArray:
         size = self.architecture.image_size
-        x = np.asarray(x)
+        try:
+            x = np.asarray(x)
+        except ValueError:
+            raise PictureError(f"the input is no array: pass float32 [B, 3, {size}, {size}]") from None
         if x.ndim != 4 or x.shape[1:] != (3, size, size) or x.dtype.kind != "f":
             raise PictureError(
                 f"an input of {x.dtype} {list(x.shape)} does not fit: pass float32 [B, 3, {size}, {size}], "
                 "as preprocess() makes it"
             )
-        return np.ascontiguousarray(x, np.float32)
+        with np.errstate(over="ignore"):  # told afterwards
+            return np.ascontiguousarray(x, np.float32)
 
     def _finite(self, y: FloatArray, x: FloatArray) -> FloatArray:
         if np.isfinite(y).all():
@@ -190,5 +194,6 @@ def load(
 
 def softmax(logits: FloatArray) -> FloatArray:
     """Probabilities over the last axis."""
-    exponent = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    with np.errstate(over="ignore"):
+        exponent = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(exponent / exponent.sum(axis=-1, keepdims=True), np.float32)

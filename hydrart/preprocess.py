@@ -98,7 +98,7 @@ def read_picture(picture: Picture) -> Image.Image:
             f"a {type(picture).__name__} is not a picture: pass a path, a PIL image or a uint8 RGB array"
         )
     path = Path(picture)
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise PictureError(f"{path} is a folder or a device: pass a picture file")
     with guard(path), Image.open(path) as image:
         return upright_rgb(image, str(path))

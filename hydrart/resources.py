@@ -29,7 +29,7 @@ def find(name: str | os.PathLike[str], folder: str, suffix: str, error: type[Hyd
     path = Path(name)
     if isinstance(name, str) and name in names:
         return names[name]
-    if path.exists() or path.suffix or len(path.parts) > 1:
+    if os.path.exists(path) or path.suffix or len(path.parts) > 1:
         return path
     raise error(f"{name} is neither a file nor one of the {folder} that ship: {suggestion(str(name), names)}")
 

@@ -43,7 +43,7 @@ class WeightFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         try:
-            if self.path.exists() and not self.path.is_file():
+            if os.path.exists(self.path) and not os.path.isfile(self.path):
                 raise WeightFileError("it is a folder or a device")
             with open(self.path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size
@@ -60,8 +60,8 @@ class WeightFile:
             raise WeightFileError(f"{self.path} is not a usable weight file: {error}") from None
         except FileNotFoundError:
             raise WeightFileError(f"{self.path} does not exist: check the path") from None
-        except OSError as error:
-            raise WeightFileError(f"{self.path} cannot be read: {error.strerror}") from None
+        except (OSError, ValueError) as error:
+            raise WeightFileError(f"{self.path} cannot be read: {getattr(error, 'strerror', error)}") from None
         self.data: NDArray[np.uint8] = np.frombuffer(mapped, np.uint8, offset=start)
 
     @property

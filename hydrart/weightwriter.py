@@ -160,8 +160,8 @@ def _digests(file: IO[bytes], start: int, layout: Layout) -> dict[int, str]:
 @contextlib.contextmanager
 def _appearing(path: Path) -> Iterator[IO[bytes]]:
     """A file that takes its name at the end, and leaves nothing behind if anything fails before."""
-    if path.is_dir():
-        raise WeightFileError(f"{path} is a folder: give the name of a file to write")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise WeightFileError(f"{path} is a folder or a device: give the name of a file to write")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with open(temporary, "x+b") as file:

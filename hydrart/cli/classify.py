@@ -1,13 +1,14 @@
 """hydrart classify"""
 
 import glob
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
 from hydrart.cli.errors import Failure, one_sentence
-from hydrart.cli.options import json_option, load_model, model_options, print_json, warn
+from hydrart.cli.options import json_option, load_model, model_options, print_json, printable, warn
 from hydrart.errors import PictureError
 from hydrart.preprocess import picture_files
 
@@ -46,7 +47,7 @@ def classify(pictures: tuple[str, ...], k: int | None, top: int, as_json: bool, 
                 }
             )
         else:
-            click.echo(f"{path}: {', '.join(f'{label} {score:.1%}' for label, score in best)}")
+            click.echo(f"{printable(path)}: {', '.join(f'{label} {score:.1%}' for label, score in best)}")
     if failed:
         warn(f"{failed} of {len(paths)} pictures could not be read")
     if failed == len(paths):
@@ -55,8 +56,8 @@ def classify(pictures: tuple[str, ...], k: int | None, top: int, as_json: bool, 
 
 def _paths(name: str) -> list[Path]:
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):
         return picture_files(path)
-    if not path.exists():
+    if not os.path.exists(path):
         return [Path(match) for match in sorted(glob.glob(name, recursive=True))] or [path]
     return [path]

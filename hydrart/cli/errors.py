@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from hydrart.cli.options import printable
 from hydrart.errors import HydrartError
 
 
@@ -13,7 +14,7 @@ class Failure(click.ClickException):
     """Ends the program with one sentence on stderr and exit code 1."""
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"hydrart: {self.format_message()}", file=file, err=file is None)
+        click.echo(f"hydrart: {printable(self.format_message())}", file=file, err=file is None)
 
 
 def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,5 +1,7 @@
 """The `hydrart` command."""
 
+import io
+import sys
 import warnings
 
 import click
@@ -17,6 +19,9 @@ from hydrart.cli.slice import slice_command
 @click.version_option(hydrart.__version__)
 def main() -> None:
     """Vision on a CPU: one nested Vision Transformer, any number of heads."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be text
     # Pillow warns of large pictures, which hydrart refuses itself, and of damaged EXIF data, which does no harm
     warnings.filterwarnings("ignore", module="PIL")
 

@@ -35,9 +35,14 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False))
 
 
+def printable(text: object) -> str:
+    """The text on one line: control characters, and file names that are no text, become escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
 def warn(message: str) -> None:
     """A line for people, on stderr."""
-    click.echo(message, err=True)
+    click.echo(printable(message), err=True)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")

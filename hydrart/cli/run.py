@@ -1,5 +1,6 @@
 """hydrart run"""
 
+import math
 import os
 import signal
 import sys
@@ -21,10 +22,20 @@ from hydrart.stream.stream import Stream
 _LIVE_FPS = 15.0
 
 
+class _Number(click.FloatRange):
+    """A range that NaN does not lie in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is no number", param, ctx)
+        return number
+
+
 @click.command()
 @click.option("--camera", type=click.IntRange(0), default=None, help="Number of a V4L2 camera.")
 @click.option("--source", default=None, help="Video file, folder, glob, /dev/video path, or demo.")
-@click.option("--fps", type=click.FloatRange(0, 1000, min_open=True), default=None, help="Frames to answer a second.")
+@click.option("--fps", type=_Number(0.001, 1000), default=None, help="Frames to answer a second.")
 @click.option("--k", type=int, default=None, help="Fix the number of heads.")
 @click.option("--min-k", type=int, default=None, help="Fewest heads the governor may choose.")
 @click.option("--max-k", type=int, default=None, help="Most heads the governor may choose.")
@@ -35,7 +46,7 @@ _LIVE_FPS = 15.0
     default=None,
     help="Drop frames that come too fast, or answer each.  [default: latest for cameras, all for files]",
 )
-@click.option("--duration", type=click.FloatRange(0, min_open=True), default=None, help="Seconds to run.")
+@click.option("--duration", type=_Number(0.001, 1e9), default=None, help="Seconds to run.")
 @click.option("--max-frames", type=click.IntRange(1), default=None, help="Frames to answer.")
 @model_options
 @json_option
@@ -71,14 +82,20 @@ def run(
     chosen: int | str = source if source is not None else camera if camera is not None else default_source()
     if chosen == "demo" and source is None:
         warn("no camera is here: playing the demo clip")
-    opened = open_source(chosen, fps=fps or _LIVE_FPS, warn=warn)
+    opened = open_source(chosen, fps=fps or _LIVE_FPS, warn=_warn_on_own_line)
     fps = fps or (_LIVE_FPS if opened.live else opened.fps)
     governor = Governor(profile, fps=fps, k=k, min_k=min_k, max_k=max_k)
     for heads, latency_ms in latencies.items():
         governor.observe(time.monotonic(), heads, latency_ms)
-    with Stream(opened, model, fps=fps, governor=governor, frames=frames, warn=warn) as stream:
+    with Stream(opened, model, fps=fps, governor=governor, frames=frames) as stream:
         warn(f"{stream.name}{f', {fps:g} fps' if fps else ''}, {model.labels and len(model.labels)} classes")
         follow(stream, model, as_json, duration, max_frames)
+
+
+def _warn_on_own_line(message: str) -> None:
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", nl=False, err=True)  # the live line, which comes again
+    warn(message)
 
 
 def warm_up(model: Model) -> dict[int, float]:
@@ -104,7 +121,8 @@ def follow(stream: Stream, model: Model, as_json: bool, duration: float | None, 
         for count, result in enumerate(stream, 1):
             if as_json:
                 print_json(result.as_dict())
-            live.show(result)
+            if not (as_json and sys.stdout.isatty()):  # they would share the line
+                live.show(result)
             if count == max_frames:
                 break
     except KeyboardInterrupt:

@@ -1,5 +1,6 @@
 """hydrart slice"""
 
+import os
 from pathlib import Path
 
 import click
@@ -22,7 +23,7 @@ def slice_command(weights: str, k: int, output: Path, as_json: bool) -> None:
     """Cut the weight file IN after a number of heads, for devices that never use more."""
     source = WeightFile(find(weights, "weights", ".safetensors", WeightFileError))
     k = source.meta.architecture.check_k(k)
-    if output.exists() and output.samefile(source.path):
+    if os.path.exists(output) and output.samefile(source.path):
         raise Failure(f"{output} is the input itself: give another name with -o")
     copy_prefix(source, output, source.meta.cut(k))
     size = output.stat().st_size

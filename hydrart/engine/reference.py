@@ -62,7 +62,7 @@ def embed(tensor: Any, arch: Architecture, x: Array, p: int) -> Array:
     side, patch = arch.image_size // arch.patch, arch.patch
     patches = x.reshape(batch, channels, side, patch, side, patch).transpose(0, 2, 4, 1, 3, 5)
     weight = tensor("patch_embed.proj.weight")[:p].reshape(p, -1)
-    y = patches.reshape(batch, side * side, -1) @ weight.T + tensor("patch_embed.proj.bias")[:p]
+    y = patches.reshape(batch, side * side, arch.patch_inputs) @ weight.T + tensor("patch_embed.proj.bias")[:p]
     cls = np.broadcast_to(tensor("cls_token")[..., :p], (batch, 1, p))
     return np.concatenate((cls, y), axis=1) + tensor("pos_embed")[..., :p]
 

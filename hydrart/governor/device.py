@@ -1,6 +1,5 @@
 """Device profiles, `devices/*.yaml`: what a device is known to do before the governor has seen it run."""
 
-import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -69,6 +68,7 @@ def _by_k(table: dict[Any, Any], where: str) -> dict[int, float]:
 
 
 def _positive(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ProfileError(f"{where} is {str(value)[:20]!r}: give a positive number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1e9:
+        shown = repr(str(value)[:20]) if isinstance(value, str | int | float) else f"a {type(value).__name__}"
+        raise ProfileError(f"{where} is {shown}: give a positive number")
     return float(value)

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from itertools import cycle
@@ -53,16 +54,18 @@ class PictureSource:
         self._closed = False
 
     def pictures(self) -> Iterator[Rgb]:
+        read = False
         for path in self._paths:
             try:
                 for picture in _frames(path):
                     if self._closed:
                         return
+                    read = True
                     yield picture
             except PictureError as error:
                 self.skipped += 1
                 self._warn(f"skipped: {error}")
-        if self.skipped == len(self._paths):
+        if not read:
             raise SourceError(f"{self.name} holds no readable picture: all {self.skipped} files failed")
 
     def close(self) -> None:
@@ -131,25 +134,32 @@ def open_source(
     name = os.fspath(source)
     if name == "demo":
         return DemoSource()
-    if name.isdecimal():
+    if name.isdecimal() and len(name) < 10:
         return CameraSource(f"/dev/video{int(name)}", fps)
-    if name.startswith("/dev/"):
+    if name.startswith(("/dev/video", "/dev/v4l/")) or _is_device(name):
         return CameraSource(name, fps)
     if "://" in name:
         raise SourceError("streams from a URL are not supported yet: pass a camera, a video file or a folder")
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):
         paths = picture_files(path)
         if not paths:
             raise SourceError(f"{path} holds no pictures: pass a folder with files like .jpg or .png")
         return PictureSource(name, paths, warn)
-    if path.exists():
+    if os.path.exists(path):
         return PictureSource(name, [path], warn) if is_picture(path) else VideoFileSource(path)
     matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
     files = [match for match in matches if match.is_file()]
     if not files:
         raise SourceError(f"{name} does not exist and no file matches it: check the path")
     return PictureSource(name, files, warn)
+
+
+def _is_device(name: str) -> bool:
+    try:
+        return stat.S_ISCHR(os.stat(name).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def default_source() -> int | str:

@@ -238,6 +238,6 @@ class RateKeeper:
         if self._next < now - self._period:
             self._next = now  # the first time, or late by more than one
         elif self._next > now:
-            self._stop.wait(self._next - now)
+            self._stop.wait(min(self._next - now, threading.TIMEOUT_MAX))
         self._next += self._period
         return not self._stop.is_set()
