@@ -83,6 +83,7 @@ def evaluate(
     correct = {k: np.zeros(2, int) for k in ks}
     seconds = dict.fromkeys(ks, 0.0)
     read_seconds, count, skipped = 0.0, 0, []
+    model.warm_up(*ks)
     for at in range(0, len(entries), batch):
         chunk = entries[at : at + batch]
         start = time.perf_counter()

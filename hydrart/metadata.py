@@ -91,7 +91,7 @@ def parse(text: str) -> Metadata:
         raise WeightFileError("its hydrart metadata is not JSON") from None
     root = _typed(entries, dict, "the metadata")
     version = root.get("version")
-    if version != VERSION:
+    if type(version) is not int or version != VERSION:
         raise WeightFileError(
             f"it has format version {version!r:.40}, this hydrart reads version {VERSION}: "
             "install the hydrart that wrote it, or convert the checkpoint again"
@@ -138,8 +138,8 @@ def _preprocessing(part: dict[str, Any]) -> Preprocessing:
     crop = _get(part, "crop", float)
     if len(mean) != 3 or len(std) != 3 or not _normal(mean, std):
         raise WeightFileError("its preprocessing has no mean and positive std of three numbers each")
-    if not 0.01 <= crop <= 1:
-        raise WeightFileError(f"its preprocessing crops to {crop!r:.40}, not to a share from 0.01 to 1")
+    if not 0.1 <= crop <= 1:
+        raise WeightFileError(f"its preprocessing crops to {crop!r:.40}, not to a share from 0.1 to 1")
     size = _get(part, "size", int)
     interpolation = _choice(part, "interpolation", INTERPOLATIONS)
     return Preprocessing(size, crop, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), interpolation)

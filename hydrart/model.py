@@ -24,7 +24,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "int8")
 FloatArray = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """An answer.
 
@@ -55,7 +55,7 @@ class Prediction:
 
     def top(self, n: int = 5) -> list[tuple[str, float]]:
         """The n most probable classes and their probabilities, the best first."""
-        best = np.argsort(-self.probabilities, kind="stable")[:n]
+        best = np.argsort(-self.probabilities, kind="stable")[: max(0, n)]
         return [(self.labels[i], float(self.probabilities[i])) for i in best]
 
 
@@ -128,6 +128,12 @@ class Model:
         k = self.architecture.check_k(k)
         x = self._checked(x)
         return self._finite(self._engine.features(x, k), x)
+
+    def warm_up(self, *ks: int) -> None:
+        """Run each k once (none given: the largest), so that no timed call pays for compiling or decoding."""
+        size = self.architecture.image_size
+        for k in ks or (self.heads[-1],):
+            self.logits(np.zeros((1, 3, size, size), np.float32), k)
 
     def profile(self, device: str | os.PathLike[str] | None = None) -> Profile:
         """The table that a governor chooses from: every k with its work and its accuracy, where the file has one.

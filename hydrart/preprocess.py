@@ -69,13 +69,17 @@ def is_picture(path: Path) -> bool:
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """The pictures in a folder and below, by name; hidden files are left out."""
+    """The pictures in a folder and below, by name; hidden files are left out. Raises PictureError."""
     found = []
-    for root, folders, files in os.walk(folder):
+    for root, folders, files in os.walk(folder, onerror=_unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = (Path(root, name) for name in sorted(files) if not name.startswith("."))
         found += [path for path in paths if is_picture(path)]
     return found
+
+
+def _unreadable(error: OSError) -> None:
+    raise PictureError(f"the folder {error.filename} cannot be read: {error.strerror}")
 
 
 def read_picture(picture: Picture) -> Image.Image:

@@ -24,6 +24,7 @@ def classify(pictures: tuple[str, ...], k: int | None, top: int, as_json: bool, 
     """Say what is on PICTURES: files, folders or globs."""
     model = load_model(**options)
     k = model.architecture.check_k(k)
+    model.warm_up(k)
     paths = [path for name in pictures for path in _paths(name)]
     failed = 0
     for path in paths:
@@ -55,6 +56,8 @@ def classify(pictures: tuple[str, ...], k: int | None, top: int, as_json: bool, 
 
 
 def _paths(name: str) -> list[Path]:
+    if not name:
+        raise Failure("one of the pictures is an empty text: name a file, a folder or a glob")
     path = Path(name)
     if os.path.isdir(path):
         return picture_files(path)

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +43,8 @@ def printable(text: object) -> str:
 
 def warn(message: str) -> None:
     """A line for people, on stderr."""
-    click.echo(printable(message), err=True)
+    with contextlib.suppress(OSError):  # nobody may be listening
+        click.echo(printable(message), err=True)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")

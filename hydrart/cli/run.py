@@ -1,7 +1,6 @@
 """hydrart run"""
 
 import math
-import os
 import signal
 import sys
 import threading
@@ -11,7 +10,7 @@ from typing import Any
 import click
 import numpy as np
 
-from hydrart.cli.errors import one_sentence
+from hydrart.cli.errors import drop_stdout, one_sentence
 from hydrart.cli.options import json_option, load_model, model_options, print_json, warn
 from hydrart.governor.governor import Governor
 from hydrart.model import Model
@@ -73,6 +72,7 @@ def run(
         raise click.UsageError("--camera and --source exclude each other")
     if k is not None and (min_k is not None or max_k is not None):
         raise click.UsageError("--k fixes the heads: leave --min-k and --max-k out")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
     model = load_model(**options)
     if k is not None:
         model.architecture.check_k(k)
@@ -103,7 +103,7 @@ def warm_up(model: Model) -> dict[int, float]:
     size = model.architecture.image_size
     picture = np.zeros((size, size, 3), np.uint8)
     latencies = {}
-    model(picture)  # compiles, and decodes the weights
+    model.warm_up()
     with click.progressbar(model.heads, label="Warming up", file=sys.stderr) as bar:
         for k in bar:
             latencies[k] = min(model(picture, k).latency_ms for _ in range(2))
@@ -113,7 +113,6 @@ def warm_up(model: Model) -> dict[int, float]:
 def follow(stream: Stream, model: Model, as_json: bool, duration: float | None, max_frames: int | None) -> None:
     """Show results until the stream, the time or the frames end, or the user does; then the summary."""
     live = LiveLine(model.heads[-1])
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     timer = threading.Timer(duration or 0, stream.stop)
     try:
         if duration:
@@ -128,10 +127,8 @@ def follow(stream: Stream, model: Model, as_json: bool, duration: float | None, 
     except KeyboardInterrupt:
         pass
     except BrokenPipeError:
-        # the reader has gone: nothing more can be told on stdout, also not when Python ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_stdout()
     finally:
-        signal.signal(signal.SIGTERM, before)
         timer.cancel()
         live.end()
         stream.close()

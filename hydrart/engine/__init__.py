@@ -1,5 +1,6 @@
 """Engines compute; each takes a weight file and answers for any k. They know nothing of pictures or video."""
 
+from numbers import Integral
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,7 +31,7 @@ def make_engine(backend: str, file: WeightFile, threads: int | None) -> Engine:
     """The engine of that name. Raises SettingError."""
     if backend not in _ENGINES:
         raise SettingError(f"backend {backend!r} is unknown: choose from {', '.join(_ENGINES)}")
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1):
         raise SettingError(f"threads={threads!r} is no number of threads: pass a whole number from 1, or None")
-    engine: Engine = _ENGINES[backend](file, threads)
+    engine: Engine = _ENGINES[backend](file, threads and int(threads))
     return engine

@@ -29,8 +29,8 @@ class CameraSource:
 
     def __init__(self, device: str, fps: float | None) -> None:
         self.name = device
-        cv2 = load_cv2(f"the camera {device}")
         diagnose(device)
+        cv2 = load_cv2(f"the camera {device}")
         match = re.fullmatch(r"/dev/video(\d+)", os.path.realpath(device))
         self._capture = cv2.VideoCapture(int(match[1]) if match else device, cv2.CAP_V4L2)
         if not self._capture.isOpened():

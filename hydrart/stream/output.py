@@ -1,5 +1,6 @@
 """What a person sees of a stream while it runs: one line that is rewritten, or a plain line a second."""
 
+import contextlib
 import shutil
 import sys
 import time
@@ -39,8 +40,9 @@ class LiveLine:
         """Leave the last state on the screen and go to a new line."""
         if self._terminal and self._last:
             self._write(self._line(self._last))
-            self._out.write("\n")
-            self._out.flush()
+            with contextlib.suppress(OSError):
+                self._out.write("\n")
+                self._out.flush()
 
     def _line(self, result: Result) -> str:
         answer = result.prediction
@@ -53,6 +55,10 @@ class LiveLine:
         )
 
     def _write(self, line: str) -> None:
+        with contextlib.suppress(OSError):  # nobody may be listening
+            self._put(line)
+
+    def _put(self, line: str) -> None:
         if self._terminal:
             width = shutil.get_terminal_size().columns - 1
             self._out.write(f"\r\x1b[K{line[:width]}")
@@ -67,6 +73,8 @@ def summary_text(summary: dict[str, Any]) -> str:
         f"{summary['frames']} frames in {summary['seconds']:.1f} s: {summary['processed_fps']:.1f} fps "
         f"(source {summary['camera_fps']:.1f}, dropped {summary['dropped']})"
     ]
+    if summary["skipped"]:
+        lines.append(f"{summary['skipped']} pictures could not be read")
     if summary["frames"]:
         lines.append(f"mean k {summary['mean_k']:.1f}, {summary['switches']} switches, late {summary['miss_rate']:.1%}")
     for stage, what in (("preprocess_ms", "preprocess"), ("infer_ms", "inference"), ("age_ms", "age at answer")):

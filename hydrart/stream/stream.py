@@ -1,6 +1,7 @@
 """Stream: frames in, answers out, one k per frame."""
 
 import contextlib
+import itertools
 import math
 import threading
 import time
@@ -16,13 +17,13 @@ from hydrart.governor.governor import Governor
 from hydrart.model import Model, Prediction
 from hydrart.stream.frame import Frame
 from hydrart.stream.mailbox import Mailbox
-from hydrart.stream.source import Source, open_source, timed
+from hydrart.stream.source import Source, open_source
 from hydrart.stream.stats import Stats
 
 _PATIENCE_S = 5.0  # a live source that is silent for longer has failed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """The answer to one frame.
 
@@ -104,7 +105,7 @@ class Stream:
         self._stop = threading.Event()
         self._mailbox = Mailbox()
         self._thread: threading.Thread | None = None
-        self._reading = False
+        self._reading = threading.Lock()
         self._stats = Stats(time.monotonic())
 
     def __enter__(self) -> "Stream":
@@ -135,18 +136,20 @@ class Stream:
     def close(self) -> None:
         """End the stream and give back its source; from any thread."""
         self.stop()
-        # whoever reads closes the source: OpenCV crashes when that happens during a read
         if self._thread is not None:
             self._thread.join(timeout=2)
-        elif not self._reading:
+        # OpenCV crashes when a source is closed during a read; one that never ends keeps its source
+        if self._reading.acquire(timeout=2):
             self._source.close()
+            self._reading.release()
         self._stats.end = self._stats.end or time.monotonic()
 
     def __iter__(self) -> Iterator[Result]:
+        if self._stop.is_set():
+            raise SourceError(f"the stream of {self.name} has ended: open a new one")
         self._stats.start = time.monotonic()
         previous = -1
         frames = self._newest() if self._latest else self._every(self._fps)
-        self._reading = True
         try:
             with contextlib.closing(frames):
                 for frame in frames:
@@ -154,7 +157,6 @@ class Stream:
                     previous = frame.number
                     yield result
         finally:
-            self._reading = False
             self.close()
 
     def _answer(self, frame: Frame, dropped: int) -> Result:
@@ -188,13 +190,18 @@ class Stream:
     def _every(self, fps: float | None) -> Generator[Frame, None, None]:
         """Each frame of the source, at most fps a second."""
         rate = RateKeeper(fps, self._stop)
-        for number, (picture, capture_ms) in enumerate(timed(self._source)):
+        pictures = self._source.pictures()
+        for number in itertools.count():
+            with self._reading:
+                start = time.perf_counter()
+                picture = None if self._stop.is_set() else next(pictures, None)
+                capture_ms = (time.perf_counter() - start) * 1e3
+            if picture is None:
+                return
             self._stats.seen += 1
             if not (self._source.live or rate.wait()):
                 return
             yield Frame(picture, number, time.monotonic(), time.time(), capture_ms)
-            if self._stop.is_set():
-                return
 
     def _newest(self) -> Generator[Frame, None, None]:
         """The latest frame of the source, at most fps a second."""
@@ -203,7 +210,7 @@ class Stream:
         rate = RateKeeper(self._fps, self._stop)
         while rate.wait():
             try:
-                frame = self._mailbox.take(_PATIENCE_S)
+                frame = self._mailbox.take(_PATIENCE_S if self._source.live else threading.TIMEOUT_MAX)
             except TimeoutError:
                 raise SourceError(
                     f"{self.name} gave no frame for {_PATIENCE_S:g} s: check its cable and supply"
@@ -220,7 +227,6 @@ class Stream:
         except Exception as failure:  # told to the reader, whatever it is
             error = failure
         finally:
-            self._source.close()
             self._mailbox.close(error)
 
 
