@@ -66,6 +66,12 @@ def copy_prefix(source: WeightFile, path: str | os.PathLike[str], meta: Metadata
             file.write(source.data[begin : min(end, begin + _CHUNK)].data)
 
 
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file in hex, as Metadata.source_sha256 holds it."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _put_matrix(layout: Layout, matrix: Matrix, dense: NDArray[np.float32], put: Any) -> None:
     arch = layout.arch
     d, k = arch.head_dim, matrix.only or arch.heads[-1]

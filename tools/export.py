@@ -1,6 +1,5 @@
 """From a trained network to a weight file that knows its own accuracy."""
 
-import hashlib
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,13 +14,7 @@ from hydrart.metadata import Accuracy, Metadata
 from hydrart.model import load
 from hydrart.preprocess import Preprocessing
 from hydrart.weightfile import WeightFile
-from hydrart.weightwriter import copy_prefix, write
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+from hydrart.weightwriter import copy_prefix, sha256, write
 
 
 def export(
