@@ -62,7 +62,7 @@ class Stats:
         }
         for stage, values in self.stages.items():
             if values:
-                p50, p95 = np.percentile(values, (50, 95))
+                p50, p95 = np.percentile(values, (50, 95)).tolist()
                 lines[stage] = {"p50": round(p50, 3), "p95": round(p95, 3), "max": round(max(values), 3)}
             else:
                 lines[stage] = None
