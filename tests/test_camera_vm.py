@@ -1,0 +1,133 @@
+"""hydrart on a real V4L2 device: the kernel's virtual camera, inside a virtual machine."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import vm
+from conftest import CIFAR
+
+import hydrart
+
+pytestmark = pytest.mark.slow
+
+PROGRAM = ("python3", "-c", "from hydrart.cli.main import main; main(prog_name='hydrart')")
+RUN = (*PROGRAM, "run", "--weights", "w.safetensors")
+CAMERA = "/dev/video0"
+# vivid's colour bars from left to right
+BARS = {
+    "white": (1, 1, 1),
+    "yellow": (1, 1, 0),
+    "cyan": (0, 1, 1),
+    "green": (0, 1, 0),
+    "magenta": (1, 0, 1),
+    "red": (1, 0, 0),
+    "blue": (0, 0, 1),
+    "black": (0, 0, 0),
+}
+# each frame as a JSON line, and the colours in the middle of its eight bars
+COLOURS = """
+import itertools, json, hydrart
+with hydrart.Stream("/dev/video0", hydrart.load("w.safetensors"), fps=5, keep_frame=True) as stream:
+    for result in itertools.islice(stream, 3):
+        height, width, _ = result.picture.shape
+        bars = [result.picture[height // 2, width * (2 * i + 1) // 16].tolist() for i in range(8)]
+        print(json.dumps(result.as_dict() | {"bars": bars, "size": [width, height]}))
+"""
+LOAD = "for m in /modules/*; do case $m in *vivid*) insmod $m n_devs=1 node_types=0x1;; *) insmod $m;; esac; done"
+JOBS = [
+    vm.Job("no camera", (*RUN, "--camera", "0", "--json")),
+    vm.Job("load", ("sh", "-c", f"{LOAD}; sleep 1; v4l2-ctl -d {CAMERA} -c osd_text_mode=2,test_pattern=1")),
+    vm.Job("colours", ("python3", "-c", COLOURS)),
+    vm.Job("chosen", (*RUN, "--fps", "5", "--max-frames", "10", "--json")),
+    vm.Job("missing", (*RUN, "--camera", "3")),
+    vm.Job("interrupted", (*RUN, "--camera", "0", "--fps", "5", "--json"), after=5, then="kill -INT $PID"),
+    vm.Job(
+        "disconnected",
+        (*RUN, "--camera", "0", "--fps", "5", "--json"),
+        after=5,
+        then=f"v4l2-ctl -d {CAMERA} -c disconnect=1",
+    ),
+]
+
+Answers = dict[str, vm.Answer]
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Answers:
+    """What hydrart said to each of JOBS."""
+    if missing := vm.missing():
+        pytest.skip(f"these Debian packages are not installed: {', '.join(missing)}")
+    folder, share = tmp_path_factory.mktemp("machine"), tmp_path_factory.mktemp("share")
+    vm.build(folder)
+    shutil.copytree(Path(hydrart.__file__).parent, share / "hydrart", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(weights, share / "w.safetensors")
+    answers = vm.run(folder, share, JOBS, timeout_s=450)
+    shutil.rmtree(folder)
+    return answers
+
+
+def lines(answer: vm.Answer) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The frames and the summary of a run with --json."""
+    *frames, last = map(json.loads, answer.stdout.splitlines())
+    assert list(last) == ["summary"], answer
+    summary: dict[str, Any] = last["summary"]
+    assert summary["frames"] == len(frames)
+    assert summary["dropped"] == sum(frame["dropped"] for frame in frames)
+    return frames, summary
+
+
+def test_the_camera_is_there(answers: Answers) -> None:
+    assert answers["load"].exit_code == 0, answers["load"].stderr
+
+
+def test_frames_have_the_colours_of_the_camera(answers: Answers) -> None:
+    answer = answers["colours"]
+    assert answer.exit_code == 0, answer.stderr
+    frames = [json.loads(line) for line in answer.stdout.splitlines()]
+    assert len(frames) == 3
+    for frame in frames:
+        assert frame["size"] == [640, 480]
+        for (name, expected), colour in zip(BARS.items(), frame["bars"], strict=True):
+            assert all(abs(c - 255 * e) < 30 for c, e in zip(colour, expected, strict=True)), (name, colour)
+
+
+def test_the_first_camera_is_chosen_and_gives_json_lines(answers: Answers) -> None:
+    answer = answers["chosen"]
+    assert answer.exit_code == 0, answer.stderr
+    assert f"{CAMERA} (640x480, " in answer.stderr
+    frames, _ = lines(answer)
+    assert len(frames) == 10
+    numbers = [frame["frame"] for frame in frames]
+    assert numbers == sorted(set(numbers))
+    assert all(frame["label"] in CIFAR and 3 <= frame["k"] <= 12 for frame in frames)
+
+
+@pytest.mark.parametrize(
+    ("job", "sentence"),
+    [
+        ("no camera", "there is no camera /dev/video0: no camera is connected; try --source demo"),
+        ("missing", "there is no camera /dev/video3: cameras here: /dev/video0"),
+    ],
+)
+def test_a_missing_camera_is_told(answers: Answers, job: str, sentence: str) -> None:
+    answer = answers[job]
+    assert answer.exit_code == 1 and answer.stdout == ""
+    assert answer.stderr.splitlines()[-1] == f"hydrart: {sentence}"
+
+
+def test_an_interrupt_ends_with_a_summary(answers: Answers) -> None:
+    answer = answers["interrupted"]
+    assert answer.exit_code == 0, answer.stderr
+    assert len(lines(answer)[0]) >= 5
+
+
+def test_a_disconnected_camera_ends_with_a_sentence_and_a_summary(answers: Answers) -> None:
+    answer = answers["disconnected"]
+    assert answer.exit_code == 1, answer
+    assert len(lines(answer)[0]) >= 5
+    sentence = r"hydrart: the camera /dev/video0 \(640x480.*\) gives no more frames: check its cable and supply"
+    assert re.fullmatch(sentence, answer.stderr.splitlines()[-1]), answer.stderr
