@@ -1,11 +1,14 @@
 """A small random nested network that every test may use."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
+from threadpoolctl import threadpool_limits
 
 import hydrart
 from hydrart.architecture import Architecture
@@ -92,3 +95,33 @@ def make_weights(tmp_path: Path) -> Callable[..., Path]:
         return make_file(tmp_path / f"{precision}-{seed}.safetensors", arch, precision, seed)
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def blas() -> Iterator[None]:
+    """Put back the size of the BLAS pool, which every command caps."""
+    with threadpool_limits():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_hang() -> Iterator[None]:
+    """A test that takes so long waits for something that never comes."""
+
+    def stop(number: int, frame: object) -> None:
+        pytest.fail("it hangs")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(900)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with five different pictures."""
+    folder = tmp_path_factory.mktemp("album")
+    for i in range(5):
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (40, 50, 3), np.uint8)).save(folder / f"{i}.png")
+    return folder
