@@ -1,6 +1,7 @@
 """hydrart run"""
 
 import math
+import os
 import signal
 import sys
 import threading
@@ -79,6 +80,7 @@ def run(
     profile = model.profile(device)
     Governor(profile, k=k, min_k=min_k, max_k=max_k)  # wrong bounds are told before the long part
     latencies = warm_up(model)
+    os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "5")  # else a stalled camera holds us for 10 s
     chosen: int | str = source if source is not None else camera if camera is not None else default_source()
     if chosen == "demo" and source is None:
         warn("no camera is here: playing the demo clip")

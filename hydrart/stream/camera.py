@@ -34,10 +34,7 @@ class CameraSource:
         match = re.fullmatch(r"/dev/video(\d+)", os.path.realpath(device))
         self._capture = cv2.VideoCapture(int(match[1]) if match else device, cv2.CAP_V4L2)
         if not self._capture.isOpened():
-            raise SourceError(
-                f"the camera {device} cannot be opened: another program may use it, or it is no capture device "
-                f"({_listed()})"
-            )
+            raise SourceError(f"the camera {device} cannot be opened: another program may use it ({_listed()})")
         capture = self._capture
         capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*"MJPG"))
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, WIDTH)
@@ -92,6 +89,9 @@ def diagnose(device: str) -> None:
             f"you may not use the camera {device}: add yourself to its group with: "
             "sudo usermod -aG video $USER, then log in again"
         )
+
+    if not _captures(Path(device)):
+        raise SourceError(f"{device} is no camera, it gives no pictures: {_listed()}")
 
 
 def _listed() -> str:

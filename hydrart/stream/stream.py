@@ -137,7 +137,7 @@ class Stream:
         """End the stream and give back its source; from any thread."""
         self.stop()
         if self._thread is not None:
-            self._thread.join(timeout=2)
+            self._thread.join(timeout=6)  # a camera that stalls returns from its read after 5 s
         # OpenCV crashes when a source is closed during a read; one that never ends keeps its source
         if self._reading.acquire(timeout=2):
             self._source.close()
