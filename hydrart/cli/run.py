@@ -90,7 +90,7 @@ def run(
     for heads, latency_ms in latencies.items():
         governor.observe(time.monotonic(), heads, latency_ms)
     with Stream(opened, model, fps=fps, governor=governor, frames=frames) as stream:
-        warn(f"{stream.name}{f', {fps:g} fps' if fps else ''}, {model.labels and len(model.labels)} classes")
+        warn(f"{stream.name}{f', {fps:g} fps' if fps else ''}, {len(model.labels)} classes")
         follow(stream, model, as_json, duration, max_frames)
 
 
