@@ -41,12 +41,12 @@ class Prediction:
     @property
     def label(self) -> str:
         """The most probable class."""
-        return self.top(1)[0][0]
+        return self.labels[int(self.probabilities.argmax())]
 
     @property
     def score(self) -> float:
         """Its probability, 0 to 1."""
-        return self.top(1)[0][1]
+        return float(self.probabilities.max())
 
     @property
     def latency_ms(self) -> float:

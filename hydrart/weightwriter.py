@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hydrart.architecture import Architecture
 from hydrart.errors import WeightFileError
-from hydrart.layout import Layout, Matrix, Vector, scale_name, tensor_name
+from hydrart.layout import DTYPE_BYTES, Layout, Matrix, Vector, scale_name, tensor_name
 from hydrart.metadata import Metadata
 from hydrart.weightfile import WeightFile, header_bytes
 
@@ -77,10 +77,12 @@ def _put_matrix(layout: Layout, matrix: Matrix, dense: NDArray[np.float32], put:
     d, k = arch.head_dim, matrix.only or arch.heads[-1]
     out_blocks, in_blocks = matrix.out_blocks(k, d), matrix.in_blocks(k, d)
     shape = (matrix.outputs or out_blocks * d, matrix.inputs or in_blocks * d)
-    flat = _shaped(matrix.name, dense.reshape(len(dense), -1) if dense.ndim == 4 else dense, shape)
+    if matrix.name == "patch_embed.proj.weight":
+        dense = _shaped(matrix.name, dense, (k * d, arch.channels, arch.patch, arch.patch)).reshape(k * d, -1)
+    flat = _shaped(matrix.name, dense, shape)
     if matrix.name.endswith("qkv.weight"):
         flat = _by_head(flat, arch)
-    per = 4 // {"F32": 4, "BF16": 2, "I8": 1}[matrix.dtype]
+    per = 4 // DTYPE_BYTES[matrix.dtype]
     if matrix.dtype == "I8":
         scale = np.abs(flat).max(axis=1) / np.float32(127)
         scale = np.where(scale > 0, scale, np.float32(1)).astype(np.float32)
@@ -93,9 +95,8 @@ def _put_matrix(layout: Layout, matrix: Matrix, dense: NDArray[np.float32], put:
     blocks = padded.reshape(out_blocks, d, in_blocks, d)
     for shell in (matrix.only,) if matrix.only else arch.heads:
         out, inner = layout.tiles(matrix, shell)
-        if len(out):
-            tiles = blocks[out, :, inner, :].reshape(-1, d, d // per, per).transpose(0, 2, 1, 3)
-            put(shell, matrix.name, _encode(tiles, matrix.dtype))
+        tiles = blocks[out, :, inner, :].reshape(-1, d, d // per, per).transpose(0, 2, 1, 3)
+        put(shell, matrix.name, _encode(tiles, matrix.dtype))
 
 
 def _put_vector(layout: Layout, vector: Vector, values: NDArray[np.float32], put: Any) -> None:

@@ -181,18 +181,21 @@ def test_a_flipped_bit_is_found_by_verify(weights: Path, tmp_path: Path) -> None
         WeightFile(path).verify()
 
 
-@pytest.mark.parametrize("problem", ["shape", "nan", "missing"])
+@pytest.mark.parametrize("problem", ["shape", "patch", "nan", "missing"])
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(problem: str, weights: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(b"old")
     state = random_state(SMALL)
     if problem == "shape":
         state["norm.bias"] = state["norm.bias"][:-1]
+    elif problem == "patch":
+        name = "patch_embed.proj.weight"
+        state[name] = state[name].reshape(192, 3, 4, 16)  # as many numbers, in another shape
     elif problem == "nan":
         state["head.bias"][3] = np.nan
     else:
         del state["head.bias"]
-    with pytest.raises(WeightFileError, match=r"norm\.bias|head\.bias"):
+    with pytest.raises(WeightFileError, match=r"norm\.bias|head\.bias|patch_embed"):
         write(path, WeightFile(weights).meta, state)
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.safetensors"]
     assert path.read_bytes() == b"old"

@@ -85,8 +85,9 @@ def read_folder(root: Path, spec: Preprocessing) -> Pictures:
                 y.append(label)
             except PictureError as error:
                 click.echo(f"skipped: {error}", err=True)
+    found = set(y)
     for i, name in enumerate(folders):
-        if i not in y:
+        if i not in found:
             raise TrainError(f"{root / name} holds no readable picture: add some or remove the folder")
     return Pictures(torch.from_numpy(np.stack(x)), torch.tensor(y), list(folders))
 

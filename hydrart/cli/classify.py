@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from hydrart.cli.errors import Failure, one_sentence
-from hydrart.cli.options import json_option, load_model, model_options, print_json, printable, warn
+from hydrart.cli.options import json_option, model_options, print_json, printable, warn
 from hydrart.errors import PictureError
+from hydrart.model import load
 from hydrart.preprocess import picture_files
 
 
@@ -22,7 +23,7 @@ from hydrart.preprocess import picture_files
 @one_sentence
 def classify(pictures: tuple[str, ...], k: int | None, top: int, as_json: bool, **options: Any) -> None:
     """Say what is on PICTURES: files, folders or globs."""
-    model = load_model(**options)
+    model = load(**options)
     k = model.architecture.check_k(k)
     model.warm_up(k)
     paths = [path for name in pictures for path in _paths(name)]

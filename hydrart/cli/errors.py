@@ -40,7 +40,7 @@ def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
             drop_stdout()
             raise Exit(0) from None  # who read the results wants no more
         except OSError as error:
-            raise Failure(f"{error.filename or 'the output'} cannot be written: {error.strerror}") from error
+            raise Failure(f"{error.filename or 'the output'} cannot be read or written: {error.strerror}") from error
         except KeyboardInterrupt:
             raise Exit(130) from None
 

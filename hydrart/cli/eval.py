@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from hydrart.cli.errors import one_sentence
-from hydrart.cli.options import json_option, load_model, model_options, print_json, warn
+from hydrart.cli.options import json_option, model_options, print_json, warn
 from hydrart.evaluate import class_folders, evaluate
+from hydrart.model import load
 
 
 @click.command("eval")
@@ -20,7 +21,7 @@ from hydrart.evaluate import class_folders, evaluate
 @one_sentence
 def evaluate_command(folder: Path, ks: tuple[int, ...], batch: int, as_json: bool, **options: Any) -> None:
     """Measure accuracy and speed on the pictures DIR/CLASS/*."""
-    model = load_model(**options)
+    model = load(**options)
     ks = tuple(model.architecture.check_k(k) for k in ks) or model.heads
     total = sum(map(len, class_folders(folder).values()))
     with click.progressbar(length=total, label="Evaluating", file=sys.stderr, show_pos=True) as bar:

@@ -10,7 +10,7 @@ import numpy as np
 import hydrart
 from hydrart.architecture import listing
 from hydrart.cli.errors import one_sentence
-from hydrart.cli.options import json_option, print_json
+from hydrart.cli.options import json_option, print_json, threads_option
 from hydrart.engine import Engine, make_engine
 from hydrart.errors import WeightFileError
 from hydrart.resources import bundled, find
@@ -19,7 +19,7 @@ from hydrart.weightfile import WeightFile
 
 @click.command()
 @click.argument("weights", default="hydravit-cifar10")
-@click.option("--threads", default=1, type=click.IntRange(1), help="Cores to use.")
+@threads_option
 @click.option("--verify", is_flag=True, help="Read the whole file and compare its checksums.")
 @json_option
 @one_sentence

@@ -7,28 +7,25 @@ from typing import Any
 
 import click
 
-from hydrart.model import PRECISIONS, Model, load
+from hydrart.model import PRECISIONS
+
+# One by default: at these sizes a second BLAS thread gains little on an idle machine and loses much to waiting on a
+# busy one.
+threads_option = click.option("--threads", default=1, type=click.IntRange(1), help="Cores to use.")
 
 _MODEL_OPTIONS = (
     click.option("--weights", default="hydravit-cifar10", help="Weight file, or the name of one that ships."),
     click.option("--precision", default="auto", type=click.Choice(PRECISIONS), help="Insist on a precision."),
-    # One by default: at these sizes a second BLAS thread gains little on an idle machine and loses much to waiting
-    # on a busy one.
-    click.option("--threads", default=1, type=click.IntRange(1), help="Cores to use."),
+    threads_option,
     click.option("--backend", default="reference", help="What computes."),
 )
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that load_model takes."""
+    """Add the options of hydrart.load."""
     for option in reversed(_MODEL_OPTIONS):
         command = option(command)
     return command
-
-
-def load_model(weights: str, precision: str, threads: int, backend: str) -> Model:
-    """The model of the shared options."""
-    return load(weights, precision=precision, threads=threads, backend=backend)
 
 
 def print_json(value: Any) -> None:

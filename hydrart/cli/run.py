@@ -12,9 +12,9 @@ import click
 import numpy as np
 
 from hydrart.cli.errors import drop_stdout, one_sentence
-from hydrart.cli.options import json_option, load_model, model_options, print_json, warn
+from hydrart.cli.options import json_option, model_options, print_json, warn
 from hydrart.governor.governor import Governor
-from hydrart.model import Model
+from hydrart.model import Model, load
 from hydrart.stream.output import LiveLine, summary_text
 from hydrart.stream.source import default_source, open_source
 from hydrart.stream.stream import Stream
@@ -74,7 +74,7 @@ def run(
     if k is not None and (min_k is not None or max_k is not None):
         raise click.UsageError("--k fixes the heads: leave --min-k and --max-k out")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
-    model = load_model(**options)
+    model = load(**options)
     if k is not None:
         model.architecture.check_k(k)
     profile = model.profile(device)

@@ -89,7 +89,6 @@ def diagnose(device: str) -> None:
             f"you may not use the camera {device}: add yourself to its group with: "
             "sudo usermod -aG video $USER, then log in again"
         )
-
     if not _captures(Path(device)):
         raise SourceError(f"{device} is no camera, it gives no pictures: {_listed()}")
 

@@ -44,9 +44,9 @@ class PictureSource:
 
     live = False
 
-    def __init__(self, name: str, paths: list[Path], warn: Callable[[str], None], fps: float | None = None) -> None:
+    def __init__(self, name: str, paths: list[Path], warn: Callable[[str], None]) -> None:
         self.name = name
-        self.fps = fps
+        self.fps: float | None = None
         self.skipped = 0
         self._paths = paths
         self._warn = warn
