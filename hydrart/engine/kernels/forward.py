@@ -1,0 +1,274 @@
+"""The network, from pictures to logits: what every thread does in one call.
+
+Rows, the tokens of all pictures, are split between threads in blocks of a register tile, so that only attention has
+to wait for others. After the attention of the last block nothing but the class tokens is needed: there, threads
+split the outputs of each product instead.
+
+Source: Haberer, Hojjat, Landsiedel, "HydraViT: Stacking Heads for a Scalable ViT", NeurIPS 2024.
+"""
+
+import numpy as np
+from numba import from_dtype, types
+from numba.extending import register_jitable
+
+from hydrart.engine.kernels import rows
+from hydrart.engine.kernels.attention import attend, attend_first, padded
+from hydrart.engine.kernels.gemm import BF16, COLUMNS, GROUP, INT8, PACK_BYTES, ROWS, gemm
+from hydrart.engine.kernels.intrinsics import f32_at, fetch, fetch_add, futex_wake
+from hydrart.engine.kernels.rows import add, layer_norm
+from hydrart.engine.kernels.state import MATRIX, NETWORK
+from hydrart.engine.kernels.threads import CALL, END, IDLE, ONE, barrier, wait_while
+from hydrart.jit import compiled, kernel
+
+# indices of MATRIX records; the four of each block follow each other, then the classifiers
+FIRST = np.int64(0)  # output block; not a literal, for which Numba would compile another variant
+
+PATCH, QKV, PROJ, FC1, FC2, PER_BLOCK = 0, 1, 2, 3, 4, 4
+
+
+@register_jitable
+def row_bytes(n):
+    """From row to row of float32: whole register tiles, and no multiple of 4 KB, which would share cache sets."""
+    return padded(n, max(COLUMNS, 64)) * 4 + 64
+
+
+@kernel
+def product_input(precision, source, stride, n, count, target, scales):
+    """`count` rows of n float32 as the input of a product with weights of this precision.
+
+    Returns the address of the first, bytes from row to row, and the address of their scales, 0 where there are none.
+    """
+    if precision == INT8:
+        size = rows.INT8_BYTES
+    elif precision == BF16:
+        size = rows.BF16_BYTES
+    else:
+        size = rows.FP32_BYTES
+    if size == rows.FP32_BYTES:
+        return source, stride, 0
+    step = n * size + 64
+    for row in range(count):
+        if precision == INT8:
+            rows.int8_from_row(source + row * stride, target + row * step, n, scales + row * 8)
+        else:
+            rows.bf16_from_row(source + row * stride, target + row * step, n, 0)
+    return target, step, scales if precision == INT8 else 0
+
+
+@kernel
+def own_converted(net, begin):
+    """Where the thread whose rows start at `begin` converts them: the same for inputs of any width."""
+    inputs = max(4 * net.k * net.head_dim, net.channels * net.patch * net.patch + net.head_dim)
+    return net.converted + begin * row_bytes(inputs)
+
+
+@kernel
+def norm(net, index, source, target):
+    """LayerNorm number `index` of one row."""
+    weight = net.norms + 2 * index * net.norm_stride * 4
+    layer_norm(source, target, weight, weight + net.norm_stride * 4, net.k * net.head_dim, net.eps)
+
+
+@kernel
+def copy(source, target, n):
+    x, y = f32_at(source), f32_at(target)
+    for i in range(n):
+        y[i] = x[i]
+
+
+@kernel
+def cut_patch(net, picture, patch, target, inputs):
+    """One patch, [channels, patch, patch] in a row, with zeros up to `inputs`."""
+    size, side, per_row = net.image_size, net.patch, net.image_size // net.patch
+    corner = net.pictures + picture * net.channels * size * size * 4
+    corner += (patch // per_row * side * size + patch % per_row * side) * 4
+    for channel in range(net.channels):
+        for i in range(side):
+            copy(corner + (channel * size + i) * size * 4, target + (channel * side + i) * side * 4, side)
+    y = f32_at(target)
+    for i in range(net.channels * side * side, inputs):
+        y[i] = np.float32(0)
+
+
+@kernel
+def embed(net, tiles, w, following, begin, end, panels):
+    """Patches of the rows begin to end, projected; the class token before them; positions."""
+    p, inputs = net.k * net.head_dim, w.stride * net.head_dim
+    ldx, ldh = row_bytes(p), row_bytes(inputs)
+    x, hidden = net.x + begin * ldx, net.hidden + begin * ldh
+    for row in range(begin, end):
+        picture, token = row // net.tokens, row % net.tokens
+        if token and picture < net.batch:
+            cut_patch(net, picture, token - 1, net.hidden + row * ldh, inputs)
+    a, lda, scales = product_input(
+        w.precision, hidden, ldh, inputs, end - begin, own_converted(net, begin), net.scales + begin * 8
+    )
+    count = (end - begin) // ROWS
+    gemm(tiles, w, following, net.head_dim, FIRST, net.k, w.stride, a, lda, scales, count, x, ldx, panels)
+    for row in range(begin, end):
+        token = row % net.tokens
+        if token == 0:
+            copy(net.cls_token, net.x + row * ldx, p)
+        for head in range(net.k):
+            position = tiles[net.positions + head] + token * net.head_dim * 4
+            add(net.x + row * ldx + head * net.head_dim * 4, position, net.head_dim)
+
+
+@kernel
+def attention(net, qkv, ldq, ldy, begin, end, scratch):
+    """All heads for the rows begin to end."""
+    for picture in range(begin // net.tokens, min(net.batch, -(-end // net.tokens))):
+        first = picture * net.tokens
+        low, high = max(begin - first, 0), min(end - first, net.tokens)
+        for head in range(net.k):
+            q = qkv + first * ldq + head * 3 * net.head_dim * 4
+            out = net.y + first * ldy + head * net.head_dim * 4
+            attend(q, ldq, net.tokens, net.head_dim, low, high, out, ldy, scratch)
+
+
+@kernel
+def block(net, tiles, matrices, index, begin, end, panels, scratch):
+    """One transformer block for the rows begin to end; of the last one only what others need of these rows."""
+    k, head_dim, p = net.k, net.head_dim, net.k * net.head_dim
+    m = index * PER_BLOCK
+    qkv_w, proj, fc1, fc2 = matrices[m + QKV], matrices[m + PROJ], matrices[m + FC1], matrices[m + FC2]
+    following = matrices[m + PER_BLOCK + QKV]  # of the last block: the classifier
+    precision, rows_here, count = qkv_w.precision, end - begin, (end - begin) // ROWS
+    ldx, ldq, ldh = row_bytes(p), row_bytes(3 * p), row_bytes(4 * p)
+    x, y, hidden = net.x + begin * ldx, net.y + begin * ldx, net.hidden + begin * ldh
+    converted, scales = own_converted(net, begin), net.scales + begin * 8
+    qkv = net.qkv + index % 2 * net.qkv_bytes
+
+    for row in range(rows_here):
+        norm(net, 2 * index, x + row * ldx, y + row * ldx)
+    a, lda, scale = product_input(precision, y, ldx, p, rows_here, converted, scales)
+    c = qkv + begin * ldq
+    last = index == net.depth - 1
+    if last and 2 * head_dim >= GROUP:  # no queries
+        for head in range(k):
+            to = c + (3 * head + 1) * head_dim * 4
+            gemm(tiles, qkv_w, qkv_w, head_dim, 3 * head + 1, 3 * head + 3, k, a, lda, scale, count, to, ldq, panels)
+    else:
+        gemm(tiles, qkv_w, proj, head_dim, FIRST, 3 * k, k, a, lda, scale, count, c, ldq, panels)
+    barrier(net.sync, net.threads)
+    if last:
+        return
+    attention(net, qkv, ldq, ldx, begin, end, scratch)
+    a, lda, scale = product_input(precision, y, ldx, p, rows_here, converted, scales)
+    gemm(tiles, proj, fc1, head_dim, FIRST, k, k, a, lda, scale, count, x, ldx, panels)
+    for row in range(rows_here):
+        norm(net, 2 * index + 1, x + row * ldx, y + row * ldx)
+    a, lda, scale = product_input(precision, y, ldx, p, rows_here, converted, scales)
+    gemm(tiles, fc1, fc2, head_dim, FIRST, 4 * k, k, a, lda, scale, count, hidden, ldh, panels)
+    a, lda, scale = product_input(precision, hidden, ldh, 4 * p, rows_here, converted, scales)
+    gemm(tiles, fc2, following, head_dim, FIRST, k, 4 * k, a, lda, scale, count, x, ldx, panels)
+
+
+@kernel
+def share(blocks, head_dim, thread, threads):
+    """The output blocks of one thread: whole groups, since products write whole register tiles."""
+    unit = GROUP // head_dim
+    groups = -(-blocks // unit)
+    return min(blocks, groups * thread // threads * unit), min(blocks, groups * (thread + 1) // threads * unit)
+
+
+@kernel
+def finish(net, tiles, matrices, thread, panels, scratch):
+    """The class tokens, from the attention of the last block to logits. Every thread makes all rows' inputs itself."""
+    k, head_dim, p, batch, threads = net.k, net.head_dim, net.k * net.head_dim, net.batch, net.threads
+    index = net.depth - 1
+    m = index * PER_BLOCK
+    qkv_w, proj, fc1, fc2 = matrices[m + QKV], matrices[m + PROJ], matrices[m + FC1], matrices[m + FC2]
+    classifier = matrices[net.classifier]
+    precision, count = qkv_w.precision, -(-batch // ROWS)
+    ldx, ldq, ldh, ldf = row_bytes(p), row_bytes(3 * p), row_bytes(4 * p), row_bytes(head_dim)
+    qkv = net.qkv + index % 2 * net.qkv_bytes
+    # of this thread
+    y = padded(scratch, 64)
+    q = y + count * ROWS * ldx
+    converted = q + count * ROWS * ldf
+    scales = converted + count * ROWS * ldh
+    scores = scales + padded(count * ROWS * 8, 64)
+
+    for row in range(batch):
+        norm(net, 2 * index, net.x + row * net.tokens * ldx, y + row * ldx)
+    a, lda, scale = product_input(precision, y, ldx, p, batch, converted, scales)
+    for head in range(thread, k, threads):
+        gemm(tiles, qkv_w, proj, head_dim, 3 * head, 3 * head + 1, k, a, lda, scale, count, q, ldf, panels)
+        for row in range(batch):
+            to = net.last_y + row * ldx + head * head_dim * 4
+            keys = qkv + row * net.tokens * ldq + head * 3 * head_dim * 4
+            attend_first(q + row * ldf, keys, ldq, net.tokens, head_dim, to, scores)
+    if thread == 0:
+        for row in range(batch):
+            copy(net.x + row * net.tokens * ldx, net.last_x + row * ldx, p)
+    barrier(net.sync, threads)
+    a, lda, scale = product_input(precision, net.last_y, ldx, p, batch, converted, scales)
+    begin, end = share(k, head_dim, thread, threads)
+    c = net.last_x + begin * head_dim * 4
+    gemm(tiles, proj, fc1, head_dim, begin, end, k, a, lda, scale, count, c, ldx, panels)
+    barrier(net.sync, threads)
+    for row in range(batch):
+        norm(net, 2 * index + 1, net.last_x + row * ldx, y + row * ldx)
+    a, lda, scale = product_input(precision, y, ldx, p, batch, converted, scales)
+    begin, end = share(4 * k, head_dim, thread, threads)
+    c = net.last_hidden + begin * head_dim * 4
+    gemm(tiles, fc1, fc2, head_dim, begin, end, k, a, lda, scale, count, c, ldh, panels)
+    barrier(net.sync, threads)
+    a, lda, scale = product_input(precision, net.last_hidden, ldh, 4 * p, batch, converted, scales)
+    begin, end = share(k, head_dim, thread, threads)
+    c = net.last_x + begin * head_dim * 4
+    gemm(tiles, fc2, classifier, head_dim, begin, end, 4 * k, a, lda, scale, count, c, ldx, panels)
+    barrier(net.sync, threads)
+    for row in range(batch):
+        norm(net, 2 * net.depth, net.last_x + row * ldx, y + row * ldx)
+        if thread == 0:
+            copy(y + row * ldx, net.features + row * p * 4, p)
+    if net.logits:
+        a, lda, scale = product_input(classifier.precision, y, ldx, p, batch, converted, scales)
+        begin, end = share(-(-net.classes // head_dim), head_dim, thread, threads)
+        c, ldc = net.logits + begin * head_dim * 4, net.logits_bytes
+        patch = matrices[PATCH]
+        gemm(tiles, classifier, patch, head_dim, begin, end, k, a, lda, scale, count, c, ldc, panels)
+
+
+@kernel
+def forward(net, tiles, matrices, thread):
+    """One thread's part of the call that `net` describes."""
+    panels = padded(net.scratch + thread * net.scratch_bytes, 64)
+    scratch = padded(panels + PACK_BYTES, 64)
+    blocks = -(-net.batch * net.tokens // ROWS)
+    begin, end = blocks * thread // net.threads * ROWS, blocks * (thread + 1) // net.threads * ROWS
+    embed(net, tiles, matrices[PATCH], matrices[QKV], begin, end, panels)
+    for index in range(net.depth):
+        block(net, tiles, matrices, index, begin, end, panels, scratch)
+    finish(net, tiles, matrices, thread, panels, scratch)
+    barrier(net.sync, net.threads)
+
+
+@compiled(
+    types.void(
+        from_dtype(NETWORK)[::1], from_dtype(MATRIX)[::1], types.int64[::1], types.int64, types.int64, types.int64
+    )
+)
+def run(network, matrices, tiles, thread, k, batch):
+    """The first thread makes one call; the others take part in calls until they are told to end.
+
+    network, matrices: see state.py. tiles: addresses of tiles, then of positions. k, batch: for the first thread.
+    """
+    net = network[0]
+    if thread == 0:
+        net.k, net.batch = k, batch
+        if net.threads > 1:
+            fetch_add(net.sync + CALL, ONE)
+            if fetch(net.sync + IDLE):
+                futex_wake(net.sync + CALL)
+        forward(net, tiles, matrices, thread)
+        return
+    seen = np.int32(0)
+    while True:
+        wait_while(net.sync + CALL, seen, net.sync + IDLE)
+        seen = fetch(net.sync + CALL)
+        if fetch(net.sync + END):
+            return
+        forward(net, tiles, matrices, thread)

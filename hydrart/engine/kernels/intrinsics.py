@@ -1,0 +1,152 @@
+"""What plain Numba has no word for: the generated inner loops, addresses, and waiting for other threads."""
+
+import platform
+from collections.abc import Callable
+from typing import Any
+
+from numba import types
+from numba.extending import intrinsic
+
+from hydrart.engine.kernels import emit, isa
+from hydrart.engine.kernels.emit import F32, I32, I64
+
+ISA = isa.choose()
+
+_SYS_FUTEX = {"x86_64": 202, "aarch64": 98}[platform.machine()]
+_FUTEX_WAIT, _FUTEX_WAKE = 128, 129  # for threads of one process
+
+
+def _wrap(args: int, generate: Callable[[Any], Any]) -> Any:
+    """A Numba function of i64 arguments that calls what generate(module) emits."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        builder.call(generate(builder.module), values)
+        return context.get_dummy_value()
+
+    signature = types.void(*[types.int64] * args)
+    names = ", ".join(f"a{i}" for i in range(args))
+    scope = {"answer": (signature, codegen)}
+    exec(f"def function(typingctx, {names}):\n    return answer", scope)  # intrinsics take no *args
+    return intrinsic(scope["function"])
+
+
+def _gemm(precision: str) -> Any:
+    return _wrap(13, lambda module: emit.gemm_tile(module, ISA, ISA.dot(precision)))
+
+
+gemm_fp32, gemm_bf16, gemm_int8 = _gemm("fp32"), _gemm("bf16"), _gemm("int8")
+
+
+def _unpack(precision: str, vectors: int) -> Any:
+    return _wrap(4, lambda module: emit.unpack(module, ISA, ISA.conversion(precision), vectors))
+
+
+# whole rows of a register tile; where a head is narrower, a vector at a time
+unpack_fp32, unpack_bf16, unpack_int8 = (_unpack(precision, ISA.vectors) for precision in ("fp32", "bf16", "int8"))
+narrow_fp32, narrow_bf16, narrow_int8 = (_unpack(precision, 1) for precision in ("fp32", "bf16", "int8"))
+column_sums = _wrap(3, lambda module: emit.column_sums(module, ISA))
+transpose = _wrap(4, lambda module: emit.transpose(module, ISA))
+
+
+def _pointer_to(element: Any) -> Any:
+    def function(typingctx: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(element)(types.int64), codegen
+
+    return intrinsic(function)
+
+
+f32_at = _pointer_to(types.float32)
+i8_at = _pointer_to(types.int8)
+u8_at = _pointer_to(types.uint8)
+u16_at = _pointer_to(types.uint16)
+
+
+@intrinsic
+def bits(typingctx: Any, value: Any) -> Any:
+    """The bits of a float32."""
+    return types.uint32(types.float32), lambda context, builder, signature, args: builder.bitcast(args[0], I32)
+
+
+@intrinsic
+def from_bits(typingctx: Any, value: Any) -> Any:
+    """The float32 of these bits."""
+    return types.float32(types.int32), lambda context, builder, signature, args: builder.bitcast(args[0], F32)
+
+
+@intrinsic
+def nearest(typingctx: Any, value: Any) -> Any:
+    """A float32 rounded to a whole number, ties to even."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.call(emit.declare(builder.module, "llvm.rint.f32", F32, [F32]), args)
+
+    return types.float32(types.float32), codegen
+
+
+def _word(builder: Any, address: Any) -> Any:
+    return builder.inttoptr(address, I32.as_pointer())
+
+
+@intrinsic
+def fetch_add(typingctx: Any, address: Any, n: Any) -> Any:
+    """Add to the int32 at the address, atomically; returns what it was."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.atomic_rmw("add", _word(builder, args[0]), args[1], "seq_cst")
+
+    return types.int32(types.int64, types.int32), codegen
+
+
+@intrinsic
+def fetch(typingctx: Any, address: Any) -> Any:
+    """The int32 at the address, which other threads write."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load_atomic(_word(builder, args[0]), "seq_cst", 4)
+
+    return types.int32(types.int64), codegen
+
+
+@intrinsic
+def pause(typingctx: Any) -> Any:
+    """Tell the core that this is a waiting loop."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if ISA.arm:
+            builder.call(emit.declare(builder.module, "llvm.aarch64.hint", emit.VOID, [I32]), [I32(1)])  # yield
+        else:
+            builder.call(emit.declare(builder.module, "llvm.x86.sse2.pause", emit.VOID, []), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+def _futex(builder: Any, address: Any, operation: int, value: Any) -> Any:
+    syscall = emit.declare(builder.module, "syscall", I64, [I64] * 7)
+    zero = I64(0)
+    return builder.call(syscall, [I64(_SYS_FUTEX), address, I64(operation), value, zero, zero, zero])
+
+
+@intrinsic
+def futex_wait(typingctx: Any, address: Any, value: Any) -> Any:
+    """Sleep while the int32 at the address has this value (futex(2))."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _futex(builder, args[0], _FUTEX_WAIT, builder.sext(args[1], I64))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int32), codegen
+
+
+@intrinsic
+def futex_wake(typingctx: Any, address: Any) -> Any:
+    """Wake every thread that sleeps on the int32 at the address (futex(2))."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _futex(builder, args[0], _FUTEX_WAKE, I64(0x7FFFFFFF))
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen

@@ -1,0 +1,115 @@
+"""Which instruction set the kernels are generated for, found before anything is compiled.
+
+A weight of each precision meets its activation in one of these ways ("dots"), `per` products to a 32-bit lane:
+
+    fma       float32 times float32                                   every CPU
+    dpbf16    2 bfloat16 pairs into float32                           AVX512_BF16
+    maddubs   4 uint8 x int8 into int32; pairs saturate at 16 bits,
+              so that activations have 7 bits                         AVX2, AVX-512BW
+    vnni      4 uint8 x int8 into int32                               AVX512_VNNI, AVX-VNNI
+    sdot      4 int8 x int8 into int32                                NEON with dotprod
+
+maddubs was measured against pairs of int16 (vpmaddwd) on Zen 3: 29.4 against 21.9 products a clock.
+"""
+
+import os
+import platform
+from dataclasses import dataclass
+
+from hydrart.errors import SettingError
+
+@dataclass(frozen=True)
+class Isa:
+    """One way to generate the kernels.
+
+    lanes: 32-bit lanes of a vector. rows, vectors: the register tile, rows of activations by vectors of outputs.
+    bf16, int8: the dots for weights of these precisions (float32 weights always take fma). needs: features of the CPU
+    without which the code would not run, in LLVM's names; the kernels are compiled for exactly these.
+    """
+
+    name: str
+    lanes: int
+    rows: int
+    vectors: int
+    bf16: str
+    int8: str
+    needs: tuple[str, ...]
+
+    @property
+    def columns(self) -> int:
+        """Outputs of the register tile."""
+        return self.lanes * self.vectors
+
+    @property
+    def arm(self) -> bool:
+        return "neon" in self.needs
+
+    def conversion(self, precision: str) -> str:
+        """How stored weights of this precision are unpacked for their dot (emit.unpack)."""
+        return f"{precision}-fp32" if precision != "fp32" and self.dot(precision) == "fma" else "copy"
+
+    def dot(self, precision: str) -> str:
+        """The dot that meets weights of this precision."""
+        return {"fp32": "fma", "bf16": self.bf16, "int8": self.int8}[precision]
+
+
+_AVX2 = ("avx2", "fma")
+_AVX512 = (*_AVX2, "avx512f", "avx512bw", "avx512vl", "avx512dq")
+_NEON = ("neon",)
+
+# best first
+ISAS = (
+    Isa("avx512-bf16", 16, 6, 4, "dpbf16", "vnni", (*_AVX512, "avx512vnni", "avx512bf16")),
+    Isa("avx512-vnni", 16, 6, 4, "fma", "vnni", (*_AVX512, "avx512vnni")),
+    Isa("avx512", 16, 6, 4, "fma", "maddubs", _AVX512),
+    Isa("avx2-vnni", 8, 6, 2, "fma", "vnni", (*_AVX2, "avxvnni")),
+    Isa("avx2", 8, 6, 2, "fma", "maddubs", _AVX2),
+    Isa("neon-dotprod", 4, 5, 4, "fma", "sdot", (*_NEON, "dotprod")),
+    Isa("neon", 4, 5, 4, "fma", "fma", _NEON),
+)
+
+_AUXV_HWCAP = 16
+_HWCAP_ASIMDDP = 1 << 20
+
+
+def host_features() -> frozenset[str]:
+    """What this CPU has, in LLVM's names."""
+    import llvmlite.binding as llvm  # not before it is needed: a fifth of the import time
+
+    if platform.machine() in ("aarch64", "arm64"):
+        # LLVM does not report these on Linux: ask the kernel
+        features = {"neon"}
+        if _getauxval(_AUXV_HWCAP) & _HWCAP_ASIMDDP:
+            features.add("dotprod")
+        return frozenset(features)
+    return frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
+
+
+def choose(name: str | None = None) -> Isa:
+    """The best instruction set of this CPU, or the one named (else by HYDRART_ISA, for tests and bug reports).
+
+    Raises SettingError.
+    """
+    features = host_features()
+    usable = {isa.name: isa for isa in ISAS if features.issuperset(isa.needs)}
+    if not usable:
+        raise SettingError(
+            f"this CPU ({platform.machine()}) has neither AVX2 with FMA nor NEON, which the native backend needs: "
+            "use backend='reference'"
+        )
+    name = name or os.environ.get("HYDRART_ISA")
+    if not name:
+        return next(iter(usable.values()))
+    if name not in usable:
+        raise SettingError(
+            f"the instruction set {name!r} is not to be had on this CPU: choose from {', '.join(usable)}"
+        )
+    return usable[name]
+
+
+def _getauxval(kind: int) -> int:
+    import ctypes
+
+    function = ctypes.CDLL(None).getauxval
+    function.restype = ctypes.c_ulong
+    return int(function(ctypes.c_ulong(kind)))
