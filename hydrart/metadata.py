@@ -1,7 +1,7 @@
 """What a weight file says about itself: `__metadata__["hydrart"]`, a JSON object, format version 1."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -186,7 +186,7 @@ def _list(part: dict[str, Any], key: str, kind: type) -> list[Any]:
     return [_typed(value, kind, key) for value in _typed(part.get(key), list, key)]
 
 
-def _choice(part: dict[str, Any], key: str, choices: Mapping[str, object]) -> str:
+def _choice(part: dict[str, Any], key: str, choices: Collection[str]) -> str:
     value: str = _get(part, key, str)
     if value not in choices:
         raise WeightFileError(f"its {key} is {value[:40]!r}, not one of {', '.join(choices)}")

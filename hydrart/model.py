@@ -15,7 +15,7 @@ from hydrart.errors import PictureError, SettingError, WeightFileError
 from hydrart.governor.device import load_device
 from hydrart.governor.profile import Profile, ProfileRow
 from hydrart.metadata import Accuracy
-from hydrart.preprocess import Picture, Preprocessing, fit, normalise, read_picture
+from hydrart.preprocess import Picture, Preprocessing, preprocess, read_picture
 from hydrart.resources import find
 from hydrart.weightfile import WeightFile
 
@@ -112,7 +112,7 @@ class Model:
 
     def preprocess(self, picture: Picture) -> FloatArray:
         """A picture as the network's input: float32 [1, 3, H, W], normalised. Raises PictureError."""
-        return normalise([fit(read_picture(picture), self.preprocessing)], self.preprocessing)
+        return preprocess(read_picture(picture), self.preprocessing)
 
     def logits(self, x: NDArray[Any], k: int | None = None) -> FloatArray:
         """float32 [B, 3, H, W], normalised -> float32 [B, classes]. Raises PictureError, HeadsError."""
@@ -178,7 +178,7 @@ def load(
     *,
     precision: str = "auto",
     threads: int | None = None,
-    backend: str = "reference",
+    backend: str = "native",
 ) -> Model:
     """Open a weight file, by path or by the name of one that ships.
 

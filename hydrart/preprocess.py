@@ -1,10 +1,11 @@
 """From a picture to the network's input, as timm evaluates: resize the short side, crop the centre, normalise.
 
-Pillow does the reading and the resizing (bicubic with antialias), so results are those of the training tools.
-Pictures are taken as a viewer shows them: the EXIF orientation is applied.
+Pillow does the reading; the resizing (bicubic with antialias) equals Pillow's, so results are those of the training
+tools. Pictures are taken as a viewer shows them: the EXIF orientation is applied.
 """
 
 import contextlib
+import functools
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ PICTURE_SUFFIXES = frozenset(
     for suffix in "avif bmp gif jfif jp2 jpeg jpg pbm pgm png pnm ppm tif tiff webp".split()  # noqa: SIM905
 )
 
-INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+INTERPOLATIONS = ("bicubic", "bilinear")
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -82,8 +83,8 @@ def _unreadable(error: OSError) -> None:
     raise PictureError(f"the folder {error.filename} cannot be read: {error.strerror}")
 
 
-def read_picture(picture: Picture) -> Image.Image:
-    """A path, PIL image or uint8 RGB array [H, W, 3] as an upright 8-bit RGB image.
+def read_picture(picture: Picture) -> NDArray[np.uint8]:
+    """A path, PIL image or uint8 RGB array as uint8 RGB [H, W, 3], upright; an array of any strides is not copied.
 
     Alpha is dropped, 16-bit pictures keep their high byte. Raises PictureError.
     """
@@ -92,11 +93,11 @@ def read_picture(picture: Picture) -> Image.Image:
             raise PictureError(
                 f"an array of {picture.dtype} {list(picture.shape)} is not a picture: pass uint8 RGB [H, W, 3]"
             )
-        return Image.fromarray(np.ascontiguousarray(picture))
+        return np.asarray(picture)
     if isinstance(picture, Image.Image):
         name = str(getattr(picture, "filename", "") or "the picture")
         with guard(name):
-            return upright_rgb(picture, name)
+            return np.asarray(upright_rgb(picture, name))
     if not isinstance(picture, str | os.PathLike):
         raise PictureError(
             f"a {type(picture).__name__} is not a picture: pass a path, a PIL image or a uint8 RGB array"
@@ -105,7 +106,7 @@ def read_picture(picture: Picture) -> Image.Image:
     if os.path.exists(path) and not os.path.isfile(path):
         raise PictureError(f"{path} is a folder or a device: pass a picture file")
     with guard(path), Image.open(path) as image:
-        return upright_rgb(image, str(path))
+        return np.asarray(upright_rgb(image, str(path)))
 
 
 @contextlib.contextmanager
@@ -127,47 +128,32 @@ def guard(path: Path | str) -> Iterator[None]:
         raise PictureError(f"{path} cannot be decoded ({_one_line(error)}): it may be damaged") from None
 
 
-def fit(image: Image.Image, spec: Preprocessing) -> NDArray[np.uint8]:
-    """Resize the short side to spec.resize and cut the centre: RGB image -> uint8 [size, size, 3]."""
-    short = min(image.size)
-    x, y = (_axis(side, short, spec) for side in image.size)
-    if x.end - x.begin < image.width or y.end - y.begin < image.height:
-        image = image.crop((x.begin, y.begin, x.end, y.end))
-    resized = image.resize(
-        (x.length, y.length), INTERPOLATIONS[spec.interpolation], box=(x.box[0], y.box[0], x.box[1], y.box[1])
-    )
-    return np.asarray(resized.crop((x.first, y.first, x.first + spec.size, y.first + spec.size)))
+def preprocess(picture: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float32]:
+    """uint8 RGB [H, W, 3] of any strides -> float32 [1, 3, size, size]: resized, cut out of the centre, normalised."""
+    return _resize(picture, _normalising(spec), spec)
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """One direction of a resize and crop: the pixels `begin` to `end` of the picture are cut out, what lies in
-    `box` of those becomes `length` pixels, of which the crop takes `size` from `first` on."""
-
-    begin: int
-    end: int
-    box: tuple[float, float]
-    length: int
-    first: int
+def fit(picture: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.uint8]:
+    """The pixels that preprocess() normalises: uint8 RGB [H, W, 3] of any strides -> uint8 [size, size, 3]."""
+    values = np.tile(np.arange(256, dtype=np.float32), (3, 1))
+    return np.ascontiguousarray(_resize(picture, values, spec)[0].transpose(1, 2, 0), np.uint8)
 
 
-def _axis(side: int, short: int, spec: Preprocessing) -> _Axis:
-    # torchvision's rounding: the long side is cut off, the crop's place is rounded
-    whole = spec.resize * side // short
-    first = round((whole - spec.size) / 2)
-    # A panorama is resized only around the crop, on the same grid, so that memory stays bounded. The margin is
-    # wider than the filter's reach, even where a single pixel is enlarged.
-    margin = 4 * spec.resize
-    low, high = max(0, first - margin), min(whole, first + spec.size + margin)
-    ratio = side / whole
-    # whole pixels are cut off before: Pillow keeps the box in single precision
-    begin, end = int(low * ratio), min(side, math.ceil(high * ratio))
-    box = (low * ratio - begin, min(high * ratio, end) - begin)
-    return _Axis(begin, end, box, high - low, first - low)
+def _resize(picture: NDArray[np.uint8], table: NDArray[np.float32], spec: Preprocessing) -> NDArray[np.float32]:
+    from hydrart.resize import resize  # only here: Numba takes longer to import than all else
+
+    return resize(picture, table, spec.size, spec.resize, spec.interpolation)
+
+
+@functools.lru_cache(maxsize=16)
+def _normalising(spec: Preprocessing) -> NDArray[np.float32]:
+    """What becomes of each value in each channel: float32 [3, 256]."""
+    values = np.arange(256, dtype=np.uint8)
+    return np.ascontiguousarray(normalise([np.stack((values,) * 3, axis=1)[None]], spec)[0, :, 0])
 
 
 def normalise(pictures: Sequence[NDArray[np.uint8]], spec: Preprocessing) -> NDArray[np.float32]:
-    """uint8 pictures [size, size, 3] -> float32 [B, 3, size, size], (x / 255 - mean) / std."""
+    """uint8 pictures [H, W, 3] of one size -> float32 [B, 3, H, W], (x / 255 - mean) / std."""
     mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
     x = (np.stack(pictures).astype(np.float32) / np.float32(255) - mean) / std
     return np.ascontiguousarray(x.transpose(0, 3, 1, 2), np.float32)

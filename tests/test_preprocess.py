@@ -18,14 +18,16 @@ from hydrart.resources import DEMO
 IMAGENET = Preprocessing(224)
 
 
-def timm_transform(image: Image.Image, size: int, crop: float) -> NDArray[np.uint8]:
+def timm_transform(
+    image: Image.Image, size: int, crop: float, interpolation: Image.Resampling = Image.Resampling.BICUBIC
+) -> NDArray[np.uint8]:
     """Resize(floor(size / crop)), CenterCrop(size) of an RGB image: torchvision's rounding, the whole picture."""
     wanted = math.floor(size / crop)
     width, height = image.size
     short = min(width, height)
     new = tuple(wanted if side == short else int(wanted * side / short) for side in (width, height))
     assert len(new) == 2
-    image = image.resize(new, Image.Resampling.BICUBIC)
+    image = image.resize(new, interpolation)
     left, top = round((new[0] - size) / 2.0), round((new[1] - size) / 2.0)
     return np.asarray(image.crop((left, top, left + size, top + size)))
 
@@ -38,36 +40,33 @@ def noise(width: int, height: int, channels: int = 3, seed: int = 0) -> NDArray[
     return np.asarray(np.clip(waves + rng.normal(0, 40, (height, width, channels)), 0, 255), np.uint8)
 
 
-def difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:
-    return int(np.abs(a.astype(int) - b.astype(int)).max())
-
-
 @pytest.mark.parametrize("crop", [0.875, 0.9, 1.0])
 @pytest.mark.parametrize(
     "size",
     [(640, 480), (333, 517), (500, 375), (224, 224), (248, 248), (1, 1), (2, 3), (31, 33), (1280, 719)],
 )
 def test_equal_to_timm_on_any_size(size: tuple[int, int], crop: float) -> None:
-    image = Image.fromarray(noise(*size))
-    expected = timm_transform(image, 224, crop)
-    assert difference(fit(image, Preprocessing(224, crop)), expected) == 0
-    assert difference(fit(image, Preprocessing(32, crop)), timm_transform(image, 32, crop)) == 0
+    picture = noise(*size)
+    for side in (224, 32):
+        expected = timm_transform(Image.fromarray(picture), side, crop)
+        np.testing.assert_array_equal(fit(picture, Preprocessing(side, crop)), expected)
 
 
 @pytest.mark.parametrize("size", [(37, 999), (3, 100), (1003, 7), (1, 60), (60, 3011)])
 def test_panoramas_stay_on_the_same_grid(size: tuple[int, int]) -> None:
-    image = Image.fromarray(noise(*size))
-    assert difference(fit(image, IMAGENET), timm_transform(image, 224, 0.9)) <= 2
+    picture = noise(*size)
+    np.testing.assert_array_equal(fit(picture, IMAGENET), timm_transform(Image.fromarray(picture), 224, 0.9))
 
 
 def test_a_very_long_picture_costs_little_memory() -> None:
-    image = Image.new("RGB", (1, 60_000), (10, 200, 30))
+    long = np.broadcast_to(np.array((10, 200, 30), np.uint8), (60_000, 1, 3))
+    fit(long[:1], IMAGENET)  # compiles
     tracemalloc.start()
-    picture = fit(image, IMAGENET)
+    picture = fit(long, IMAGENET)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (picture == (10, 200, 30)).all()
-    assert peak < 50e6
+    assert peak < 5e6
 
 
 def pictures() -> dict[str, tuple[Image.Image, Image.Image]]:
@@ -97,8 +96,8 @@ def test_every_mode(name: str, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"x.{suffix}"
     stored.save(path)
     expected = timm_transform(shown, 224, 0.9)
-    assert difference(fit(read_picture(path), IMAGENET), expected) <= 2
-    assert difference(fit(read_picture(stored), IMAGENET), expected) <= 2
+    np.testing.assert_array_equal(fit(read_picture(path), IMAGENET), expected)
+    np.testing.assert_array_equal(fit(read_picture(stored), IMAGENET), expected)
 
 
 def test_cmyk_jpeg(tmp_path: Path) -> None:
@@ -107,7 +106,7 @@ def test_cmyk_jpeg(tmp_path: Path) -> None:
     with Image.open(path) as image:
         assert image.mode == "CMYK"
         expected = timm_transform(image.convert("RGB"), 224, 0.9)
-    assert difference(fit(read_picture(path), IMAGENET), expected) == 0
+    np.testing.assert_array_equal(fit(read_picture(path), IMAGENET), expected)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -128,28 +127,21 @@ def test_exif_orientation_is_applied(orientation: int, tmp_path: Path) -> None:
     exif[0x0112] = orientation
     path = tmp_path / "x.png"
     Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
-    np.testing.assert_array_equal(np.asarray(read_picture(path)), upright)
+    np.testing.assert_array_equal(read_picture(path), upright)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")  # Pillow's, already while opening
 def test_damaged_exif_data_do_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "x.jpg"
     Image.fromarray(noise(60, 40)).save(path, quality=95, exif=b"Exif\x00\x00II*\x00\xff\xff\xff\x00damaged")
-    assert read_picture(path).size == (60, 40)
+    assert read_picture(path).shape == (40, 60, 3)
 
 
 def test_palette_with_transparency(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     image = Image.fromarray(noise(60, 40)).quantize(16)
     image.save(path, transparency=bytes(range(0, 256, 16)))
-    np.testing.assert_array_equal(np.asarray(read_picture(path)), np.asarray(image.convert("RGB")))
-
-
-def test_arrays_of_any_stride() -> None:
-    picture = noise(80, 60)
-    for view in (picture[::-1], picture[:, ::-2], picture[:, :, ::-1], np.asfortranarray(picture)):
-        image = Image.fromarray(np.ascontiguousarray(view))
-        np.testing.assert_array_equal(fit(read_picture(view), IMAGENET), timm_transform(image, 224, 0.9))
+    np.testing.assert_array_equal(read_picture(path), np.asarray(image.convert("RGB")))
 
 
 def test_normalisation() -> None:

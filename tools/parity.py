@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hydrart.architecture import Architecture
 from hydrart.engine import reference
-from hydrart.preprocess import Preprocessing, fit, normalise, read_picture
+from hydrart.preprocess import Preprocessing, preprocess, read_picture
 from hydrart.resources import DEMO
 from hydrart.weightfile import WeightFile
 
@@ -39,7 +39,7 @@ class Row:
 
 def picture(spec: Preprocessing) -> FloatArray:
     """The bundled picture as input, float32 [1, 3, size, size]."""
-    return normalise([fit(read_picture(DEMO), spec)], spec)
+    return preprocess(read_picture(DEMO), spec)
 
 
 def pytorch_logits(tensors: Mapping[str, Tensor], arch: Architecture, heads: int, x: FloatArray) -> Logits:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 import weakref
 from typing import Any
 
@@ -11,89 +12,99 @@ from numpy.typing import NDArray
 from hydrart.engine.kernels import forward, gemm
 from hydrart.engine.kernels.attention import scratch_bytes
 from hydrart.engine.kernels.state import NETWORK
-from hydrart.engine.kernels.threads import CALL, END, WORDS
+from hydrart.engine.kernels.threads import WORDS
+from hydrart.engine.pace import Pace
 from hydrart.engine.weights import KernelWeights
 from hydrart.weightfile import WeightFile
 
 FloatArray = NDArray[np.float32]
 
 MAX_BATCH = 8  # pictures that pass the network together
-_LINE = 64
+MAX_THREADS = 64
+_PAGE = 4096
 
 
 class NativeEngine:
-    """Runs any k on the weights where they are mapped.
+    """Runs any k on the weights where they are mapped. Calls from several threads take turns.
 
-    threads: how many cores a call may use. Calls from several threads take turns.
+    threads: how many cores a call may use, None for all that this process may run on. Fewer are used while that is
+    faster: for small networks, or where other programs hold the cores (pace.py).
     """
 
     name = "native"
 
     def __init__(self, file: WeightFile, threads: int | None) -> None:
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = min(threads or len(os.sched_getaffinity(0)), MAX_THREADS)
         self._arch = file.meta.architecture
-        self._weights = KernelWeights(file)
         self._file = file  # keeps it mapped
+        self._weights = KernelWeights(file)
         self._lock = threading.Lock()
+        self._run = forward.run.ready()
         self._network: NDArray[Any] = np.zeros(1, NETWORK)
-        self._sync = np.zeros(WORDS, np.int32)
         self._batch = 0
-        self._buffers: NDArray[np.uint8]
-        self._logits: FloatArray
-        arch, weights, net = self._arch, self._weights, self._network[0]
+        self._pace: dict[tuple[int, int], Pace] = {}
+        net, arch, weights = self._network[0], self._arch, self._weights
         for name in ("depth", "head_dim", "tokens", "image_size", "patch", "channels", "classes"):
             net[name] = getattr(arch, name)
         net["eps"] = arch.layer_norm_eps
         net["norms"], net["norm_stride"] = _address(weights.norms), weights.norm_stride
         net["cls_token"], net["positions"] = weights.cls_token(), weights.positions
-        net["sync"], net["threads"] = _address(self._sync), self.threads
         self._allocate(1)
-        self._run: Any = None
+        self._team: _Team | None = None
 
     def logits(self, x: FloatArray, k: int) -> FloatArray:
         """[B, C, H, W] -> [B, classes]."""
         out = np.empty((len(x), self._arch.classes), np.float32)
-        self._calls(x, k, None, out)
+        with self._lock:
+            for begin in range(0, len(x), MAX_BATCH):
+                part = out[begin : begin + MAX_BATCH]
+                self._call(x[begin : begin + MAX_BATCH], k, classify=True)
+                part[:] = self._logits[: len(part), : self._arch.classes]
         return out
 
     def features(self, x: FloatArray, k: int) -> FloatArray:
         """[B, C, H, W] -> [B, k * head_dim]."""
-        out = np.empty((len(x), self._arch.width(k)), np.float32)
-        self._calls(x, k, out, None)
+        width = self._arch.width(k)
+        out = np.empty((len(x), width), np.float32)
+        with self._lock:
+            for begin in range(0, len(x), MAX_BATCH):
+                part = out[begin : begin + MAX_BATCH]
+                self._call(x[begin : begin + MAX_BATCH], k, classify=False)
+                part[:] = self._features[: part.size].reshape(part.shape)
         return out
 
-    def _calls(self, x: FloatArray, k: int, features: FloatArray | None, logits: FloatArray | None) -> None:
-        with self._lock:
-            if self._run is None:
-                self._run = forward.run.ready()
-                self._start_workers()
-            if len(x) > self._batch and self._batch < MAX_BATCH:
-                self._allocate(min(MAX_BATCH, len(x)))
-            self._weights.prepare(k)
-            net = self._network[0]
-            net["classifier"] = self._weights.classifier(k)
-            net["logits"] = 0 if logits is None else _address(self._logits)
-            for begin in range(0, len(x), MAX_BATCH):
-                part = x[begin : begin + MAX_BATCH]
-                net["pictures"] = _address(part)
-                self._run(self._network, self._weights.matrices, self._weights.table, 0, k, len(part))
-                if logits is not None:
-                    logits[begin : begin + MAX_BATCH] = self._logits[: len(part), : self._arch.classes]
-                if features is not None:
-                    width = self._arch.width(k)
-                    features[begin : begin + MAX_BATCH] = self._features[: len(part) * width].reshape(-1, width)
+    def _call(self, pictures: FloatArray, k: int, classify: bool) -> None:
+        """The lock is held."""
+        batch = len(pictures)
+        if batch > self._batch:
+            self._allocate(MAX_BATCH)
+        self._weights.prepare(k)
+        net = self._network[0]
+        net["pictures"] = _address(pictures)
+        net["classifier"] = self._weights.classifier(k)
+        net["logits"] = _address(self._logits) if classify else 0
+        if self.threads == 1:
+            net["threads"] = 1
+            self._run(self._network, self._weights.matrices, self._weights.table, 0, k, batch)
+            return
+        if self._team is None or self._team.process != os.getpid():  # threads do not survive a fork
+            self._team = _Team(self._run, self._network, self._weights, self.threads)
+            net["sync"] = self._team.sync
+        pace = self._pace.setdefault((k, batch), Pace(self.threads))
+        net["threads"] = pace.threads()
+        start = time.perf_counter()
+        self._run(self._network, self._weights.matrices, self._weights.table, 0, k, batch)
+        pace.took(time.perf_counter() - start)
 
     def _allocate(self, batch: int) -> None:
         """Buffers for the largest k; pages that no k touches take no memory."""
-        arch, net = self._arch, self._network[0]
+        arch, net, row = self._arch, self._network[0], forward.row_bytes
         p = arch.width(arch.heads[-1])
         rows = -(-batch * arch.tokens // gemm.ROWS) * gemm.ROWS
         last = -(-batch // gemm.ROWS) * gemm.ROWS
-        row = forward.row_bytes
-        inputs = arch.patch_inputs + arch.head_dim
-        wide = max(row(4 * p), row(inputs))
-        finish = last * (row(p) + row(arch.head_dim) + row(4 * p) + 64) + arch.tokens * 4 + 4096
-        scratch = gemm.PACK_BYTES + max(finish, scratch_bytes(arch.tokens, arch.head_dim)) + 4096
+        wide = max(row(4 * p), row(arch.patch_inputs + arch.head_dim))
+        finish = last * (row(p) + row(arch.head_dim) + row(4 * p) + 64) + arch.tokens * 4 + _PAGE
+        scratch = gemm.PACK_BYTES + max(finish, scratch_bytes(arch.tokens, arch.head_dim)) + _PAGE
         sizes = {
             "x": rows * row(p),
             "y": rows * row(p),
@@ -106,28 +117,52 @@ class NativeEngine:
             "last_hidden": last * row(4 * p),
             "scratch": self.threads * scratch,
         }
-        aligned = {name: -(-size // 4096) * 4096 for name, size in sizes.items()}
-        self._buffers = np.zeros(sum(aligned.values()) + 4096, np.uint8)
-        at = -(-_address(self._buffers) // _LINE) * _LINE
-        for name, size in aligned.items():
+        pages = {name: -(-size // _PAGE) * _PAGE for name, size in sizes.items()}
+        self._buffers = np.zeros(sum(pages.values()) + _PAGE, np.uint8)
+        at = -(-_address(self._buffers) // _PAGE) * _PAGE
+        for name, size in pages.items():
             net[name] = at
             at += size
         net["qkv_bytes"] = rows * row(3 * p)
-        net["scratch_bytes"] = scratch // _LINE * _LINE
-        self._logits = np.zeros((last, row(-(-arch.classes // 64) * 64 + gemm.GROUP) // 4), np.float32)
+        net["scratch_bytes"] = scratch // 64 * 64
+        self._logits = np.zeros((last, row(arch.classes + gemm.GROUP) // 4), np.float32)
         net["logits_bytes"] = self._logits.strides[0]
         self._features = np.zeros(batch * p, np.float32)
         net["features"] = _address(self._features)
         self._batch = batch
 
-    def _start_workers(self) -> None:
-        for thread in range(1, self.threads):
+
+class _Team:
+    """Threads that take part in calls; they sleep between them, and end with the engine.
+
+    sync: address of the words of threads.py. process: the id of the process that they live in.
+    """
+
+    def __init__(self, run: Any, network: NDArray[Any], weights: KernelWeights, threads: int) -> None:
+        words = np.zeros(WORDS, np.int32)
+        self.sync, self.process = _address(words), os.getpid()
+        network[0]["sync"] = self.sync
+        # a record of its own: the network's may have gone when the workers are told to end
+        told = np.zeros(1, NETWORK)
+        told[0]["sync"] = self.sync
+        for thread in range(1, threads):
             threading.Thread(
-                target=self._run,
-                args=(self._network, self._weights.matrices, self._weights.table, thread, 0, 0),
+                target=_work,
+                args=(run, network, weights.matrices, weights.table, thread, words),
                 name=f"hydrart-{thread}",
                 daemon=True,
             ).start()
+        weakref.finalize(self, _dismiss, run, told, weights.matrices, weights.table, words, self.process)
+
+
+def _work(run: Any, network: NDArray[Any], matrices: NDArray[Any], table: NDArray[Any], thread: int, words: Any) -> None:
+    """What a worker does; its arguments keep alive what it reads."""
+    run(network, matrices, table, thread, 0, 0)
+
+
+def _dismiss(run: Any, told: Any, matrices: Any, table: Any, words: Any, process: int) -> None:
+    if process == os.getpid():
+        run(told, matrices, table, -1, 0, 0)
 
 
 def _address(array: NDArray[Any]) -> int:

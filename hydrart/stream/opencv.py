@@ -22,14 +22,14 @@ def load_cv2(what: str) -> Any:
 
 
 def to_rgb(picture: NDArray[Any]) -> NDArray[np.uint8]:
-    """What OpenCV reads (BGR, BGRA or grey, 8 or 16 bits) as uint8 RGB [H, W, 3]."""
+    """What OpenCV reads (BGR, BGRA or grey, 8 or 16 bits) as uint8 RGB [H, W, 3], of BGR a view."""
     if picture.dtype == np.uint16:
         picture = (picture >> 8).astype(np.uint8)
     if picture.ndim == 2:
         picture = picture[:, :, None]
     if picture.shape[2] < 3:
-        return np.ascontiguousarray(np.repeat(picture[:, :, :1], 3, axis=2))
-    return np.ascontiguousarray(picture[:, :, 2::-1])
+        return np.asarray(np.repeat(picture[:, :, :1], 3, axis=2))
+    return np.asarray(picture[:, :, 2::-1])
 
 
 class VideoFileSource:

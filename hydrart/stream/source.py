@@ -106,7 +106,7 @@ class ArraySource:
 
     def pictures(self) -> Iterator[Rgb]:
         for picture in self._arrays:
-            yield np.asarray(read_picture(picture))
+            yield np.array(read_picture(picture))
 
     def close(self) -> None:
         self._arrays = iter(())

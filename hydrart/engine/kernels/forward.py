@@ -254,9 +254,15 @@ def forward(net, tiles, matrices, thread):
 def run(network, matrices, tiles, thread, k, batch):
     """The first thread makes one call; the others take part in calls until they are told to end.
 
-    network, matrices: see state.py. tiles: addresses of tiles, then of positions. k, batch: for the first thread.
+    network, matrices: see state.py. tiles: addresses of tiles, then of positions. thread: -1 tells the others to end.
+    k, batch: for the first thread.
     """
     net = network[0]
+    if thread < 0:
+        fetch_add(net.sync + END, ONE)
+        fetch_add(net.sync + CALL, ONE)
+        futex_wake(net.sync + CALL)
+        return
     if thread == 0:
         net.k, net.batch = k, batch
         if net.threads > 1:

@@ -1,0 +1,1 @@
+"""Measuring hydrart next to other runtimes."""
