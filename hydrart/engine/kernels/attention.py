@@ -7,8 +7,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from hydrart.engine.kernels.gemm import COLUMNS, ROWS
-from hydrart.engine.kernels.intrinsics import ISA, f32_at, gemm_fp32, transpose
-from hydrart.engine.kernels.rows import softmax
+from hydrart.engine.kernels.intrinsics import ISA, bits, f32_at, gemm_fp32, softmax, transpose
 from hydrart.jit import kernel
 
 LANES = ISA.lanes
@@ -86,20 +85,20 @@ def attend(qkv, stride, tokens, head_dim, begin, end, out, out_stride, scratch):
     result = padded(scores + ROWS * score_stride, 64)
     pack_keys(qkv + head_dim * 4, stride, tokens, head_dim, keys)
     pack_values(qkv + 2 * head_dim * 4, stride, tokens, steps, head_dim, values)
-    scale = 1 / np.sqrt(np.float64(head_dim))
+    scale = np.int64(bits(np.float32(1 / np.sqrt(np.float64(head_dim)))))
+    inverses = result + ROWS * columns * 4
     for token in range(begin, end, ROWS):
         for panel in range(wide // COLUMNS):
             b = keys + panel * head_dim * COLUMNS * 4
             c = scores + panel * COLUMNS * 4
             gemm_fp32(qkv + token * stride, stride, b, head_dim, b, c, score_stride, 0, 0, 0, 0, 0, 0)
         count = min(ROWS, end - token)
-        sums = f32_at(result + ROWS * columns * 4)
         for r in range(ROWS):
-            sums[r] = np.float32(1) / softmax(scores + r * score_stride, tokens, steps, scale)
+            softmax(scores + r * score_stride, tokens, scale, inverses + r * 4)
         for panel in range(columns // COLUMNS):
             b = values + panel * steps * COLUMNS * 4
             c = result + panel * COLUMNS * 4
-            gemm_fp32(scores, score_stride, b, steps, b, c, columns * 4, 0, 0, 0, result + ROWS * columns * 4, 0, 0)
+            gemm_fp32(scores, score_stride, b, steps, b, c, columns * 4, 0, 0, 0, inverses, 0, 0)
         for r in range(count):
             x, y = f32_at(result + r * columns * 4), f32_at(out + (token + r) * out_stride)
             for d in range(head_dim):
@@ -116,7 +115,9 @@ def attend_first(q, qkv, stride, tokens, head_dim, out, scratch):
         for d in range(head_dim):
             total += x[d] * y[d]
         scores[token] = total
-    factor = np.float32(1) / softmax(scratch, tokens, tokens, 1 / np.sqrt(np.float64(head_dim)))
+    inverse = scratch + padded(tokens, 16) * 4
+    softmax(scratch, tokens, np.int64(bits(np.float32(1 / np.sqrt(np.float64(head_dim))))), inverse)
+    factor = f32_at(inverse)[0]
     z = f32_at(out)
     for d in range(head_dim):
         z[d] = np.float32(0)

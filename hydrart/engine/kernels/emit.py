@@ -33,6 +33,9 @@ class _Bfloat(ir.types._BaseFloatType):
         raise NotImplementedError
 
 
+_Bfloat._create_instance()
+
+
 class _TargetAttributes(ir.values.FunctionAttributes):
     def __init__(self, features: str) -> None:
         super().__init__(("noinline", "nounwind"))
@@ -118,8 +121,9 @@ def dot(b: Any, isa: Isa, name: str, acc: Any, a: Any, weight: Any) -> Any:
             return b.asm(ir.FunctionType(i32, [i32]), "", "=x,0" if n == 8 else "=v,0", [total], True)
         case "vnni":
             return call(f"llvm.x86.avx512.vpdpbusd.{32 * n}", i32, acc, *as_type(I8, 4 * n))
-        case "sdot":
-            return call("llvm.aarch64.neon.sdot.v4i32.v16i8", i32, acc, *as_type(I8, 16))
+        case "sdot":  # only a lane of the second factor is folded
+            value, weights = as_type(I8, 16)
+            return call("llvm.aarch64.neon.sdot.v4i32.v16i8", i32, acc, weights, value)
     raise AssertionError(name)
 
 

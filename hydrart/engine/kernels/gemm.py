@@ -14,6 +14,7 @@ from hydrart.engine.kernels.intrinsics import (
     gemm_bf16,
     gemm_fp32,
     gemm_int8,
+    gelu,
     narrow_bf16,
     narrow_fp32,
     narrow_int8,
@@ -22,7 +23,6 @@ from hydrart.engine.kernels.intrinsics import (
     unpack_int8,
 )
 from hydrart.engine.kernels.emit import EXPAND
-from hydrart.engine.kernels.rows import gelu
 from hydrart.jit import kernel
 
 FP32, BF16, INT8 = 0, 1, 2  # precision of a matrix

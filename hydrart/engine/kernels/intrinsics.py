@@ -7,7 +7,7 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from hydrart.engine.kernels import emit, isa
+from hydrart.engine.kernels import emit, emit_rows, isa
 from hydrart.engine.kernels.emit import F32, I32, I64
 
 ISA = isa.choose()
@@ -46,6 +46,8 @@ unpack_fp32, unpack_bf16, unpack_int8 = (_unpack(precision, ISA.vectors) for pre
 narrow_fp32, narrow_bf16, narrow_int8 = (_unpack(precision, 1) for precision in ("fp32", "bf16", "int8"))
 column_sums = _wrap(3, lambda module: emit.column_sums(module, ISA))
 transpose = _wrap(4, lambda module: emit.transpose(module, ISA))
+gelu = _wrap(2, lambda module: emit_rows.gelu(module, ISA))
+softmax = _wrap(4, lambda module: emit_rows.softmax(module, ISA))
 
 
 def _pointer_to(element: Any) -> Any:
@@ -68,12 +70,6 @@ u16_at = _pointer_to(types.uint16)
 def bits(typingctx: Any, value: Any) -> Any:
     """The bits of a float32."""
     return types.uint32(types.float32), lambda context, builder, signature, args: builder.bitcast(args[0], I32)
-
-
-@intrinsic
-def from_bits(typingctx: Any, value: Any) -> Any:
-    """The float32 of these bits."""
-    return types.float32(types.int32), lambda context, builder, signature, args: builder.bitcast(args[0], F32)
 
 
 @intrinsic
