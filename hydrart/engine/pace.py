@@ -1,16 +1,17 @@
 """One thread or all: whichever is faster now, for one k and batch.
 
-Two threads on two free cores are nearly twice as fast; where another program takes one of the cores, they wait for
-each other, and one thread may be faster. Both are tried in turn, the slower one seldom.
+Two threads on two free cores are nearly twice as fast; for small networks, or where another program holds one of the
+cores, one thread may be faster. While all threads do as well as expected, one is never tried: a camera would miss
+its deadline for it.
 """
 
 from collections import deque
-from statistics import median
+from statistics import median, median_low
 
-RECENT = 5  # calls of each way that count
-TRIAL = 2  # calls in one trial of the other way
-FIRST, LONGEST = 16, 256  # calls between trials; each that fails doubles the distance
-NARROW = 1.1  # a call so much slower than one thread is a reason to try that at once
+START = (0, 0, 1, 1)  # the first calls: all threads, and one, the first of each being slow
+RECENT = 5  # calls that count
+TRIAL = 3  # calls of a trial
+FIRST, LONGEST = 16, 128  # calls of one thread between trials of all; each that fails doubles the distance
 
 
 class Pace:
@@ -19,39 +20,40 @@ class Pace:
     def __init__(self, threads: int) -> None:
         self._ways = (threads, 1)
         self._recent = (deque[float](maxlen=RECENT), deque[float](maxlen=RECENT))
-        self._now = 0  # index of the way that is in use
-        self._trial = 0  # calls left in a trial of the other
-        self._until = 2  # calls until the next trial
-        self._distance = FIRST
+        self._plan = list(START)  # ways of the calls to come, until they are judged
+        self._now = 0
+        self._wait = self._distance = FIRST
 
     def threads(self) -> int:
         """How many the next call takes."""
-        return self._ways[self._way()]
+        return self._ways[self._plan[0] if self._plan else self._now]
 
     def took(self, seconds: float) -> None:
         """The call that threads() was asked for is over."""
-        way = self._way()
-        self._recent[way].append(seconds)
-        if self._trial:
-            self._trial -= 1
-            if not self._trial:
-                self._judge()
+        if self._plan:
+            way = self._plan.pop(0)
+            self._recent[way].append(seconds)
+            if not self._plan:
+                self._judge(way)
             return
-        self._until -= 1
-        other = self._recent[1 - way]
-        if other and seconds > NARROW * median(other):
-            self._until = min(self._until, 1)
-        if self._until <= 0:
-            self._trial = TRIAL
-            self._recent[1 - way].clear()
+        self._recent[self._now].append(seconds)
+        if self._now == 1:
+            self._wait -= 1
+            if self._wait <= 0:
+                self._try(0)
+        elif len(self._recent[0]) >= TRIAL and median(self._recent[0]) > min(self._recent[1]):
+            self._try(1)
 
-    def _way(self) -> int:
-        return 1 - self._now if self._trial else self._now
+    def _try(self, way: int) -> None:
+        self._recent[way].clear()
+        self._plan = [way] * TRIAL
 
-    def _judge(self) -> None:
-        if min(self._recent[1 - self._now]) < median(self._recent[self._now]):
-            self._now = 1 - self._now
-            self._distance = FIRST
-        else:
-            self._distance = min(2 * self._distance, LONGEST)
-        self._until = self._distance
+    def _judge(self, tried: int) -> None:
+        """The best call of the trial, whose first are slow, against what was usual lately."""
+        faster = min(self._recent[tried]) < median_low(self._recent[1 - tried])
+        way = tried if faster else 1 - tried
+        self._distance = min(2 * self._distance, LONGEST) if way == self._now == 1 else FIRST
+        self._wait = self._distance
+        if way == 0:  # slow calls have been judged
+            self._recent[0].clear()
+        self._now = way

@@ -1,0 +1,46 @@
+"""How many threads a call takes."""
+
+from hydrart.engine.pace import FIRST, LONGEST, Pace
+
+
+def run(pace: Pace, calls: int, both: float, one: float) -> list[int]:
+    """Calls that take `both` seconds with two threads and `one` with one; returns how many threads each took."""
+    taken = []
+    for _ in range(calls):
+        taken.append(pace.threads())
+        pace.took(both if taken[-1] == 2 else one)
+    return taken
+
+
+def test_all_threads_stay_while_they_are_faster() -> None:
+    pace = Pace(2)
+    assert run(pace, 4, 1.0, 1.9) == [2, 2, 1, 1]
+    assert set(run(pace, 1000, 1.0, 1.9)) == {2}
+
+
+def test_one_thread_stays_where_all_are_slower_and_trials_become_rare() -> None:
+    pace = Pace(2)
+    run(pace, 4, 1.2, 1.0)
+    taken = run(pace, 2000, 1.2, 1.0)
+    assert taken[:FIRST] == [1] * FIRST
+    assert taken[-LONGEST:].count(2) <= 3
+    assert taken.count(2) < 100
+
+
+def test_a_co_runner_is_noticed_within_a_few_calls_and_its_end_too() -> None:
+    pace = Pace(2)
+    run(pace, 100, 1.0, 1.9)
+    busy = run(pace, 50, 3.0, 2.0)
+    assert busy[:3] == [2, 2, 2]
+    assert busy.count(2) <= 10
+    assert set(busy[-10:]) == {1}
+    quiet = run(pace, 2 * LONGEST, 1.0, 1.9)
+    assert set(quiet[-50:]) == {2}
+
+
+def test_a_slow_moment_for_both_ways_does_not_flip_the_choice() -> None:
+    pace = Pace(2)
+    run(pace, 100, 1.0, 1.9)
+    run(pace, 20, 2.2, 4.0)  # everything slower: a hot CPU
+    assert set(run(pace, 20, 2.2, 4.0)) <= {1, 2}
+    assert pace.threads() == 2
