@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hydrart.errors import PictureError, SourceError
+from hydrart.metadata import Accuracy
 from hydrart.model import Model
 from hydrart.preprocess import picture_files
 
@@ -30,6 +31,12 @@ class Evaluation:
     pictures: int
     skipped: list[str]
     rows: list[Row]
+
+    def accuracy(self, dataset: str) -> Accuracy:
+        """What a weight file says of it; dataset: the name of what was measured on."""
+        top1 = {row.k: row.top1 for row in self.rows}
+        top5 = {row.k: row.top5 for row in self.rows}
+        return Accuracy(dataset, self.pictures, top1, top5)
 
 
 def class_folders(root: Path) -> dict[str, list[Path]]:

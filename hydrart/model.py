@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from hydrart.architecture import Architecture
 from hydrart.engine import Engine, make_engine
-from hydrart.errors import PictureError, SettingError, WeightFileError
+from hydrart.errors import PictureError, WeightFileError
 from hydrart.governor.device import load_device
 from hydrart.governor.profile import Profile, ProfileRow
 from hydrart.metadata import Accuracy
 from hydrart.preprocess import Picture, Preprocessing, preprocess, read_picture
 from hydrart.resources import find
+from hydrart.variants import open_variant
 from hydrart.weightfile import WeightFile
-
-PRECISIONS = ("auto", "fp32", "bf16", "int8")
 
 FloatArray = NDArray[np.float32]
 
@@ -88,6 +87,11 @@ class Model:
         return self.architecture.heads
 
     @property
+    def file(self) -> WeightFile:
+        """The weight file that is in use."""
+        return self._file
+
+    @property
     def backend(self) -> str:
         """The engine that computes."""
         return self._engine.name
@@ -132,6 +136,7 @@ class Model:
     def warm_up(self, *ks: int) -> None:
         """Run each k once (none given: the largest), so that no timed call pays for compiling or decoding."""
         size = self.architecture.image_size
+        self.preprocess(np.zeros((size, size, 3), np.uint8))
         for k in ks or (self.heads[-1],):
             self.logits(np.zeros((1, 3, size, size), np.float32), k)
 
@@ -182,19 +187,14 @@ def load(
 ) -> Model:
     """Open a weight file, by path or by the name of one that ships.
 
-    precision: auto takes the file's own; fp32, bf16 or int8 insist on it. threads: cores that calls may use; for the
-    reference this caps NumPy's BLAS pool, which the whole process shares (None: as it is). backend: reference
-    (NumPy).
-    Raises WeightFileError, SettingError.
+    precision: fp32, bf16 or int8, of this file or one beside it (NAME-int8.safetensors); auto is the fastest of them
+    whose recorded top-1 is nowhere more than 0.3 points below this file's. threads: cores that a call may use, None
+    for all; for the reference this caps NumPy's BLAS pool, which the whole process shares (None: as it is). backend:
+    native, reference (NumPy, exact and slow) or onnxruntime.
+    Raises WeightFileError, SettingError, MissingExtraError.
     """
-    if precision not in PRECISIONS:
-        raise SettingError(f"precision {precision!r} is unknown: choose from {', '.join(PRECISIONS)}")
-    file = WeightFile(find(weights, "weights", ".safetensors", WeightFileError))
-    if precision not in ("auto", file.meta.precision):
-        raise SettingError(
-            f"{file.path} stores {file.meta.precision}, not {precision}: "
-            f"make such a file with: python tools/convert.py {file.path} --precision {precision} -o OUT.safetensors"
-        )
+    path = find(weights, "weights", ".safetensors", WeightFileError)
+    file = open_variant(path, precision, backend)
     return Model(file, make_engine(backend, file, threads))
 
 

@@ -1,14 +1,16 @@
 """What each command but `run` prints, and where."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from commands import COMMANDS, Make, call, class_tree, good, json_lines, noise, sentence
-from conftest import CIFAR, SMALL
+from conftest import CIFAR, SMALL, make_file
 
 import hydrart
+from hydrart.engine.kernels import isa
 from hydrart.weightfile import WeightFile
 
 
@@ -54,7 +56,7 @@ def test_info_as_json(weights: Path) -> None:
         state = file.state(row["k"])
         assert row["parameters"] == sum(state[name].size for name in state)
         assert row["bytes"] == file.end(row["k"]) and row["top1"] is None
-    assert report["here"]["backend"] == "reference" and report["here"]["threads"] == 1
+    assert report["here"]["isa"] == isa.choose().name and report["here"]["threads"] == len(os.sched_getaffinity(0))
 
 
 def test_info_verifies_checksums(weights: Path, tmp_path: Path) -> None:
@@ -137,7 +139,7 @@ def test_eval(weights: Path, model: hydrart.Model, tmp_path: Path) -> None:
     shown = good("eval", tree, "--weights", weights, "--json", "--k", 3, "--k", 12)
     (report,) = json_lines(shown.stdout)
     assert report["folder"] == str(tree) and report["pictures"] == 8 and report["skipped"] == 0
-    assert report["precision"] == "fp32" and report["backend"] == "reference"
+    assert report["precision"] == "fp32" and report["backend"] == "native"
     small, large = report["results"]
     assert (small["k"], large["k"]) == (3, 12) and large["top1"] == 7 / 8
     assert small["top1"] == sum(model(noise(i), 3).label == labels[i] for i in range(8)) / 8
@@ -184,3 +186,12 @@ def test_eval_does_not_guess_where_one_label_is_misspelt(weights: Path, tmp_path
     names = ["aeroplane", *CIFAR[1:]]
     tree = class_tree(tmp_path / "tree", dict(enumerate(names)))
     assert "aeroplane" in sentence("eval", tree, "--weights", weights)
+
+
+def test_eval_records_accuracy_in_the_file(tmp_path: Path) -> None:
+    path = make_file(tmp_path / "net.safetensors")
+    tree = class_tree(tmp_path / "tree", dict(enumerate(CIFAR)))
+    good("eval", tree, "--weights", path, "--record", "noise", "--json")
+    accuracy = WeightFile(path).meta.accuracy
+    assert accuracy is not None and (accuracy.dataset, accuracy.pictures) == ("noise", 10)
+    assert set(accuracy.top1) == set(SMALL.heads)

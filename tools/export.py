@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hydrart.architecture import Architecture
 from hydrart.evaluate import Evaluation, class_folders, evaluate
-from hydrart.metadata import Accuracy, Metadata
+from hydrart.metadata import Metadata
 from hydrart.model import load
 from hydrart.preprocess import Preprocessing
 from hydrart.weightfile import WeightFile
@@ -43,12 +43,6 @@ def export(
     total = sum(map(len, class_folders(test).values()))
     with click.progressbar(length=total, label=f"Evaluating {test}", file=sys.stderr, show_pos=True) as bar:
         result = evaluate(load(output), test, arch.heads, step=bar.update)
-    accuracy = Accuracy(
-        dataset=dataset,
-        pictures=result.pictures,
-        top1={row.k: row.top1 for row in result.rows},
-        top5={row.k: row.top5 for row in result.rows},
-    )
     file = WeightFile(output)
-    copy_prefix(file, output, replace(file.meta, accuracy=accuracy))
+    copy_prefix(file, output, replace(file.meta, accuracy=result.accuracy(dataset)))
     return result

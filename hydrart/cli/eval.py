@@ -1,6 +1,7 @@
 """hydrart eval"""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,24 @@ from hydrart.cli.errors import one_sentence
 from hydrart.cli.options import json_option, model_options, print_json, warn
 from hydrart.evaluate import class_folders, evaluate
 from hydrart.model import load
+from hydrart.weightwriter import copy_prefix
 
 
 @click.command("eval")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--k", "ks", type=int, multiple=True, help="Heads to use; may be given several times.  [default: all]")
 @click.option("--batch", default=64, type=click.IntRange(1, 4096), help="Pictures at a time.")
+@click.option("--record", default=None, metavar="DATASET", help="Write the accuracy into the weight file, as of DATASET.")
 @model_options
 @json_option
 @one_sentence
-def evaluate_command(folder: Path, ks: tuple[int, ...], batch: int, as_json: bool, **options: Any) -> None:
+def evaluate_command(
+    folder: Path, ks: tuple[int, ...], batch: int, record: str | None, as_json: bool, **options: Any
+) -> None:
     """Measure accuracy and speed on the pictures DIR/CLASS/*."""
     model = load(**options)
+    if record is not None and ks:
+        raise click.UsageError("--record needs every k: leave out --k")
     ks = tuple(model.architecture.check_k(k) for k in ks) or model.heads
     total = sum(map(len, class_folders(folder).values()))
     with click.progressbar(length=total, label="Evaluating", file=sys.stderr, show_pos=True) as bar:
@@ -30,6 +37,10 @@ def evaluate_command(folder: Path, ks: tuple[int, ...], batch: int, as_json: boo
         warn(f"skipped: {sentence}")
     if result.skipped:
         warn(f"{len(result.skipped)} of {total} pictures could not be read")
+    if record is not None:
+        file = model.file
+        copy_prefix(file, file.path, replace(file.meta, accuracy=result.accuracy(record)))
+        warn(f"recorded in {file.path}")
     if as_json:
         print_json(
             {

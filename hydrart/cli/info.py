@@ -11,8 +11,8 @@ import hydrart
 from hydrart.architecture import listing
 from hydrart.cli.errors import one_sentence
 from hydrart.cli.options import json_option, print_json, threads_option
-from hydrart.engine import Engine, make_engine
-from hydrart.errors import WeightFileError
+from hydrart.engine.kernels.isa import choose
+from hydrart.errors import SettingError, WeightFileError
 from hydrart.resources import bundled, find
 from hydrart.weightfile import WeightFile
 
@@ -23,12 +23,12 @@ from hydrart.weightfile import WeightFile
 @click.option("--verify", is_flag=True, help="Read the whole file and compare its checksums.")
 @json_option
 @one_sentence
-def info(weights: str, threads: int, verify: bool, as_json: bool) -> None:
+def info(weights: str, threads: int | None, verify: bool, as_json: bool) -> None:
     """Show what a weight file holds, and what hydrart runs on here."""
     file = WeightFile(find(weights, "weights", ".safetensors", WeightFileError))
     if verify:
         file.verify()
-    report = _report(file, verify, make_engine("reference", file, threads))
+    report = _report(file, verify, threads)
     if as_json:
         print_json(report)
         return
@@ -53,12 +53,12 @@ def info(weights: str, threads: int, verify: bool, as_json: bool) -> None:
     here = report["here"]
     click.echo(
         f"hydrart {here['hydrart']}, Python {here['python']}, NumPy {here['numpy']}, {here['machine']}, "
-        f"{here['cores']} cores, backend {here['backend']} with {here['threads']} threads"
+        f"{here['cores']} cores, kernels for {here['isa'] or 'no instruction set of this CPU'}, {here['threads']} threads"
     )
     click.echo(f"weights that ship: {', '.join(bundled('weights', '.safetensors')) or 'none'}")
 
 
-def _report(file: WeightFile, verified: bool, engine: Engine) -> dict[str, Any]:
+def _report(file: WeightFile, verified: bool, threads: int | None) -> dict[str, Any]:
     arch, meta = file.meta.architecture, file.meta
     top1 = meta.accuracy.top1 if meta.accuracy else {}
     return {
@@ -88,7 +88,15 @@ def _report(file: WeightFile, verified: bool, engine: Engine) -> dict[str, Any]:
             "numpy": np.__version__,
             "machine": platform.machine(),
             "cores": len(os.sched_getaffinity(0)),
-            "backend": engine.name,
-            "threads": engine.threads,
+            "isa": _isa(),
+            "threads": threads or len(os.sched_getaffinity(0)),
         },
     }
+
+
+def _isa() -> str | None:
+    """What the native backend's kernels are generated for, None where it cannot run."""
+    try:
+        return choose().name
+    except SettingError:
+        return None

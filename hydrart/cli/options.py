@@ -2,23 +2,35 @@
 
 import contextlib
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from hydrart.model import PRECISIONS
+from hydrart.engine import BACKENDS
+from hydrart.variants import PRECISIONS
 
-# One by default: at these sizes a second BLAS thread gains little on an idle machine and loses much to waiting on a
-# busy one.
-threads_option = click.option("--threads", default=1, type=click.IntRange(1), help="Cores to use.")
+threads_option = click.option(
+    "--threads", default=None, type=click.IntRange(1), help="Cores that a call may use.  [default: all]"
+)
 
 _MODEL_OPTIONS = (
     click.option("--weights", default="hydravit-cifar10", help="Weight file, or the name of one that ships."),
-    click.option("--precision", default="auto", type=click.Choice(PRECISIONS), help="Insist on a precision."),
+    click.option("--precision", default="auto", type=click.Choice(PRECISIONS), help="Of the file, or of one beside it."),
     threads_option,
-    click.option("--backend", default="reference", help="What computes."),
+    click.option("--backend", default="native", help=f"What computes: {', '.join(BACKENDS)}."),
 )
+
+
+class Number(click.FloatRange):
+    """A range that NaN does not lie in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is no number", param, ctx)
+        return number
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:

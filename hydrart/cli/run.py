@@ -1,6 +1,5 @@
 """hydrart run"""
 
-import math
 import os
 import signal
 import sys
@@ -12,7 +11,7 @@ import click
 import numpy as np
 
 from hydrart.cli.errors import drop_stdout, one_sentence
-from hydrart.cli.options import json_option, model_options, print_json, warn
+from hydrart.cli.options import Number, json_option, model_options, print_json, warn
 from hydrart.governor.governor import Governor
 from hydrart.model import Model, load
 from hydrart.stream.output import LiveLine, summary_text
@@ -22,20 +21,10 @@ from hydrart.stream.stream import Stream
 _LIVE_FPS = 15.0
 
 
-class _Number(click.FloatRange):
-    """A range that NaN does not lie in."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail(f"{value} is no number", param, ctx)
-        return number
-
-
 @click.command()
 @click.option("--camera", type=click.IntRange(0), default=None, help="Number of a V4L2 camera.")
 @click.option("--source", default=None, help="Video file, folder, glob, /dev/video path, or demo.")
-@click.option("--fps", type=_Number(0.001, 1000), default=None, help="Frames to answer a second.")
+@click.option("--fps", type=Number(0.001, 1000), default=None, help="Frames to answer a second.")
 @click.option("--k", type=int, default=None, help="Fix the number of heads.")
 @click.option("--min-k", type=int, default=None, help="Fewest heads the governor may choose.")
 @click.option("--max-k", type=int, default=None, help="Most heads the governor may choose.")
@@ -46,7 +35,7 @@ class _Number(click.FloatRange):
     default=None,
     help="Drop frames that come too fast, or answer each.  [default: latest for cameras, all for files]",
 )
-@click.option("--duration", type=_Number(0.001, 1e9), default=None, help="Seconds to run.")
+@click.option("--duration", type=Number(0.001, 1e9), default=None, help="Seconds to run.")
 @click.option("--max-frames", type=click.IntRange(1), default=None, help="Frames to answer.")
 @model_options
 @json_option

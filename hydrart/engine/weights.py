@@ -105,6 +105,10 @@ class KernelWeights:
             if vector.fixed and (vector.only or self._arch.heads[0]) != shell:
                 continue
             part = self._file.part(shell, vector.name)
+            if not np.isfinite(part).all():
+                raise WeightFileError(
+                    f"{self._file.path} is damaged: {vector.name} holds numbers that are not finite"
+                )
             if vector.name == "pos_embed":
                 address = int(part.__array_interface__["data"][0])
                 at = self.positions + heads.start
