@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 import hydrart
 from hydrart.architecture import Architecture
+from hydrart.cli.warmup import ready
 from hydrart.metadata import Metadata
 from hydrart.preprocess import Preprocessing
 from hydrart.weightwriter import write
@@ -73,6 +74,12 @@ def make_file(path: Path, arch: Architecture = SMALL, precision: str = "fp32", s
     meta = Metadata(arch, precision, Preprocessing(arch.image_size, crop=1.0), labels, licence="none", source="made up")
     write(path, meta, random_state(arch, seed))
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernels() -> None:
+    """Compile first: commands tell on stderr when they do."""
+    ready()
 
 
 @pytest.fixture(scope="session")

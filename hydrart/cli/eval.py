@@ -18,7 +18,9 @@ from hydrart.weightwriter import copy_prefix
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--k", "ks", type=int, multiple=True, help="Heads to use; may be given several times.  [default: all]")
 @click.option("--batch", default=64, type=click.IntRange(1, 4096), help="Pictures at a time.")
-@click.option("--record", default=None, metavar="DATASET", help="Write the accuracy into the weight file, as of DATASET.")
+@click.option(
+    "--record", default=None, metavar="DATASET", help="Write the accuracy into the weight file, as of DATASET."
+)
 @model_options
 @json_option
 @one_sentence

@@ -53,7 +53,8 @@ def info(weights: str, threads: int | None, verify: bool, as_json: bool) -> None
     here = report["here"]
     click.echo(
         f"hydrart {here['hydrart']}, Python {here['python']}, NumPy {here['numpy']}, {here['machine']}, "
-        f"{here['cores']} cores, kernels for {here['isa'] or 'no instruction set of this CPU'}, {here['threads']} threads"
+        f"{here['cores']} cores, "
+        f"kernels for {here['isa'] or 'no instruction set of this CPU'}, {here['threads']} threads"
     )
     click.echo(f"weights that ship: {', '.join(bundled('weights', '.safetensors')) or 'none'}")
 

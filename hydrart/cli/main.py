@@ -7,12 +7,15 @@ import warnings
 import click
 
 import hydrart
+from hydrart.cli.bench import bench
 from hydrart.cli.classify import classify
+from hydrart.cli.compiling import tell_when_compiling
 from hydrart.cli.devices import devices
 from hydrart.cli.eval import evaluate_command
 from hydrart.cli.info import info
 from hydrart.cli.run import run
 from hydrart.cli.slice import slice_command
+from hydrart.cli.warmup import warmup
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -24,7 +27,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # file names need not be text
     # Pillow warns of large pictures, which hydrart refuses itself, and of damaged EXIF data, which does no harm
     warnings.filterwarnings("ignore", module="PIL")
+    tell_when_compiling()
 
 
-for command in (run, classify, evaluate_command, info, slice_command, devices):
+for command in (run, classify, evaluate_command, info, slice_command, devices, bench, warmup):
     main.add_command(command)

@@ -17,7 +17,9 @@ threads_option = click.option(
 
 _MODEL_OPTIONS = (
     click.option("--weights", default="hydravit-cifar10", help="Weight file, or the name of one that ships."),
-    click.option("--precision", default="auto", type=click.Choice(PRECISIONS), help="Of the file, or of one beside it."),
+    click.option(
+        "--precision", default="auto", type=click.Choice(PRECISIONS), help="Of the file, or of one beside it."
+    ),
     threads_option,
     click.option("--backend", default="native", help=f"What computes: {', '.join(BACKENDS)}."),
 )

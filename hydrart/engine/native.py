@@ -1,5 +1,7 @@
 """backend="native": the kernels over the mapped weight file."""
 
+import contextlib
+import mmap
 import os
 import threading
 import time
@@ -118,8 +120,12 @@ class NativeEngine:
             "scratch": self.threads * scratch,
         }
         pages = {name: -(-size // _PAGE) * _PAGE for name, size in sizes.items()}
-        self._buffers = np.zeros(sum(pages.values()) + _PAGE, np.uint8)
-        at = -(-_address(self._buffers) // _PAGE) * _PAGE
+        # not np.zeros: huge pages would make pages resident that a small k never touches
+        memory = mmap.mmap(-1, sum(pages.values()), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        with contextlib.suppress(OSError):  # a kernel without huge pages
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+        self._buffers = np.frombuffer(memory, np.uint8)
+        at = _address(self._buffers)
         for name, size in pages.items():
             net[name] = at
             at += size
@@ -155,7 +161,9 @@ class _Team:
         weakref.finalize(self, _dismiss, run, told, weights.matrices, weights.table, words, self.process)
 
 
-def _work(run: Any, network: NDArray[Any], matrices: NDArray[Any], table: NDArray[Any], thread: int, words: Any) -> None:
+def _work(
+    run: Any, network: NDArray[Any], matrices: NDArray[Any], table: NDArray[Any], thread: int, words: Any
+) -> None:
     """What a worker does; its arguments keep alive what it reads."""
     run(network, matrices, table, thread, 0, 0)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from hydrart.engine.kernels import gemm
 from hydrart.engine.kernels.state import MATRIX
 from hydrart.errors import WeightFileError
-from hydrart.layout import DTYPE_BYTES, Matrix, scale_name, tensor_name
+from hydrart.layout import DTYPE_BYTES, Matrix, tensor_name
 from hydrart.weightfile import WeightFile
 
 _PRECISION = {"F32": gemm.FP32, "BF16": gemm.BF16, "I8": gemm.INT8}
@@ -106,18 +106,14 @@ class KernelWeights:
                 continue
             part = self._file.part(shell, vector.name)
             if not np.isfinite(part).all():
-                raise WeightFileError(
-                    f"{self._file.path} is damaged: {vector.name} holds numbers that are not finite"
-                )
+                raise WeightFileError(f"{self._file.path} is damaged: {vector.name} holds numbers that are not finite")
             if vector.name == "pos_embed":
                 address = int(part.__array_interface__["data"][0])
                 at = self.positions + heads.start
                 self.table[at : at + len(heads)] = address + np.arange(len(heads)) * vector.rows * head_dim * 4
                 continue
             if vector.name.endswith("scale") and not (part > 0).all():
-                raise WeightFileError(
-                    f"{self._file.path} is damaged: {vector.name} holds a scale that is not positive"
-                )
+                raise WeightFileError(f"{self._file.path} is damaged: {vector.name} holds a scale that is not positive")
             target, begin = self._target(vector.name), heads.start * vector.rows * head_dim
             target[begin : begin + part.size] = part.reshape(-1)
 
@@ -126,7 +122,8 @@ class KernelWeights:
             return self._vectors[name]
         *place, norm, kind = name.split(".")
         index = 2 * int(place[1]) + (norm == "norm2") if place else 2 * self._arch.depth
-        return self.norms[index, int(kind == "bias")]
+        target: NDArray[np.float32] = self.norms[index, int(kind == "bias")]
+        return target
 
 
 def _is_norm(name: str) -> bool:

@@ -14,12 +14,12 @@ LANES = ISA.lanes
 
 
 @register_jitable
-def padded(n, to):
+def padded(n: int, to: int) -> int:
     return -(-n // to) * to
 
 
 @register_jitable
-def scratch_bytes(tokens, head_dim):
+def scratch_bytes(tokens: int, head_dim: int) -> int:
     """Panels of the keys and the values of one head, scores and outputs of ROWS tokens, and room to align them."""
     wide = padded(tokens, max(COLUMNS, 16))
     columns = padded(head_dim, COLUMNS)

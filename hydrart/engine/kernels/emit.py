@@ -9,14 +9,14 @@ from typing import Any
 
 from llvmlite import ir
 
-from hydrart.engine.kernels.isa import Isa
+from hydrart.engine.kernels.isa import BLOCK_DOTS, Isa
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 F32 = ir.FloatType()
 VOID = ir.VoidType()
 
 # conversion of stored lanes -> rows of a panel for each stored row
-EXPAND = {"copy": 1, "bf16-fp32": 2, "int8-fp32": 4}
+EXPAND = {"copy": 1, "pairs": 1, "bf16-fp32": 2, "int8-fp32": 4}
 UNROLL = 4  # steps of a dot per turn of its loop: head_dim / per is always a multiple
 
 
@@ -114,9 +114,13 @@ def dot(b: Any, isa: Isa, name: str, acc: Any, a: Any, weight: Any) -> Any:
             return call(f"llvm.x86.avx512bf16.dpbf16ps.{32 * n}", f32, acc, *as_type(_Bfloat(), 2 * n))
         case "maddubs":
             i16 = ir.VectorType(I16, 2 * n)
-            pairs = call(f"llvm.x86.{'avx2.pmadd.ub.sw' if n == 8 else 'avx512.pmaddubs.w.512'}", i16, *as_type(I8, 4 * n))
+            pairs = call(
+                f"llvm.x86.{'avx2.pmadd.ub.sw' if n == 8 else 'avx512.pmaddubs.w.512'}", i16, *as_type(I8, 4 * n)
+            )
             ones = ir.Constant(i16, [1] * (2 * n))
-            total = b.add(acc, call(f"llvm.x86.{'avx2.pmadd.wd' if n == 8 else 'avx512.pmaddw.d.512'}", i32, pairs, ones))
+            total = b.add(
+                acc, call(f"llvm.x86.{'avx2.pmadd.wd' if n == 8 else 'avx512.pmaddw.d.512'}", i32, pairs, ones)
+            )
             # LLVM would sum the products of several steps first, which needs more registers than there are
             return b.asm(ir.FunctionType(i32, [i32]), "", "=x,0" if n == 8 else "=v,0", [total], True)
         case "vnni":
@@ -124,6 +128,10 @@ def dot(b: Any, isa: Isa, name: str, acc: Any, a: Any, weight: Any) -> Any:
         case "sdot":  # only a lane of the second factor is folded
             value, weights = as_type(I8, 16)
             return call("llvm.aarch64.neon.sdot.v4i32.v16i8", i32, acc, weights, value)
+        case "smmla":
+            return call("llvm.aarch64.neon.smmla.v4i32.v16i8", i32, acc, *as_type(I8, 16))
+        case "bfmmla":
+            return call("llvm.aarch64.neon.bfmmla", f32, acc, *as_type(_Bfloat(), 8))
     raise AssertionError(name)
 
 
@@ -131,14 +139,14 @@ def gemm_tile(module: Any, isa: Isa, name: str) -> Any:
     """C[rows, columns] = dot over `steps` lanes of A[rows, :] and one packed panel, scaled, plus what is there.
 
     Arguments, all i64; the addresses after c may be 0 for none:
-    a, lda (bytes), panel [steps][columns] of 32-bit lanes, steps (a multiple of UNROLL), ahead (prefetched, steps * 4
-    bytes from there on), c (float32), ldc (bytes), add (1: add to what C holds), bias [columns], gamma [columns],
-    row_scale, column_scale [columns], column_sums [columns].
+    a, lda (bytes), panel [steps][columns] of 32-bit lanes (for dots of blocks [steps / 2][columns][2]), steps (a
+    multiple of UNROLL), ahead (prefetched, steps * 4 bytes from there on), c (float32), ldc (bytes), add (1: add to
+    what C holds), bias [columns], gamma [columns], row_scale, column_scale [columns], column_sums [columns].
     Of integers, row_scale is [rows][step, low], the activations being low + step * q, and
     c = (((sum * step + low * column_sum) * column_scale) + bias) * gamma (+ c);
     of floats, row_scale is [rows], and the terms of low and column_sum are left out.
     """
-    floating = name in ("fma", "dpbf16")
+    floating = name in ("fma", "dpbf16", "bfmmla")
     n = isa.lanes
     f32, i32 = ir.VectorType(F32, n), ir.VectorType(I32, n)
     kind = f32 if floating else i32
@@ -164,15 +172,18 @@ def gemm_tile(module: Any, isa: Isa, name: str) -> Any:
         sums: dict[tuple[int, int], Any] = dict(phis)
         prefetch(b, b.add(ahead, i), 0, 2)
         quads = [load(b, b.add(address, i), ir.VectorType(I32, UNROLL)) for address in row] if isa.arm else []
-        for u in range(UNROLL):
-            weights = [load(b, offset(b, at, (u * isa.vectors + v) * n * 4), i32) for v in range(isa.vectors)]
-            for r in range(isa.rows):
-                if isa.arm:  # LLVM folds this lane into fmla and sdot
-                    value = lane(b, quads[r], u, n)
-                else:  # a broadcast from memory
-                    value = splat(b, load(b, offset(b, b.add(row[r], i), 4 * u), I32), n)
-                for v in range(isa.vectors):
-                    sums[r, v] = dot(b, isa, name, sums[r, v], value, weights[v])
+        if name in BLOCK_DOTS:
+            _blocks(b, isa, name, sums, quads, at)
+        else:
+            for u in range(UNROLL):
+                weights = [load(b, offset(b, at, (u * isa.vectors + v) * n * 4), i32) for v in range(isa.vectors)]
+                for r in range(isa.rows):
+                    if isa.arm:  # LLVM folds this lane into fmla and sdot
+                        value = lane(b, quads[r], u, n)
+                    else:  # a broadcast from memory
+                        value = splat(b, load(b, offset(b, b.add(row[r], i), 4 * u), I32), n)
+                    for v in range(isa.vectors):
+                        sums[r, v] = dot(b, isa, name, sums[r, v], value, weights[v])
         i_next = b.add(i, I64(4 * UNROLL))
         i.add_incoming(i_next, loop)
         at.add_incoming(b.add(at, I64(4 * UNROLL * isa.columns)), loop)
@@ -180,7 +191,8 @@ def gemm_tile(module: Any, isa: Isa, name: str) -> Any:
             phi.add_incoming(sums[place], loop)
         b.cbranch(b.icmp_unsigned("<", i_next, b.shl(steps, I64(2))), loop, after)
         b.position_at_end(after)
-
+        if name in BLOCK_DOTS:
+            sums = {(r, v): _halves(b, sums[r & ~1, v], sums[r | 1, v], r & 1) for r, v in grid}
         values = [sums[place] if floating else b.sitofp(sums[place], f32) for place in grid]
 
         def by_column(address: Any, operation: Any) -> None:
@@ -214,6 +226,24 @@ def gemm_tile(module: Any, isa: Isa, name: str) -> Any:
     return define(module, isa, f"gemm.{name}", 13, body)
 
 
+def _blocks(b: Any, isa: Isa, name: str, sums: dict[tuple[int, int], Any], quads: list[Any], at: Any) -> None:
+    """UNROLL steps in blocks of 2 x 2: sums[2 * i + j, v] holds rows 2 * i, columns 4 * v + 2 * j, and the next."""
+    for pair in range(UNROLL // 2):
+        values = [_halves(b, quads[r], quads[r + 1], pair) for r in range(0, isa.rows, 2)]
+        for v in range(isa.vectors):
+            for j in range(2):
+                place = pair * 2 * isa.vectors + 2 * v + j
+                weights = load(b, offset(b, at, place * 16), ir.VectorType(I32, isa.lanes))
+                for i, value in enumerate(values):
+                    sums[2 * i + j, v] = dot(b, isa, name, sums[2 * i + j, v], value, weights)
+
+
+def _halves(b: Any, first: Any, second: Any, upper: int) -> Any:
+    """The lower (0) or the upper (1) halves of two vectors of four."""
+    lanes = [2 * upper, 2 * upper + 1, 2 * upper + 4, 2 * upper + 5]
+    return b.shuffle_vector(first, second, ir.Constant(ir.VectorType(I32, 4), lanes))
+
+
 def transpose(module: Any, isa: Isa) -> Any:
     """lanes x lanes float32: arguments source, its row stride (bytes), target, its row stride (bytes)."""
     n = isa.lanes
@@ -243,7 +273,7 @@ def unpack(module: Any, isa: Isa, conversion: str, vectors: int) -> Any:
     """Rows of 32-bit lanes into rows of a panel, in the type that a dot multiplies.
 
     Arguments: source, its row stride (bytes), rows (a multiple of UNROLL), target. `vectors` are taken of each row.
-    conversion: "copy"; "bf16-fp32", two rows each; "int8-fp32", four.
+    conversion: "copy"; "pairs", two rows interleaved lane by lane; "bf16-fp32", two rows each; "int8-fp32", four.
     """
     n = isa.lanes
     i32, f32 = ir.VectorType(I32, n), ir.VectorType(F32, n)
@@ -273,10 +303,16 @@ def unpack(module: Any, isa: Isa, conversion: str, vectors: int) -> Any:
         for phi, value in ((row, I64(0)), (x, source), (y, target)):
             phi.add_incoming(value, before)
         at, to = x, y
-        for _ in range(UNROLL):
-            for v in range(vectors):
-                for i, values in enumerate(converted(b, load(b, offset(b, at, v * n * 4), i32))):
-                    store(b, values, offset(b, to, i * isa.columns * 4 + v * n * 4))
+        for _ in range(UNROLL // 2 if conversion == "pairs" else UNROLL):
+            if conversion == "pairs":
+                upper = at
+                at = b.add(at, stride)
+                _interleave(b, isa, vectors, upper, at, to)
+                to = offset(b, to, isa.columns * 4)
+            else:
+                for v in range(vectors):
+                    for i, values in enumerate(converted(b, load(b, offset(b, at, v * n * 4), i32))):
+                        store(b, values, offset(b, to, i * isa.columns * 4 + v * n * 4))
             at = b.add(at, stride)
             to = offset(b, to, isa.columns * 4 * EXPAND[conversion])
         following = b.add(row, I64(UNROLL))
@@ -286,6 +322,17 @@ def unpack(module: Any, isa: Isa, conversion: str, vectors: int) -> Any:
         b.position_at_end(after)
 
     return define(module, isa, f"unpack.{conversion}.{vectors}", 4, body)
+
+
+def _interleave(b: Any, isa: Isa, vectors: int, upper: Any, lower: Any, target: Any) -> None:
+    """Two rows of 32-bit lanes, lane by lane."""
+    n = isa.lanes
+    for v in range(vectors):
+        both = [load(b, offset(b, row, v * n * 4), ir.VectorType(I32, n)) for row in (upper, lower)]
+        for half in range(2):
+            mask = [source + half * n // 2 + i for i in range(n // 2) for source in (0, n)]
+            mixed = b.shuffle_vector(*both, ir.Constant(ir.VectorType(I32, n), mask))
+            store(b, mixed, offset(b, target, (2 * v + half) * n * 4))
 
 
 def column_sums(module: Any, isa: Isa) -> Any:
@@ -302,17 +349,20 @@ def column_sums(module: Any, isa: Isa) -> Any:
         step, at = b.phi(I64), b.phi(I64)
         step.add_incoming(I64(0), before)
         at.add_incoming(panel, before)
-        phis = [b.phi(i32) for _ in range(isa.vectors)]
+        pair = 2 if isa.int8 in BLOCK_DOTS else 1  # steps that a vector of the panel holds
+        phis = [b.phi(i32) for _ in range(pair * isa.vectors)]
         sums = []
         for v, phi in enumerate(phis):
             sums.append(dot(b, isa, isa.int8, phi, ones, load(b, offset(b, at, v * n * 4), i32)))
             phi.add_incoming(ir.Constant(i32, None), before)
             phi.add_incoming(sums[v], loop)
-        following = b.add(step, I64(1))
+        following = b.add(step, I64(pair))
         step.add_incoming(following, loop)
-        at.add_incoming(offset(b, at, isa.columns * 4), loop)
+        at.add_incoming(offset(b, at, pair * isa.columns * 4), loop)
         b.cbranch(b.icmp_unsigned("<", following, steps), loop, after)
         b.position_at_end(after)
+        if pair == 2:  # both rows of a block are the same
+            sums = [_halves(b, sums[v], sums[v + 1], 0) for v in range(0, len(sums), 2)]
         for v, total in enumerate(sums):
             store(b, b.sitofp(total, f32), offset(b, target, v * n * 4))
 

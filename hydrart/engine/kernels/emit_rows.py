@@ -130,7 +130,9 @@ def softmax(module: Any, isa: Isa) -> Any:
     return define(module, isa, "softmax", 4, body)
 
 
-def _sweep(b: Any, row: Any, n: Any, width: int, start: list[Any], step: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
+def _sweep(
+    b: Any, row: Any, n: Any, width: int, start: list[Any], step: Callable[[Any, list[Any]], list[Any]]
+) -> list[Any]:
     """step(address, values) for every `width` of the n floats; returns the values after the last."""
     before, loop, after = b.block, b.append_basic_block("sweep"), b.append_basic_block("swept")
     b.branch(loop)

@@ -27,7 +27,7 @@ PATCH, QKV, PROJ, FC1, FC2, PER_BLOCK = 0, 1, 2, 3, 4, 4
 
 
 @register_jitable
-def row_bytes(n):
+def row_bytes(n: int) -> int:
     """From row to row of float32: whole register tiles, and no multiple of 4 KB, which would share cache sets."""
     return padded(n, max(COLUMNS, 64)) * 4 + 64
 

@@ -7,14 +7,15 @@ next tiles are fetched from memory.
 
 import numpy as np
 
+from hydrart.engine.kernels.emit import EXPAND
 from hydrart.engine.kernels.intrinsics import (
     ISA,
     column_sums,
     f32_at,
+    gelu,
     gemm_bf16,
     gemm_fp32,
     gemm_int8,
-    gelu,
     narrow_bf16,
     narrow_fp32,
     narrow_int8,
@@ -22,13 +23,13 @@ from hydrart.engine.kernels.intrinsics import (
     unpack_fp32,
     unpack_int8,
 )
-from hydrart.engine.kernels.emit import EXPAND
 from hydrart.jit import kernel
 
 FP32, BF16, INT8 = 0, 1, 2  # precision of a matrix
 ROWS, COLUMNS = ISA.rows, ISA.columns
 GROUP = max(64, COLUMNS)  # outputs unpacked together: a multiple of every head_dim
-STEPS = int(__import__('os').environ.get('STEPS','256'))  # 32-bit lanes of inputs in a chunk at most: those of 200 rows, and two of panels, fit into 512 KB of cache
+# 32-bit lanes of inputs in a chunk at most: those of 200 rows, with the panels of two groups, fit into 512 KB of cache
+STEPS = 256
 PACK_BYTES = GROUP * STEPS * 4 + GROUP * 4  # panels, then the sums of their columns
 
 BF16_EXPAND = EXPAND[ISA.conversion("bf16")]  # steps of a dot for each stored row of lanes
@@ -90,8 +91,8 @@ def gemm(tiles, w, following, head_dim, begin, end, depth, a, lda, row_scale, ro
 
     tiles: addresses of all tiles; w: the matrix, a MATRIX record; following: the one whose tiles are needed next.
     begin, end: its output blocks; depth: its input blocks. a, c: addresses, of the first input and the first output;
-    lda, ldc in bytes; both have room for whole register tiles. row_scale: address of [rows][step, low], of integers. rows: blocks of ROWS.
-    panels: scratch of PACK_BYTES.
+    lda, ldc in bytes; both have room for whole register tiles. row_scale: address of [rows][step, low], of integers.
+    rows: blocks of ROWS. panels: scratch of PACK_BYTES.
     """
     per = head_dim
     if w.precision == INT8:

@@ -104,6 +104,8 @@ WRITERS = {
     "dpbf16": (to_bfloat16, 2),
     "maddubs": (to_uint7, 1),
     "sdot": (to_int8, 1),
+    "smmla": (to_int8, 1),
+    "bfmmla": (to_bfloat16, 2),
     "vnni": (to_uint8, 1),
 }
 

@@ -1,0 +1,43 @@
+"""How busy a core is between frames."""
+
+import time
+from dataclasses import dataclass
+
+from hydrart.bench.timing import Call
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Calls at a rate of frames.
+
+    rate_fps: asked for; reached_fps: what the network kept up with; cpu_percent: of one core, by the whole process;
+    waiting_percent: the same while it waits for the next frame, None where it never had to.
+    """
+
+    k: int
+    rate_fps: float
+    reached_fps: float
+    cpu_percent: float
+    waiting_percent: float | None
+
+
+def measure(call: Call, k: int, rate: float, seconds: float) -> Idle:
+    """Call it `rate` times a second for that long; at least twice."""
+    busy_before, start = time.process_time(), time.perf_counter()
+    waited = waiting = 0.0
+    frames, now = 0, start
+    while frames < 2 or now < start + seconds:
+        call()
+        frames += 1
+        busy, begin = time.process_time(), time.perf_counter()
+        time.sleep(max(0.0, start + frames / rate - begin))
+        now = time.perf_counter()
+        waited += now - begin
+        waiting += time.process_time() - busy
+    return Idle(
+        k=k,
+        rate_fps=rate,
+        reached_fps=frames / (now - start),
+        cpu_percent=100 * (time.process_time() - busy_before) / (now - start),
+        waiting_percent=100 * waiting / waited if waited > 0.01 else None,
+    )

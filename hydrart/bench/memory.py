@@ -1,0 +1,153 @@
+"""Memory of a process that runs one k, and of one that switches for long; each in a process of its own.
+
+`python -m hydrart.bench.memory` is that process: arguments in, one JSON object out.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import hydrart
+from hydrart.errors import HydrartError
+from hydrart.model import Model, load
+
+_MB = 1e6
+
+
+@dataclass(frozen=True)
+class FirstCall:
+    """A fresh process with one k.
+
+    kernels_ms: to have the kernels, from the cache or compiled; load_ms: to open the file; first_ms: the first call,
+    with the weights in the page cache; memory_mb: resident, above the same process when it had run a model that is
+    next to empty; mapped_mb: the part of it that is mapped weights. None where /proc does not tell.
+    """
+
+    kernels_ms: float
+    load_ms: float
+    first_ms: float
+    memory_mb: float | None
+    mapped_mb: float | None
+
+
+@dataclass(frozen=True)
+class Growth:
+    """switches: how many were made, at random; growth_kb: of the resident memory meanwhile, once every k had run."""
+
+    switches: int
+    growth_kb: float | None
+
+
+def first_call(weights: Path, precision: str, empty: Path, k: int, threads: int) -> FirstCall:
+    """precision: that of the file; empty: a tiny weight file. Raises HydrartError where the process fails."""
+    return FirstCall(**_child("first", str(weights), precision, str(empty), str(k), str(threads)))
+
+
+def growth(weights: Path, switches: int, budget_s: float) -> Growth:
+    """Of `switches`, as many as fit into the time. Raises HydrartError where the process fails."""
+    return Growth(**_child("switch", str(weights), str(switches), str(budget_s)))
+
+
+def resident() -> int | None:
+    """Bytes of memory that this process has."""
+    with suppress(OSError, IndexError, ValueError):
+        for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
+            if line.startswith("Rss:"):
+                return int(line.split()[1]) * 1024
+    with suppress(OSError, IndexError, ValueError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def resident_of(path: Path) -> int | None:
+    """Bytes of that file that are mapped into this process and resident."""
+    try:
+        inode, total, inside = os.stat(path).st_ino, 0, False
+        for line in Path("/proc/self/smaps").read_text(errors="replace").splitlines():
+            words = line.split()
+            if "-" in words[0] and not words[0].endswith(":"):  # address perms offset device inode path
+                inside = words[4] == str(inode)
+            elif inside and words[0] == "Rss:":
+                total += int(words[1]) * 1024
+        return total
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _child(*args: str) -> dict[str, Any]:
+    package = str(Path(hydrart.__file__).parent.parent)
+    paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+    ended = subprocess.run(
+        [sys.executable, "-m", __name__, *args],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+        check=False,
+    )
+    if ended.returncode:
+        said = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
+        raise HydrartError(f"the process whose memory is measured failed ({said[-1][:200]}): is there enough memory?")
+    result: dict[str, Any] = json.loads(ended.stdout)
+    return result
+
+
+def _run(model: Model, k: int) -> None:
+    size = model.architecture.image_size
+    model.logits(np.zeros((1, 3, size, size), np.float32), k)
+
+
+def _first(weights: str, precision: str, empty: str, k: str, threads: str) -> FirstCall:
+    start = time.perf_counter()
+    small = load(empty, threads=int(threads))
+    _run(small, small.heads[0])
+    kernels = time.perf_counter()
+    before = resident()
+    begin = time.perf_counter()
+    model = load(weights, precision=precision, threads=int(threads))
+    loaded = time.perf_counter()
+    _run(model, int(k))
+    answered = time.perf_counter()
+    _run(model, int(k))
+    after = resident()
+    mapped = resident_of(Path(weights))
+    return FirstCall(
+        (kernels - start) * 1e3,
+        (loaded - begin) * 1e3,
+        (answered - loaded) * 1e3,
+        None if before is None or after is None else (after - before) / _MB,
+        None if mapped is None else mapped / _MB,
+    )
+
+
+def _switch(weights: str, switches: str, budget_s: str) -> Growth:
+    model = load(weights, threads=1)
+    rng = random.Random(0)
+    for k in model.heads * 3:
+        _run(model, k)
+    ks, done = rng.choices(model.heads, k=1000), 0
+    before, until = resident(), time.perf_counter() + float(budget_s)
+    while done < int(switches) and time.perf_counter() < until:
+        _run(model, ks[done % len(ks)])
+        done += 1
+    after = resident()
+    return Growth(done, None if before is None or after is None else (after - before) / 1024)
+
+
+def main(args: Sequence[str]) -> None:
+    """first WEIGHTS PRECISION EMPTY K THREADS, or switch WEIGHTS SWITCHES SECONDS."""
+    kind, *rest = args
+    json.dump(asdict(_first(*rest) if kind == "first" else _switch(*rest)), sys.stdout)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,157 @@
+"""How fast this machine could compute at best, and how much the network has to compute.
+
+The peak is measured: the dot product of the kernels over registers alone, with as many independent sums as their
+register tile has, on as many threads as the network gets.
+"""
+
+import ctypes
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+
+from hydrart.architecture import Architecture
+from hydrart.engine.kernels import emit, isa
+from hydrart.engine.kernels.emit import I32, I64, UNROLL
+
+_TURNS = 1 << 18  # of the loop in one timed run: some milliseconds
+_PER_LANE = {"fma": 1, "dpbf16": 2, "maddubs": 4, "vnni": 4, "sdot": 4, "bfmmla": 4, "smmla": 8}  # products
+_WORD = 0x3C003C00  # two bfloat16 or one float32 of 0.008, or four small bytes: nothing overflows, nothing is denormal
+
+
+@dataclass(frozen=True)
+class Peak:
+    """gops: billions of operations a second, two for each product; dot: how the kernels multiply (isa.py); isa: their
+    instruction set; threads: how many computed at once."""
+
+    gops: float
+    dot: str
+    isa: str
+    threads: int
+
+
+def measure(precision: str, threads: int = 1, seconds: float = 0.5) -> Peak:
+    """The best of many short runs within that time, for weights of that precision. Raises SettingError."""
+    target = isa.choose()
+    dot = target.dot(precision)
+    loop, _ = _compiled(target, dot)
+    once = 2 * _products(target, dot) * _TURNS * threads
+    until, best = time.perf_counter() + seconds, 0.0
+    while time.perf_counter() < until:
+        best = max(best, once / _together(loop, threads))
+    return Peak(best / 1e9, dot, target.name, threads)
+
+
+def needed_macs(arch: Architecture, k: int) -> int:
+    """Multiply-accumulates that an answer takes, for one picture with k heads.
+
+    Fewer than Architecture.macs: of the last block only the class token goes on, so that the others need no query,
+    no attention of their own and nothing after it. With n tokens of p channels, i inputs of a patch and c classes:
+    (n-1) i p + (depth-1) (12 n p^2 + 2 n^2 p) + (2 n p^2 + 10 p^2 + 2 n p) + c p.
+    """
+    p, n = arch.width(k), arch.tokens
+    whole = 12 * n * p * p + 2 * n * n * p
+    last = 2 * n * p * p + 10 * p * p + 2 * n * p
+    return (n - 1) * arch.patch_inputs * p + (arch.depth - 1) * whole + last + arch.classes * p
+
+
+def assembly(precision: str) -> str:
+    """The machine code of the loop, to see that it is what was meant."""
+    target = isa.choose()
+    return _compiled(target, target.dot(precision))[1]
+
+
+def _together(loop: Callable[[int, int], None], threads: int) -> float:
+    """Seconds in which all threads have run the loop once, started together."""
+    start = threading.Barrier(threads)
+    ends, begins = [0.0] * threads, [0.0] * threads
+
+    def work(index: int) -> None:
+        numbers = np.full(4096, _WORD, np.uint32)
+        address = numbers.ctypes.data
+        start.wait()
+        begins[index] = time.perf_counter()
+        loop(_TURNS, address)
+        ends[index] = time.perf_counter()
+
+    others = [threading.Thread(target=work, args=(index,)) for index in range(1, threads)]
+    for thread in others:
+        thread.start()
+    work(0)
+    for thread in others:
+        thread.join()
+    return max(ends) - min(begins)
+
+
+def _products(target: isa.Isa, dot: str) -> int:
+    """In one turn of the loop."""
+    return UNROLL * target.rows * target.vectors * target.lanes * _PER_LANE[dot]
+
+
+@cache
+def _compiled(target: isa.Isa, dot: str) -> tuple[Callable[[int, int], None], str]:
+    module = ir.Module("hydrart.peak")
+    module.triple = llvm.get_default_triple()
+    function = _emit(module, target, dot)
+    function.linkage = "external"
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(opt=3)
+    parsed = llvm.parse_assembly(str(module))
+    text = machine.emit_assembly(parsed)
+    engine = llvm.create_mcjit_compiler(parsed, machine)
+    engine.finalize_object()
+    loop = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)(engine.get_function_address(function.name))
+    loop.engine = engine  # type: ignore[attr-defined] # keeps the code
+    return loop, text
+
+
+def _emit(module: Any, target: isa.Isa, dot: str) -> Any:
+    """void loop(i64 turns, i64 address): what the registers hold at first is read from there, all is written back."""
+    n = target.lanes
+    floating = dot in ("fma", "dpbf16", "bfmmla")
+    words = ir.VectorType(I32, n)
+    sums_type = ir.VectorType(emit.F32, n) if floating else words
+    count = target.rows * target.vectors
+    constraint = "=w,0" if target.arm else "=x,0" if n == 8 else "=v,0"
+
+    def body(b: Any, args: list[Any]) -> None:
+        turns, address = args
+
+        def place(index: int) -> Any:
+            return emit.offset(b, address, index * n * 4)
+
+        value, weight = (emit.load(b, place(count + i), words) for i in range(2))
+        start = [emit.load(b, place(i), sums_type) for i in range(count)]
+        before, loop, after = b.block, b.append_basic_block("turns"), b.append_basic_block("after")
+        b.branch(loop)
+        b.position_at_end(loop)
+        turn, opaque = b.phi(I64), b.phi(words)
+        turn.add_incoming(I64(0), before)
+        opaque.add_incoming(weight, before)
+        phis = [b.phi(sums_type) for _ in range(count)]
+        for phi, first in zip(phis, start, strict=True):
+            phi.add_incoming(first, before)
+        sums, changed = list(phis), opaque
+        for _ in range(UNROLL):
+            for i in range(count):
+                # to LLVM another value each time, so that it computes every product; to the CPU nothing
+                changed = b.asm(ir.FunctionType(words, [words]), "", constraint, [changed], True)
+                sums[i] = emit.dot(b, target, dot, sums[i], value, changed)
+        following = b.add(turn, I64(1))
+        turn.add_incoming(following, loop)
+        opaque.add_incoming(changed, loop)
+        for phi, total in zip(phis, sums, strict=True):
+            phi.add_incoming(total, loop)
+        b.cbranch(b.icmp_unsigned("<", following, turns), loop, after)
+        b.position_at_end(after)
+        for i, total in enumerate(sums):
+            emit.store(b, total, place(i))
+
+    return emit.define(module, target, f"peak.{dot}", 2, body)

@@ -1,0 +1,133 @@
+"""The report as text for people, and as JSON."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from hydrart.architecture import listing
+from hydrart.bench.benchmark import Report
+from hydrart.bench.machine import State
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Every field by its name, of values that JSON has."""
+    return asdict(report)
+
+
+def title(report: Report) -> str:
+    """What was measured on what, on one line."""
+    r = report
+    return f"{r.model} in {r.precision} on {r.machine.cpu} ({r.machine.isa}), {_count(r.threads, 'thread')}"
+
+
+def as_text(report: Report) -> str:
+    """Tables of aligned columns, one below the other."""
+    return "\n".join(_lines(report))
+
+
+def _lines(r: Report) -> Iterator[str]:
+    size, here = r.image_size, r.machine
+    ran = r.precision if r.executed == r.precision else f"{r.precision} (computed in {r.executed})"
+    yield (
+        f"{r.model}: {ran}, {size}x{size} pixels, heads {listing(r.heads)}, "
+        f"{_count(r.threads, 'thread')}, batch {r.batch}"
+    )
+    yield f"{here.cpu}, {_count(here.cores, 'core')}, {here.isa}; {here.system}"
+    yield f"hydrart {here.hydrart}, Python {here.python}, NumPy {here.numpy}, Numba {here.numba}"
+    yield f"peak of {_count(r.peak.threads, 'thread')}: {r.peak.gops:.1f} GOP/s ({r.peak.dot} in registers)"
+    yield ""
+    yield from _table(
+        " k|GMACs|executed|p50 ms|p95 ms|min ms|pictures/s|GOP/s|of peak|first ms|switch|weights MB|memory MB|top-1",
+        [
+            (
+                str(row.k),
+                f"{row.gmacs:.3f}",
+                f"{row.gmacs_executed:.3f}",
+                *_times(row.times),
+                f"{row.pictures_per_s:.1f}",
+                f"{row.gops:.1f}",
+                f"{row.share_of_peak:.1%}",
+                f"{row.first_call.first_ms:.1f}",
+                _or_unknown(row.switch, ".3f"),
+                f"{row.weights_mb:.1f}",
+                _or_unknown(row.first_call.memory_mb, ".1f"),
+                _or_unknown(row.top1, ".2%"),
+            )
+            for row in r.rows
+        ],
+    )
+    yield "first: in a new process; switch: first call after a switch to this k / steady state"
+    yield "memory: of a process that runs only this k, above the same with next to no model"
+    if any(row.peers for row in r.rows):
+        yield ""
+        yield from _table(
+            " k|peer|version|asked|executed|p50 ms|p95 ms|min ms|/ hydrart|error|correlation|prepared s",
+            [
+                (
+                    str(row.k),
+                    peer.name,
+                    peer.version,
+                    peer.precision,
+                    peer.executed or "unknown",
+                    *(_times(peer.times) if peer.times else ["-"] * 3),
+                    f"{peer.ratio:.2f}" if peer.ratio else "disagrees",
+                    _or_unknown(peer.error, ".1e"),
+                    _or_unknown(peer.correlation, ".4f"),
+                    f"{peer.prepare_ms / 1e3:.1f}",
+                )
+                for row in r.rows
+                for peer in row.peers
+            ],
+        )
+        yield "/ hydrart: times as long as hydrart, median over the rounds; error, correlation: of the logits with ours"
+    yield ""
+    yield from _table(
+        "frame|pixels|to input, p50 ms|p95 ms|min ms",
+        [(p.frame, f"{p.width}x{p.height}", *_times(p.times)) for p in r.preprocessing],
+    )
+    yield ""
+    if r.switching.first_p50 is not None:
+        yield (
+            f"switch of k: the first call takes {r.switching.first_p50:.3f} of the steady state "
+            f"(p95 {r.switching.first_p95:.3f}, {r.switching.switches} switches)"
+        )
+    growth = _or_unknown(r.empty_growth.growth_kb, ".0f")
+    yield f"memory after {r.empty_growth.switches:,} random switches of a tiny network: {growth} KB more"
+    waiting = _or_unknown(r.idle.waiting_percent, ".1f")
+    yield (
+        f"k={r.idle.k} at {r.idle.rate_fps:g} fps: reached {r.idle.reached_fps:.1f} fps, "
+        f"CPU {r.idle.cpu_percent:.0f} % of a core, {waiting} % while waiting"
+    )
+    yield f"before: {_state(r.before)}; peak {r.peak.gops:.1f} GOP/s"
+    yield f"after:  {_state(r.after)}; peak {r.peak_after.gops:.1f} GOP/s"
+    yield f"measured in {r.seconds:.0f} s"
+
+
+def _state(state: State) -> str:
+    throttled = {None: "unknown", True: "yes", False: "no"}[state.throttled]
+    if state.throttled is None and state.throttle_events is not None:
+        throttled = f"{state.throttle_events} times since the start"
+    return (
+        f"{_or_unknown(state.temp_c, '.0f')} °C, throttled {throttled}, "
+        f"{_or_unknown(state.frequency_mhz, '.0f')} MHz, governor {state.governor or 'unknown'}, "
+        f"load {_or_unknown(state.load, '.2f')}"
+    )
+
+
+def _times(times: Any) -> list[str]:
+    return [f"{value:.2f}" for value in (times.p50_ms, times.p95_ms, times.min_ms)]
+
+
+def _or_unknown(value: float | None, form: str) -> str:
+    return "unknown" if value is None else format(value, form)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
+def _table(header: str, rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    names = header.split("|")
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    for cells in (names, *rows):
+        yield "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))

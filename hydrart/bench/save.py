@@ -1,0 +1,43 @@
+"""Write measured latencies into a device profile."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hydrart.errors import ProfileError
+from hydrart.governor.device import load_device
+
+
+def check(path: Path) -> None:
+    """Raises ProfileError where the file is there but no device profile, or could not be written."""
+    if os.path.exists(path):
+        load_device(path)
+    if not path.parent.is_dir():
+        raise ProfileError(f"{path} cannot be written: {path.parent} is no folder")
+
+
+def save(path: Path, latency_ms: Mapping[int, float], description: str) -> None:
+    """Put the latencies, k -> milliseconds, into a device profile; what else it holds stays, comments do not.
+
+    description: for a profile that has none. It appears under its name when it is whole. Raises ProfileError.
+    """
+    check(path)
+    entries: dict[str, Any] = {"name": path.stem, "description": description}
+    if path.exists():
+        entries |= yaml.safe_load(path.read_text("utf-8"))
+    table = entries.get("latency_ms", {}) | {k: float(f"{ms:.4g}") for k, ms in latency_ms.items()}
+    entries["latency_ms"] = dict(sorted(table.items()))
+    text = yaml.safe_dump(entries, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        temporary.write_text(text, "utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise ProfileError(f"{path} cannot be written: {error.strerror}") from None

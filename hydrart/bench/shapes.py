@@ -1,0 +1,140 @@
+"""Networks of any shape with random weights: how fast one would be, before anybody trains it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydrart.architecture import Architecture
+from hydrart.errors import SettingError
+from hydrart.layout import Layout
+from hydrart.metadata import Metadata
+from hydrart.preprocess import Preprocessing
+from hydrart.resources import suggestion
+from hydrart.weightwriter import write
+
+HYDRAVIT_B = Architecture(
+    image_size=224, patch=16, depth=12, head_dim=64, heads=(3, 4, 5, 6, 7, 8, 9, 10, 11, 12), classes=1000
+)
+MAX_HEADS = 64
+PRESETS = {
+    "hydravit-b": HYDRAVIT_B,
+    "deit-tiny": replace(HYDRAVIT_B, heads=(3,)),
+    "deit-small": replace(HYDRAVIT_B, heads=(6,)),
+    "deit-base": replace(HYDRAVIT_B, heads=(12,)),
+}
+_KEYS = {
+    "heads": "heads",
+    "head_dim": "head_dim",
+    "depth": "depth",
+    "image": "image_size",
+    "patch": "patch",
+    "classes": "classes",
+}
+
+
+def parse_shape(text: str) -> Architecture:
+    """'hydravit-b', 'heads=3-12,head_dim=64,depth=12,image=224,patch=16,classes=1000', or a preset and changes to it.
+
+    What is not said is as in hydravit-b; heads are one number, a range, or numbers joined by '+'. Raises SettingError.
+    """
+    first, *rest = text.split(",")
+    if "=" in first:
+        arch, rest = HYDRAVIT_B, [first, *rest]
+    elif first in PRESETS:
+        arch = PRESETS[first]
+    else:
+        raise SettingError(f"the shape {first!r:.60} is unknown: {suggestion(first, PRESETS)}, or heads=6,depth=8")
+    changes: dict[str, int | tuple[int, ...]] = {}
+    for part in rest:
+        key, _, value = part.partition("=")
+        if key not in _KEYS:
+            raise SettingError(f"the shape has an unknown entry {key!r:.60}: {suggestion(key, _KEYS)}")
+        if key == "heads":
+            changes["heads"] = tuple(sorted({k for a, b in parse_ranges(value, "+") for k in range(a, b + 1)}))
+        else:
+            changes[_KEYS[key]] = _number(key, value)
+    try:
+        return replace(arch, **changes)  # type: ignore[arg-type] # heads alone are several numbers
+    except ValueError as error:
+        raise SettingError(f"the shape {text!r:.120} is impossible: {error}") from None
+
+
+def parse_ranges(text: str, separator: str) -> list[tuple[int, int]]:
+    """Numbers and ranges of heads, '3' or '3-12', with the separator between, as pairs. Raises SettingError."""
+    ranges = []
+    for part in text.split(separator):
+        low, dash, high = part.partition("-")
+        begin = _number("heads", low)
+        end = _number("heads", high) if dash else begin
+        if not 1 <= begin <= end <= MAX_HEADS:
+            raise SettingError(f"{part!r:.40} is no range of heads: write one such as 3-12")
+        ranges.append((begin, end))
+    return ranges
+
+
+def choose_heads(ranges: Iterable[tuple[int, int]], arch: Architecture) -> tuple[int, ...]:
+    """The trained ks in these ranges; a single number must be one of them. Raises HeadsError."""
+    ks: set[int] = set()
+    for begin, end in ranges:
+        inside = [k for k in arch.heads if begin <= k <= end]
+        ks.update(inside or [arch.check_k(begin)])
+    return tuple(sorted(ks))
+
+
+@contextmanager
+def random_weights(arch: Architecture, precision: str = "fp32") -> Iterator[Path]:
+    """A weight file of that shape, which is deleted at the end. Raises WeightFileError where it cannot be written."""
+    meta = Metadata(arch, precision, Preprocessing(arch.image_size), source="random numbers")
+    with TemporaryDirectory(prefix="hydrart-") as folder:
+        path = Path(folder) / "random.safetensors"
+        write(path, meta, _RandomState(arch))
+        yield path
+
+
+class _RandomState(Mapping[str, NDArray[np.float32]]):
+    """Dense tensors of the largest network, made on access; scaled so that activations stay as large as they are."""
+
+    def __init__(self, arch: Architecture) -> None:
+        self._arch = arch
+        self._layout = Layout(arch, "fp32")
+        self._rng = np.random.default_rng(0)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._layout.matrices, *self._layout.vectors))
+
+    def __len__(self) -> int:
+        return len(self._layout.matrices) + len(self._layout.vectors)
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        arch, head_dim = self._arch, self._arch.head_dim
+        if name in self._layout.matrices:
+            matrix = self._layout.matrices[name]
+            k = matrix.only or arch.heads[-1]
+            inputs = matrix.inputs or matrix.in_blocks(k, head_dim) * head_dim
+            outputs = matrix.outputs or matrix.out_blocks(k, head_dim) * head_dim
+            values = self._rng.standard_normal((outputs, inputs), np.float32)
+            values *= np.float32(inputs**-0.5)
+            if name == "patch_embed.proj.weight":
+                return values.reshape(outputs, arch.channels, arch.patch, arch.patch)
+            return values
+        vector = self._layout.vectors[name]
+        p = arch.width(arch.heads[-1])
+        values = self._rng.standard_normal(vector.fixed or vector.rows * p, np.float32)
+        values *= np.float32(0.2)
+        if "norm" in name and name.endswith("weight"):
+            values += np.float32(1)
+        if name == "pos_embed":
+            return values.reshape(1, vector.rows, p)
+        return values.reshape(1, 1, p) if name == "cls_token" else values
+
+
+def _number(key: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise SettingError(f"{key} is {text!r:.40}: write a whole number") from None

@@ -1,0 +1,144 @@
+"""hydrart bench"""
+
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hydrart.bench.peers import PEERS, Peer, make_peer
+from hydrart.bench.shapes import choose_heads, parse_ranges, parse_shape, random_weights
+from hydrart.cli.errors import one_sentence
+from hydrart.cli.options import Number, json_option, print_json, threads_option, warn
+from hydrart.errors import SettingError, WeightFileError
+from hydrart.model import Model, load
+from hydrart.resources import find
+from hydrart.variants import PRECISIONS
+from hydrart.weightfile import WeightFile
+
+
+class _Heads(click.ParamType[Any]):
+    """Numbers and ranges of heads, joined by commas."""
+
+    name = "heads"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return parse_ranges(value, ",")
+        except SettingError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command()
+@click.argument("weights", required=False)
+@click.option("--shape", default=None, help="Random weights: hydravit-b, or heads=3-12,depth=12,head_dim=64,...")
+@click.option("--k", "ks", type=_Heads(), multiple=True, help="Heads, such as 6, 3,6,12 or 3-12.  [default: all]")
+@click.option(
+    "--precision", default="auto", type=click.Choice(PRECISIONS), help="Of the weights, or of a file beside them."
+)
+@threads_option
+@click.option("--batch", default=1, type=click.IntRange(1, 4096), help="Pictures at a time.")
+@click.option("--against", multiple=True, help="Compare with onnxruntime, openvino or torch; openvino:int8 is one too.")
+@click.option("--rate", default=15.0, type=Number(0.1, 1000), help="Frames a second at which to measure the CPU.")
+@click.option("--repeats", default=None, type=click.IntRange(1, 10_000), help="Rounds of timing.  [default: by time]")
+@click.option("--save", default=None, type=click.Path(path_type=Path), help="Device profile to put the latencies into.")
+@click.option("--plot", default=None, type=click.Path(path_type=Path), help="PNG to draw accuracy and latency into.")
+@click.option("--quick", is_flag=True, help="Only the fewest and the most heads, and less of everything.")
+@json_option
+@one_sentence
+def bench(
+    weights: str | None,
+    shape: str | None,
+    ks: tuple[list[tuple[int, int]], ...],
+    precision: str,
+    threads: int | None,
+    batch: int,
+    against: tuple[str, ...],
+    rate: float,
+    repeats: int | None,
+    save: Path | None,
+    plot: Path | None,
+    quick: bool,
+    as_json: bool,
+) -> None:
+    """Measure how fast this machine runs a network.
+
+    WEIGHTS is a file or the name of one that ships; --shape measures a network of any shape instead.
+    """
+    if weights is not None and shape is not None:
+        raise click.UsageError("WEIGHTS and --shape exclude each other")
+    if batch > 1 and (against or save):
+        raise click.UsageError("--against and --save are for one picture at a time: leave --batch out")
+    # not above: Numba takes longer to import than all else
+    from hydrart.bench import benchmark, report
+    from hydrart.bench import plot as plotting
+    from hydrart.bench import save as saving
+
+    if plot is not None:
+        plotting.check(plot)
+    if save is not None:
+        saving.check(save)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, without leaving files behind
+    asked = [pair for pairs in ks for pair in pairs]
+    with ExitStack() as stack:
+        progress = _Progress()
+        stack.callback(progress.end)
+        if shape is None:
+            path = find(weights or "hydravit-cifar10", "weights", ".safetensors", WeightFileError)
+            arch = WeightFile(path).meta.architecture
+        else:
+            arch = parse_shape(shape)
+        chosen = choose_heads(asked, arch) or arch.heads  # a wrong k is told before the long part
+        if quick and not asked:
+            chosen = tuple(sorted({chosen[0], chosen[-1]}))
+        if shape is not None:
+            progress.stage("random weights")
+            path = stack.enter_context(random_weights(arch, "fp32" if precision == "auto" else precision))
+        progress.stage("kernels")
+        progress.end()  # compiling is told on a line of its own
+        model = load(path, precision=precision, threads=threads)
+        name = model.file.path.stem if shape is None else f"{shape}, random weights"
+        plan = benchmark.Plan(chosen, batch, rate, repeats, _peers(against, model), quick)
+        result = benchmark.measure(model, name, plan, progress.stage, progress.warn)
+    if as_json:
+        print_json(report.as_json(result))
+    else:
+        click.echo(report.as_text(result))
+    if save is not None:
+        saving.save(save, {row.k: row.times.p50_ms for row in result.rows}, report.title(result))
+    if plot is not None:
+        plotting.plot(result, plot)
+
+
+def _peers(against: tuple[str, ...], model: Model) -> list[Peer]:
+    """Those asked for; without a precision, in that of the weights where there is one, else in fp32."""
+    peers = []
+    for asked in dict.fromkeys(against):
+        name, _, precision = asked.partition(":")
+        if not precision:
+            precision = model.precision if model.precision in PEERS.get(name, ()) else "fp32"
+        peers.append(make_peer(name, model.file, precision, model.threads))
+    return peers
+
+
+class _Progress:
+    """What is being done: one line that changes on a terminal, a line for each step elsewhere."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+
+    def stage(self, text: str) -> None:
+        if self._live:
+            click.echo(f"\r\x1b[K{text} ...", nl=False, err=True)
+        else:
+            warn(text)
+
+    def warn(self, text: str) -> None:
+        self.end()
+        warn(text)
+
+    def end(self) -> None:
+        if self._live:
+            click.echo("\r\x1b[K", nl=False, err=True)

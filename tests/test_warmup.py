@@ -1,0 +1,76 @@
+"""hydrart warmup, and the line that tells why a first start takes long."""
+
+import logging
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from commands import PATIENCE_S, PROGRAM, call, good, json_lines
+
+from hydrart import jit
+from hydrart.cli import devices, warmup
+from hydrart.engine.kernels import isa
+
+LINE = f"compiling the kernels for {isa.choose().name.upper()}, once per machine: 15 s or more"
+
+
+def compile_something() -> None:
+    """What hydrart.jit tells where the cache has nothing."""
+    for name in ("first", "second"):
+        logging.getLogger("hydrart.jit").info("compiling the kernels for this CPU, once (%s)", name)
+
+
+def test_warmup_tells_where_the_cache_is() -> None:
+    shown = good("warmup")
+    folder = str(jit.cache_folder() / jit.key())
+    assert len(shown.stdout.splitlines()) == 1 and f"kept in {folder}" in shown.stdout
+    again = good("warmup")
+    assert "already compiled" in again.stdout and LINE not in again.stderr
+    (report,) = json_lines(good("warmup", "--json").stdout)
+    assert list(report) == ["isa", "compiled", "seconds", "cache"]
+    assert report["isa"] == isa.choose().name and report["compiled"] == 0 and report["cache"] == folder
+    assert any(Path(folder).iterdir())
+
+
+def test_warmup_tells_that_it_compiles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(warmup, "ready", compile_something)
+    monkeypatch.setenv("HYDRART_CACHE", str(tmp_path))
+    shown = good("warmup")
+    assert shown.stderr.splitlines().count(LINE) == 1
+    assert "compiled in" in shown.stdout and "not kept: set HYDRART_CACHE" in shown.stdout
+    (report,) = json_lines(good("warmup", "--json").stdout)
+    assert report["compiled"] == 2 and report["cache"] is None
+
+
+def test_every_command_tells_that_it_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(folder: str, suffix: str) -> dict[str, Path]:
+        compile_something()
+        return {}
+
+    monkeypatch.setattr(devices, "bundled", nothing)
+    for _ in range(2):
+        assert good("devices").stderr.splitlines() == [LINE], "once for each command"
+
+
+def test_help_and_wrong_usage() -> None:
+    shown = good("warmup", "--help")
+    assert shown.stdout.startswith("Usage:") and "--json" in shown.stdout
+    assert call("warmup", "everything").exit_code == 2
+
+
+@pytest.mark.slow
+def test_a_fresh_machine(tmp_path: Path) -> None:
+    """Compile into an empty cache, then load from it; a cache that cannot be written costs a warning, no more."""
+
+    def run(cache: Path) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "HYDRART_CACHE": str(cache)}
+        args = (*PROGRAM, "warmup")
+        return subprocess.run(args, capture_output=True, text=True, env=env, timeout=PATIENCE_S, check=True)
+
+    first, second = run(tmp_path / "cache"), run(tmp_path / "cache")
+    assert LINE in first.stderr and ": compiled in" in first.stdout
+    assert LINE not in second.stderr and "already compiled" in second.stdout
+    (tmp_path / "file").touch()
+    third = run(tmp_path / "file" / "cache")
+    assert "cannot be kept" in third.stderr and "not kept: set HYDRART_CACHE" in third.stdout

@@ -1,0 +1,171 @@
+"""Predict, with llvm-mca, how near the generated inner loops come to a core's peak: a table of cores and dots.
+
+A core's peak is what the same model gives for dots that wait for nothing. Nothing is run, so this knows nothing of
+caches and memory.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+from hydrart.engine.kernels import emit
+from hydrart.engine.kernels.isa import BLOCK_DOTS, ISAS, Isa
+
+# core -> its instruction set, and the CPU whose model stands for it
+CORES = {
+    "cortex-a53": ("neon", "cortex-a53"),
+    "cortex-a72": ("neon", "cortex-a72"),
+    "cortex-a76": ("neon-dotprod", "neoverse-n1"),  # the same core; LLVM's model of the A76 has one fmla a cycle
+    "neoverse-v1": ("neon-i8mm", "neoverse-v1"),
+    "neoverse-n2": ("neon-i8mm", "neoverse-n2"),
+    "neoverse-v2": ("neon-i8mm", "neoverse-v2"),
+    "haswell": ("avx2", "haswell"),
+    "skylake": ("avx2", "skylake"),
+    "znver2": ("avx2", "znver2"),
+    "znver3": ("avx2", "znver3"),
+    "alderlake": ("avx2-vnni", "alderlake"),
+    "skylake-avx512": ("avx512", "skylake-avx512"),
+    "icelake-server": ("avx512-vnni", "icelake-server"),
+    "sapphirerapids": ("avx512-bf16", "sapphirerapids"),
+    "znver4": ("avx512-bf16", "znver4"),
+}
+PRODUCTS = {"fma": 1, "dpbf16": 2, "bfmmla": 2, "maddubs": 4, "vnni": 4, "sdot": 4, "smmla": 4}  # to a 32-bit lane
+ITERATIONS = 400
+
+
+def triple(isa: Isa) -> str:
+    """The platform that the code is for."""
+    return "aarch64-unknown-linux-gnu" if isa.arm else "x86_64-unknown-linux-gnu"
+
+
+@cache
+def target_machine(platform: str, cpu: str) -> Any:
+    """LLVM's code generator, tuned for a CPU ("" for none)."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    return llvm.Target.from_triple(platform).create_target_machine(cpu=cpu, opt=3)
+
+
+def optimised(module: Any, isa: Isa, cpu: str = "") -> Any:
+    """The module parsed, verified and through the passes that Numba's code goes through."""
+    module.triple = triple(isa)
+    target = target_machine(module.triple, cpu)
+    module.data_layout = str(target.target_data)
+    parsed = llvm.parse_assembly(str(module))
+    parsed.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = True
+    builder = llvm.create_pass_builder(target, options)
+    builder.getModulePassManager().run(parsed, builder)
+    return parsed
+
+
+def loops(assembly: str, function: str) -> list[list[str]]:
+    """The instructions of each loop that has no branches inside, in one function of an assembly text."""
+    lines = assembly.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith((f"{function}:", f'"{function}":')))
+    found, body, label = [], list[str](), ""
+    for line in lines[start + 1 :]:
+        if line.startswith(".Lfunc_end"):
+            break
+        if match := re.match(r"(\.LBB\w+):", line):
+            body, label = [], match[1]
+            continue
+        code = re.split(r"\s+(?://|#) ", line)[0].strip()
+        if not code or code.startswith((".", "#")):  # directives, marks of inline assembly
+            continue
+        body.append(code)
+        if label and re.match(rf"(j|b)\S*\s.*{re.escape(label)}$", code):
+            found.append(body)
+            body, label = [], ""
+    return found
+
+
+def dot_loop(isa: Isa, dot: str, cpu: str) -> list[str]:
+    """One turn of the inner loop: UNROLL steps of the register tile."""
+    module = ir.Module()
+    function = emit.gemm_tile(module, isa, dot)
+    function.linkage = ""  # or it is dropped for want of callers
+    text = str(target_machine(triple(isa), cpu).emit_assembly(optimised(module, isa, cpu)))
+    return loops(text, str(function.name))[0]
+
+
+def free_dots(isa: Isa, dot: str) -> tuple[list[str], int]:
+    """Dots that do not wait for each other, as many as registers allow; and how many products they make."""
+    count = 12 if isa.lanes == 8 else 24
+    products = count * isa.lanes * PRODUCTS[dot] * (2 if dot in BLOCK_DOTS else 1)
+    if isa.arm:
+        form = {
+            "fma": "fmla v{0}.4s, v31.4s, v30.s[0]",
+            "sdot": "sdot v{0}.4s, v31.16b, v30.4b[0]",
+            "smmla": "smmla v{0}.4s, v31.16b, v30.16b",
+            "bfmmla": "bfmmla v{0}.4s, v31.8h, v30.8h",
+        }[dot]
+        return [form.format(i) for i in range(count)], products
+    form = {
+        "fma": "vfmadd231ps {2}, {3}, {0}",
+        "dpbf16": "vdpbf16ps {2}, {3}, {0}",
+        "vnni": "{4}vpdpbusd {2}, {3}, {0}",
+        "maddubs": "vpmaddubsw {2}, {3}, {1}; vpmaddwd {2}, {1}, {1}; vpaddd {1}, {0}, {0}",
+    }[dot]
+    file = "%zmm" if isa.lanes == 16 else "%ymm"
+    rest = [f"{file}{count + i}" for i in range(3)]
+    prefix = "{vex} " if isa.lanes == 8 else ""
+    code = [part for i in range(count) for part in form.format(f"{file}{i}", *rest, prefix).split("; ")]
+    return code, products
+
+
+def cycles(llvm_mca: str, isa: Isa, cpu: str, code: list[str]) -> float:
+    """Predicted for one turn of a loop with this body."""
+    features = ",".join(f"+{name}" for name in isa.needs)
+    done = subprocess.run(
+        [llvm_mca, f"-mtriple={triple(isa)}", f"-mcpu={cpu}", f"-mattr={features}", f"-iterations={ITERATIONS}"],
+        input="\n".join(code),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    total = re.search(r"Total Cycles:\s+(\d+)", done.stdout)
+    if not total:
+        raise SystemExit(f"{llvm_mca} cannot predict {cpu}: {done.stderr.strip()[-300:]}")
+    return int(total[1]) / ITERATIONS
+
+
+def table(llvm_mca: str) -> list[str]:
+    """Lines of Markdown."""
+    lines = [
+        "| core | kernels | dot | tile | cycles per turn | products per cycle | share of peak | spills |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    sets = {isa.name: isa for isa in ISAS}
+    for core, (name, cpu) in CORES.items():
+        isa = sets[name]
+        for dot in dict.fromkeys(isa.dot(precision) for precision in ("fp32", "bf16", "int8")):
+            body = dot_loop(isa, dot, cpu)
+            turn = cycles(llvm_mca, isa, cpu, body)
+            rate = emit.UNROLL * isa.rows * isa.columns * PRODUCTS[dot] / turn
+            free, products = free_dots(isa, dot)
+            share = rate * cycles(llvm_mca, isa, cpu, free) / products
+            spills = sum("%rsp" in code or "[sp" in code for code in body)
+            tile = f"{isa.rows}x{isa.columns}"
+            lines.append(f"| {core} | {name} | {dot} | {tile} | {turn:.0f} | {rate:.1f} | {share:.0%} | {spills} |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--llvm-mca", default=shutil.which("llvm-mca-19") or "llvm-mca", help="the program to run")
+    args = parser.parse_args()
+    if not shutil.which(args.llvm_mca):
+        raise SystemExit(f"{args.llvm_mca} is not installed: it is part of LLVM (Debian: llvm-19)")
+    print("\n".join(table(args.llvm_mca)))
+
+
+if __name__ == "__main__":
+    main()
