@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ for path in share.glob("*.picture.npy"):
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An arm64 Debian with Python, what hydrart needs, and the networks and pictures in /share."""
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
     if missing := [package for tool, package in TOOLS.items() if not shutil.which(tool, path=path)]:
@@ -91,7 +92,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             np.save(share / f"{name}.npy", [arch.heads[0], arch.heads[len(arch.heads) // 2], arch.heads[-1]])
     for name, size in PICTURES.items():
         np.save(share / f"{name}.picture.npy", noise(*size))
-    return root
+    yield root
+    shutil.rmtree(root)
 
 
 def emulate(root: Path, core: str, *args: str, **variables: str) -> str:
