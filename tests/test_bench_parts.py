@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from benching import ARCH, needs
 from commands import TINY, Make
+from conftest import make_file
 from numpy.typing import NDArray
 
 import hydrart
@@ -197,12 +198,13 @@ def test_rounding_is_forgiven_where_not_both_are_exact() -> None:
 # memory, machine, profile
 
 
-def test_resident_memory(weights: Path) -> None:
+def test_resident_memory(tmp_path: Path) -> None:
     before = memory.resident()
     assert before is not None and before > 1_000_000
     touched = np.ones(40_000_000, np.uint8)
     after = memory.resident()
     assert after is not None and after - before > 30_000_000
+    weights = make_file(tmp_path / "own.safetensors")  # no other test has it mapped
     file = WeightFile(weights)
     assert int(file.data.sum()) and touched.any()
     assert memory.resident_of(weights) == pytest.approx(weights.stat().st_size, abs=5000)
