@@ -30,10 +30,12 @@ def measure(call: Call, k: int, rate: float, seconds: float) -> Idle:
         call()
         frames += 1
         busy, begin = time.process_time(), time.perf_counter()
-        time.sleep(max(0.0, start + frames / rate - begin))
-        now = time.perf_counter()
-        waited += now - begin
-        waiting += time.process_time() - busy
+        now, left = begin, start + frames / rate - begin
+        if left > 0:
+            time.sleep(left)
+            now = time.perf_counter()
+            waited += now - begin
+            waiting += time.process_time() - busy
     return Idle(
         k=k,
         rate_fps=rate,
