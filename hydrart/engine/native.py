@@ -50,6 +50,7 @@ class NativeEngine:
             net[name] = getattr(arch, name)
         net["eps"] = arch.layer_norm_eps
         net["norms"], net["norm_stride"] = _address(weights.norms), weights.norm_stride
+        net["most_blocks"], net["short"] = self._most_blocks(), weights.short
         net["cls_token"], net["positions"] = weights.cls_token(), weights.positions
         self._allocate(1)
         self._team: _Team | None = None
@@ -84,6 +85,7 @@ class NativeEngine:
         net = self._network[0]
         net["pictures"] = _address(pictures)
         net["classifier"] = self._weights.classifier(k)
+        net["sums"], net["fill_sums"] = self._weights.sums(k)
         net["logits"] = _address(self._logits) if classify else 0
         if self.threads == 1:
             net["threads"] = 1
@@ -98,6 +100,10 @@ class NativeEngine:
         self._run(self._network, self._weights.matrices, self._weights.table, 0, k, batch)
         pace.took(time.perf_counter() - start)
 
+    def _most_blocks(self) -> int:
+        """Input blocks of the widest matrix."""
+        return max(4 * self._arch.heads[-1], -(-self._arch.patch_inputs // self._arch.head_dim))
+
     def _allocate(self, batch: int) -> None:
         """Buffers for the largest k; pages that no k touches take no memory."""
         arch, net, row = self._arch, self._network[0], forward.row_bytes
@@ -106,7 +112,7 @@ class NativeEngine:
         last = -(-batch // gemm.ROWS) * gemm.ROWS
         wide = max(row(4 * p), row(arch.patch_inputs + arch.head_dim))
         finish = last * (row(p) + row(arch.head_dim) + row(4 * p) + 64) + arch.tokens * 4 + _PAGE
-        scratch = gemm.PACK_BYTES + max(finish, scratch_bytes(arch.tokens, arch.head_dim)) + _PAGE
+        scratch = gemm.pack_bytes(self._most_blocks()) + max(finish, scratch_bytes(arch.tokens, arch.head_dim)) + _PAGE
         sizes = {
             "x": rows * row(p),
             "y": rows * row(p),

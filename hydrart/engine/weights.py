@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.engine.kernels import gemm
+from hydrart.engine.kernels.emit_gemm import ADD, STORE_BF16
+from hydrart.engine.kernels.intrinsics import ISA
 from hydrart.engine.kernels.state import MATRIX
 from hydrart.errors import WeightFileError
 from hydrart.layout import DTYPE_BYTES, Matrix, tensor_name
@@ -41,6 +43,10 @@ class KernelWeights:
         }
         self.norm_stride = most * head_dim
         self.norms = np.zeros((2 * self._arch.depth + 1, 2, self.norm_stride), np.float32)
+        precisions = {_PRECISION[matrix.dtype] for matrix in matrices if matrix.name.endswith("attn.qkv.weight")}
+        self.short = ISA.short and gemm.FP32 not in precisions and head_dim // 2 >= gemm.LANES
+        self._columns = 0
+        self._sums: dict[int, NDArray[np.float32]] = {}
         entries = 0
         for record, matrix in zip(self.matrices, matrices, strict=False):
             k = matrix.only or most
@@ -51,7 +57,14 @@ class KernelWeights:
             name = matrix.name.removesuffix("weight")
             record["bias"] = self._address(name + "bias")
             record["scale"] = self._address(name + "scale")
-            record["add"] = name.endswith(("attn.proj.", "mlp.fc2."))
+            record["tile_shift"] = int(record["tile_bytes"]).bit_length() - 1
+            if name.endswith(("attn.proj.", "mlp.fc2.")):
+                record["mode"] = ADD
+            elif name.endswith("attn.qkv.") and self.short:
+                record["mode"] = STORE_BF16
+            if record["precision"] == gemm.INT8:
+                record["sums"] = self._columns
+                self._columns += matrix.out_blocks(k, head_dim) * head_dim
             record["activate"] = name.endswith("mlp.fc1.")
             branch = {"attn.proj.": "ls1.gamma", "mlp.fc2.": "ls2.gamma"}
             for end, gamma in branch.items():
@@ -71,6 +84,14 @@ class KernelWeights:
         """Which MATRIX classifies k heads."""
         first = 1 + 4 * self._arch.depth
         return first + (self._arch.heads.index(k) if self._arch.separate_classifiers else 0)
+
+    def sums(self, k: int) -> tuple[int, bool]:
+        """Address of the column sums for k heads, and whether the kernels have yet to fill them."""
+        new = k not in self._sums and gemm.INTEGER and self._columns > 0
+        if new:
+            self._sums[k] = np.zeros(self._columns + _SPARE, np.float32)
+        of_k = self._sums.get(k)
+        return 0 if of_k is None else int(of_k.__array_interface__["data"][0]), new
 
     def prepare(self, k: int) -> None:
         """Make everything that k heads need available. Raises WeightFileError."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from hydrart.engine.kernels.emit import F32, I32, I64, declare, define, load, offset, splat, store
+from hydrart.engine.kernels.emit import F32, I8, I32, I64, bfloat16, declare, define, load, offset, splat, store
 from hydrart.engine.kernels.isa import Isa
 
 # erf(x) = x * polynomial(t), t = 2 x^2 / EDGE^2 - 1, for |x| up to EDGE, beyond which it is 1 in this precision:
@@ -82,11 +82,11 @@ def gelu(module: Any, isa: Isa) -> Any:
     return define(module, isa, "gelu", 2, body)
 
 
-def softmax(module: Any, isa: Isa) -> Any:
+def softmax(module: Any, isa: Isa, short: bool = False) -> Any:
     """exp(scale * (x - max)) in place; 1 / their sum is stored apart, since it is cheaper to scale what they weigh.
 
     Arguments: row, n, scale (the bits of a float32), inverse (address). The row has room for a multiple of 16; what
-    lies after n becomes 0.
+    lies after n becomes 0. short: the results are bfloat16, from the start of the row.
     """
     unroll = min(4, 16 // isa.lanes)
 
@@ -118,7 +118,10 @@ def softmax(module: Any, isa: Isa) -> Any:
             powers = [b.shl(b.add(b.fptosi(whole, i32), one), shift_bits) for whole in wholes]
             ys = [b.fmul(y, b.bitcast(power, v.kind)) for y, power in zip(ys, powers, strict=True)]
             for y, place in zip(ys, places, strict=True):
-                store(b, y, place)
+                if short:
+                    store(b, bfloat16(b, y), b.add(row, b.lshr(b.sub(place, row), I64(1))))
+                else:
+                    store(b, y, place)
             return [b.fadd(total, y) for total, y in zip(sums, ys, strict=True)]
 
         sums = _sweep(b, row, padded, unroll * isa.lanes, [v.constant(0.0)] * unroll, exponentials)
@@ -127,7 +130,52 @@ def softmax(module: Any, isa: Isa) -> Any:
         total = v.reduce("fadd", sums[0], ir.Constant(F32, -0.0))
         store(b, b.fdiv(ir.Constant(F32, 1.0), total), inverse)
 
-    return define(module, isa, "softmax", 4, body)
+    return define(module, isa, "softmax.bf16" if short else "softmax", 4, body)
+
+
+def quantise(module: Any, isa: Isa, lowest: int, highest: int) -> Any:
+    """A row as bytes q from lowest to highest, x being low + step * q: arguments row, n (a multiple of 16), target,
+    scale, where step and low are written."""
+    unroll = 16 // isa.lanes
+    bytes_ = ir.VectorType(I8, isa.lanes)
+    i32 = ir.VectorType(I32, isa.lanes)
+    # a number of this size plus x has x, rounded to nearest, in its lowest bits
+    magic = 1.5 * 2.0**23
+
+    def body(b: Any, args: list[Any]) -> None:
+        row, n, target, scale = args
+        v = _Vectors(b, isa)
+
+        def extremes(at: Any, found: list[Any]) -> list[Any]:
+            xs = [load(b, offset(b, at, i * isa.lanes * 4), v.kind) for i in range(unroll)]
+            lows = [v.smaller(x, y) for x, y in zip(xs, found[:unroll], strict=True)]
+            return lows + [v.larger(x, y) for x, y in zip(xs, found[unroll:], strict=True)]
+
+        found = _sweep(b, row, n, unroll * isa.lanes, [v.constant(-FAR)] * unroll + [v.constant(FAR)] * unroll, extremes)
+        lows, highs = found[:unroll], found[unroll:]
+        while len(lows) > 1:
+            lows = [v.smaller(x, y) for x, y in zip(lows[::2], lows[1::2], strict=True)]
+            highs = [v.larger(x, y) for x, y in zip(highs[::2], highs[1::2], strict=True)]
+        low, high = v.reduce("fmin", lows[0]), v.reduce("fmax", highs[0])
+        step = b.fmul(b.fsub(high, low), ir.Constant(F32, _single(1 / (highest - lowest))))
+        some = b.fcmp_ordered(">", step, ir.Constant(F32, 0.0))
+        factor = b.select(some, b.fdiv(ir.Constant(F32, 1.0), step), ir.Constant(F32, 0.0))
+        store(b, step, scale)
+        store(b, b.fsub(low, b.fmul(step, ir.Constant(F32, float(lowest)))), offset(b, scale, 4))
+        low, factor = splat(b, low, isa.lanes), splat(b, factor, isa.lanes)
+
+        def convert(at: Any, _: list[Any]) -> list[Any]:
+            to = b.add(target, b.lshr(b.sub(at, row), I64(2)))
+            for i in range(unroll):
+                x = b.fsub(load(b, offset(b, at, i * isa.lanes * 4), v.kind), low)
+                whole = b.bitcast(v.fma(x, factor, v.constant(magic + lowest)), i32)
+                place = b.inttoptr(offset(b, to, i * isa.lanes), bytes_.as_pointer())
+                b.store(b.trunc(whole, bytes_), place).align = 1
+            return []
+
+        _sweep(b, row, n, unroll * isa.lanes, [], convert)
+
+    return define(module, isa, f"quantise.{lowest}.{highest}", 4, body)
 
 
 def _sweep(

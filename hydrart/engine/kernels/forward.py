@@ -13,8 +13,8 @@ from numba.extending import register_jitable
 
 from hydrart.engine.kernels import rows
 from hydrart.engine.kernels.attention import attend, attend_first, padded
-from hydrart.engine.kernels.gemm import BF16, COLUMNS, GROUP, INT8, PACK_BYTES, ROWS, gemm
-from hydrart.engine.kernels.intrinsics import f32_at, fetch, fetch_add, futex_wake
+from hydrart.engine.kernels.gemm import BF16, COLUMNS, GROUP, INT8, LANES, ROWS, gemm, pack_bytes
+from hydrart.engine.kernels.intrinsics import f32_at, fetch, fetch_add, futex_wake, i32_at, tile_sums
 from hydrart.engine.kernels.rows import add, layer_norm
 from hydrart.engine.kernels.state import MATRIX, NETWORK
 from hydrart.engine.kernels.threads import CALL, END, IDLE, ONE, barrier, wait_while
@@ -30,6 +30,13 @@ PATCH, QKV, PROJ, FC1, FC2, PER_BLOCK = 0, 1, 2, 3, 4, 4
 def row_bytes(n: int) -> int:
     """From row to row of float32: whole register tiles, and no multiple of 4 KB, which would share cache sets."""
     return padded(n, max(COLUMNS, 64)) * 4 + 64
+
+
+@kernel
+def qkv_row_bytes(net):
+    """From row to row of q, k and v."""
+    n = 3 * net.k * net.head_dim
+    return row_bytes(n // 2) if net.short else row_bytes(n)
 
 
 @kernel
@@ -104,7 +111,7 @@ def embed(net, tiles, w, following, begin, end, panels):
         w.precision, hidden, ldh, inputs, end - begin, own_converted(net, begin), net.scales + begin * 8
     )
     count = (end - begin) // ROWS
-    gemm(tiles, w, following, net.head_dim, FIRST, net.k, w.stride, a, lda, scales, count, x, ldx, panels)
+    gemm(tiles, w, following, net.head_dim, FIRST, net.k, w.stride, net.sums, a, lda, scales, count, x, ldx, panels)
     for row in range(begin, end):
         token = row % net.tokens
         if token == 0:
@@ -121,9 +128,9 @@ def attention(net, qkv, ldq, ldy, begin, end, scratch):
         first = picture * net.tokens
         low, high = max(begin - first, 0), min(end - first, net.tokens)
         for head in range(net.k):
-            q = qkv + first * ldq + head * 3 * net.head_dim * 4
+            q = qkv + first * ldq + head * 3 * net.head_dim * (2 if net.short else 4)
             out = net.y + first * ldy + head * net.head_dim * 4
-            attend(q, ldq, net.tokens, net.head_dim, low, high, out, ldy, scratch)
+            attend(q, ldq, net.tokens, net.head_dim, net.short, low, high, out, ldy, scratch)
 
 
 @kernel
@@ -134,7 +141,8 @@ def block(net, tiles, matrices, index, begin, end, panels, scratch):
     qkv_w, proj, fc1, fc2 = matrices[m + QKV], matrices[m + PROJ], matrices[m + FC1], matrices[m + FC2]
     following = matrices[m + PER_BLOCK + QKV]  # of the last block: the classifier
     precision, rows_here, count = qkv_w.precision, end - begin, (end - begin) // ROWS
-    ldx, ldq, ldh = row_bytes(p), row_bytes(3 * p), row_bytes(4 * p)
+    ldx, ldq, ldh = row_bytes(p), qkv_row_bytes(net), row_bytes(4 * p)
+    element = 2 if net.short else 4
     x, y, hidden = net.x + begin * ldx, net.y + begin * ldx, net.hidden + begin * ldh
     converted, scales = own_converted(net, begin), net.scales + begin * 8
     qkv = net.qkv + index % 2 * net.qkv_bytes
@@ -146,22 +154,22 @@ def block(net, tiles, matrices, index, begin, end, panels, scratch):
     last = index == net.depth - 1
     if last and 2 * head_dim >= GROUP:  # no queries
         for head in range(k):
-            to = c + (3 * head + 1) * head_dim * 4
-            gemm(tiles, qkv_w, qkv_w, head_dim, 3 * head + 1, 3 * head + 3, k, a, lda, scale, count, to, ldq, panels)
+            to = c + (3 * head + 1) * head_dim * element
+            gemm(tiles, qkv_w, qkv_w, head_dim, 3 * head + 1, 3 * head + 3, k, net.sums, a, lda, scale, count, to, ldq, panels)
     else:
-        gemm(tiles, qkv_w, proj, head_dim, FIRST, 3 * k, k, a, lda, scale, count, c, ldq, panels)
+        gemm(tiles, qkv_w, proj, head_dim, FIRST, 3 * k, k, net.sums, a, lda, scale, count, c, ldq, panels)
     barrier(net.sync, net.threads)
     if last:
         return
     attention(net, qkv, ldq, ldx, begin, end, scratch)
     a, lda, scale = product_input(precision, y, ldx, p, rows_here, converted, scales)
-    gemm(tiles, proj, fc1, head_dim, FIRST, k, k, a, lda, scale, count, x, ldx, panels)
+    gemm(tiles, proj, fc1, head_dim, FIRST, k, k, net.sums, a, lda, scale, count, x, ldx, panels)
     for row in range(rows_here):
         norm(net, 2 * index + 1, x + row * ldx, y + row * ldx)
     a, lda, scale = product_input(precision, y, ldx, p, rows_here, converted, scales)
-    gemm(tiles, fc1, fc2, head_dim, FIRST, 4 * k, k, a, lda, scale, count, hidden, ldh, panels)
+    gemm(tiles, fc1, fc2, head_dim, FIRST, 4 * k, k, net.sums, a, lda, scale, count, hidden, ldh, panels)
     a, lda, scale = product_input(precision, hidden, ldh, 4 * p, rows_here, converted, scales)
-    gemm(tiles, fc2, following, head_dim, FIRST, k, 4 * k, a, lda, scale, count, x, ldx, panels)
+    gemm(tiles, fc2, following, head_dim, FIRST, k, 4 * k, net.sums, a, lda, scale, count, x, ldx, panels)
 
 
 @kernel
@@ -181,7 +189,8 @@ def finish(net, tiles, matrices, thread, panels, scratch):
     qkv_w, proj, fc1, fc2 = matrices[m + QKV], matrices[m + PROJ], matrices[m + FC1], matrices[m + FC2]
     classifier = matrices[net.classifier]
     precision, count = qkv_w.precision, -(-batch // ROWS)
-    ldx, ldq, ldh, ldf = row_bytes(p), row_bytes(3 * p), row_bytes(4 * p), row_bytes(head_dim)
+    ldx, ldq, ldh, ldf = row_bytes(p), qkv_row_bytes(net), row_bytes(4 * p), row_bytes(head_dim)
+    element = 2 if net.short else 4
     qkv = net.qkv + index % 2 * net.qkv_bytes
     # of this thread
     y = padded(scratch, 64)
@@ -194,11 +203,11 @@ def finish(net, tiles, matrices, thread, panels, scratch):
         norm(net, 2 * index, net.x + row * net.tokens * ldx, y + row * ldx)
     a, lda, scale = product_input(precision, y, ldx, p, batch, converted, scales)
     for head in range(thread, k, threads):
-        gemm(tiles, qkv_w, proj, head_dim, 3 * head, 3 * head + 1, k, a, lda, scale, count, q, ldf, panels)
+        gemm(tiles, qkv_w, proj, head_dim, 3 * head, 3 * head + 1, k, net.sums, a, lda, scale, count, q, ldf, panels)
         for row in range(batch):
             to = net.last_y + row * ldx + head * head_dim * 4
-            keys = qkv + row * net.tokens * ldq + head * 3 * head_dim * 4
-            attend_first(q + row * ldf, keys, ldq, net.tokens, head_dim, to, scores)
+            keys = qkv + row * net.tokens * ldq + head * 3 * head_dim * element
+            attend_first(q + row * ldf, keys, ldq, net.tokens, head_dim, net.short, to, scores)
     if thread == 0:
         for row in range(batch):
             copy(net.x + row * net.tokens * ldx, net.last_x + row * ldx, p)
@@ -206,19 +215,19 @@ def finish(net, tiles, matrices, thread, panels, scratch):
     a, lda, scale = product_input(precision, net.last_y, ldx, p, batch, converted, scales)
     begin, end = share(k, head_dim, thread, threads)
     c = net.last_x + begin * head_dim * 4
-    gemm(tiles, proj, fc1, head_dim, begin, end, k, a, lda, scale, count, c, ldx, panels)
+    gemm(tiles, proj, fc1, head_dim, begin, end, k, net.sums, a, lda, scale, count, c, ldx, panels)
     barrier(net.sync, threads)
     for row in range(batch):
         norm(net, 2 * index + 1, net.last_x + row * ldx, y + row * ldx)
     a, lda, scale = product_input(precision, y, ldx, p, batch, converted, scales)
     begin, end = share(4 * k, head_dim, thread, threads)
     c = net.last_hidden + begin * head_dim * 4
-    gemm(tiles, fc1, fc2, head_dim, begin, end, k, a, lda, scale, count, c, ldh, panels)
+    gemm(tiles, fc1, fc2, head_dim, begin, end, k, net.sums, a, lda, scale, count, c, ldh, panels)
     barrier(net.sync, threads)
     a, lda, scale = product_input(precision, net.last_hidden, ldh, 4 * p, batch, converted, scales)
     begin, end = share(k, head_dim, thread, threads)
     c = net.last_x + begin * head_dim * 4
-    gemm(tiles, fc2, classifier, head_dim, begin, end, 4 * k, a, lda, scale, count, c, ldx, panels)
+    gemm(tiles, fc2, classifier, head_dim, begin, end, 4 * k, net.sums, a, lda, scale, count, c, ldx, panels)
     barrier(net.sync, threads)
     for row in range(batch):
         norm(net, 2 * net.depth, net.last_x + row * ldx, y + row * ldx)
@@ -229,14 +238,37 @@ def finish(net, tiles, matrices, thread, panels, scratch):
         begin, end = share(-(-net.classes // head_dim), head_dim, thread, threads)
         c, ldc = net.logits + begin * head_dim * 4, net.logits_bytes
         patch = matrices[PATCH]
-        gemm(tiles, classifier, patch, head_dim, begin, end, k, a, lda, scale, count, c, ldc, panels)
+        gemm(tiles, classifier, patch, head_dim, begin, end, k, net.sums, a, lda, scale, count, c, ldc, panels)
+
+
+@kernel
+def fill_sums(net, tiles, matrices, scratch):
+    """The column sums of all INT8 matrices, which depend on k. scratch: int32 [head_dim]."""
+    head_dim, counted = net.head_dim, i32_at(scratch)
+    for m in range(1, 1 + PER_BLOCK * net.depth):
+        w = matrices[m]
+        if w.precision != INT8:
+            continue
+        kind = (m - 1) % PER_BLOCK + 1
+        outs = 3 * net.k if kind == QKV else 4 * net.k if kind == FC1 else net.k
+        inners = 4 * net.k if kind == FC2 else net.k
+        for out in range(outs):
+            for d in range(head_dim):
+                counted[d] = 0
+            for inner in range(inners):
+                tile = tiles[w.first + out * w.stride + inner]
+                for d in range(0, head_dim, LANES):
+                    tile_sums(tile + d * 4, head_dim * 4, w.rows, scratch + d * 4)
+            sums = f32_at(net.sums + (w.sums + out * head_dim) * 4)
+            for d in range(head_dim):
+                sums[d] = np.float32(counted[d])
 
 
 @kernel
 def forward(net, tiles, matrices, thread):
     """One thread's part of the call that `net` describes."""
     panels = padded(net.scratch + thread * net.scratch_bytes, 64)
-    scratch = padded(panels + PACK_BYTES, 64)
+    scratch = padded(panels + pack_bytes(net.most_blocks), 64)
     blocks = -(-net.batch * net.tokens // ROWS)
     begin, end = blocks * thread // net.threads * ROWS, blocks * (thread + 1) // net.threads * ROWS
     embed(net, tiles, matrices[PATCH], matrices[QKV], begin, end, panels)
@@ -265,6 +297,8 @@ def run(network, matrices, tiles, thread, k, batch):
         return
     if thread == 0:
         net.k, net.batch = k, batch
+        if net.fill_sums:
+            fill_sums(net, tiles, matrices, padded(net.scratch, 64))
         if net.threads > 1:
             fetch_add(net.sync + CALL, ONE)
             if fetch(net.sync + IDLE):

@@ -1,41 +1,54 @@
 """Matrix products over tiles that lie in the mapped weight file.
 
-Outputs are taken in groups of 64, inputs in chunks. The tiles of a group and chunk are unpacked into panels of the
-register tile's width, converted where the CPU has no arithmetic for their type; all rows then pass by, while the
-next tiles are fetched from memory.
+Outputs are taken in groups of 64, inputs in chunks; all rows pass by a group and chunk, while the next tiles are
+fetched from memory. Tiles are multiplied where they lie. Where the CPU has no arithmetic for their type, or wants
+another order, they are first unpacked into panels of the register tile's width.
 """
 
 import numpy as np
+from numba.extending import register_jitable
 
 from hydrart.engine.kernels.emit import EXPAND
+from hydrart.engine.kernels.emit_gemm import ADD, AHEAD_LIST, LISTS, STORE_BF16
 from hydrart.engine.kernels.intrinsics import (
     ISA,
-    column_sums,
-    f32_at,
     gelu,
     gemm_bf16,
     gemm_fp32,
     gemm_int8,
+    i64_at,
     narrow_bf16,
-    narrow_fp32,
     narrow_int8,
     unpack_bf16,
-    unpack_fp32,
     unpack_int8,
 )
+from hydrart.engine.kernels.isa import BLOCK_DOTS
 from hydrart.jit import kernel
 
 FP32, BF16, INT8 = 0, 1, 2  # precision of a matrix
-ROWS, COLUMNS = ISA.rows, ISA.columns
-GROUP = max(64, COLUMNS)  # outputs unpacked together: a multiple of every head_dim
-# 32-bit lanes of inputs in a chunk at most: those of 200 rows, with the panels of two groups, fit into 512 KB of cache
-STEPS = 256
-PACK_BYTES = GROUP * STEPS * 4 + GROUP * 4  # panels, then the sums of their columns
+ROWS, COLUMNS, LANES, VECTORS = ISA.rows, ISA.columns, ISA.lanes, ISA.vectors
+GROUP = max(64, COLUMNS)  # outputs taken together: a multiple of every head_dim
+PANELS = GROUP // COLUMNS
+# 32-bit lanes of inputs in a chunk at most. Unpacked: those of 200 rows, with the panels of two groups, fit into
+# 512 KB of cache. In place: longer runs pay, and a float32 sum of more terms loses accuracy
+STEPS, STEPS_IN_PLACE = 256, 384
+PANEL_BYTES = GROUP * STEPS * 4
+NEVER = 62  # a shift that leaves nothing of an offset
 
 BF16_EXPAND = EXPAND[ISA.conversion("bf16")]  # steps of a dot for each stored row of lanes
 INT8_EXPAND = EXPAND[ISA.conversion("int8")]
+BF16_IN_PLACE = ISA.conversion("bf16") is None
+INT8_IN_PLACE = ISA.conversion("int8") is None
 INTEGER = ISA.int8 != "fma"  # int8 weights meet integers
-LANES = ISA.lanes
+BF16_PAIR = 2 if ISA.bf16 in BLOCK_DOTS else 1  # steps that a vector of a panel holds
+INT8_PAIR = 2 if ISA.int8 in BLOCK_DOTS else 1
+
+
+@register_jitable
+def pack_bytes(blocks: int) -> int:
+    """Scratch of one product with so many input blocks at most: panels, then records of where weights lie."""
+    records = PANELS * (LISTS + VECTORS * blocks) + AHEAD_LIST + (64 // 16 + 1) * blocks + 2
+    return PANEL_BYTES + records * 8
 
 
 @kernel
@@ -44,121 +57,185 @@ def unpack_tile(w, tile, head_dim, column, step, panels, panel_bytes):
     stride, wide = head_dim * 4, head_dim >= COLUMNS
     for begin in range(0, head_dim, COLUMNS if wide else LANES):
         at = column + begin
-        source, target = tile + begin * 4, panels + at // COLUMNS * panel_bytes + (step * COLUMNS + at % COLUMNS) * 4
+        source, target = tile + begin * 4, panels + at // COLUMNS * panel_bytes + step * COLUMNS * 4
         if w.precision == INT8:
             if wide:
                 unpack_int8(source, stride, w.rows, target)
             else:
-                narrow_int8(source, stride, w.rows, target)
-        elif w.precision == BF16:
-            if wide:
-                unpack_bf16(source, stride, w.rows, target)
-            else:
-                narrow_bf16(source, stride, w.rows, target)
+                narrow_int8(source, stride, w.rows, target + at % COLUMNS * 4 * INT8_PAIR)
         elif wide:
-            unpack_fp32(source, stride, w.rows, target)
+            unpack_bf16(source, stride, w.rows, target)
         else:
-            narrow_fp32(source, stride, w.rows, target)
+            narrow_bf16(source, stride, w.rows, target + at % COLUMNS * 4 * BF16_PAIR)
 
 
 @kernel
-def clear_columns(panels, panel_bytes, begin, end, steps):
-    """Zeros in the columns of the last panel that no tile fills."""
-    for at in range(begin, end):
-        x = f32_at(panels + at // COLUMNS * panel_bytes + at % COLUMNS * 4)
-        for step in range(steps):
-            x[step * COLUMNS] = np.float32(0)
+def describe(record, shift, step_bytes, wrap, entries):
+    """Begin a record of B (emit_gemm.py), whose lists have so many entries each; returns where the lists begin."""
+    words = i64_at(record)
+    words[0], words[1], words[2], words[3] = shift, step_bytes, wrap, entries * 8
+    return record + LISTS * 8
 
 
 @kernel
-def unpack(tiles, w, head_dim, out, outs, inner, inners, panels, steps):
-    """The tiles of `outs` output blocks and `inners` input blocks into panels of `steps` steps."""
-    panel_bytes = steps * COLUMNS * 4
+def describe_panel(record, panel, pair):
+    """A record of one panel [steps][COLUMNS]; a vector of it holds `pair` steps."""
+    lists = i64_at(describe(record, NEVER, COLUMNS * 4, -1, 1))
+    for v in range(VECTORS):
+        lists[v] = panel + v * LANES * 4 * pair
+
+
+@kernel
+def describe_tiles(record, tiles, w, head_dim, out, vector, vectors, inner, inners):
+    """A record of tiles where they lie: `vectors` from `vector` on, counted from output block `out`; `inners` input
+    blocks from `inner` on."""
+    lists = i64_at(describe(record, w.tile_shift - log2(head_dim), head_dim * 4, w.tile_bytes - 1, inners))
+    per_tile = head_dim // LANES
+    for v in range(vectors):
+        at = vector + v
+        first = w.first + (out + at // per_tile) * w.stride + inner
+        for j in range(inners):
+            lists[v * inners + j] = tiles[first + j] + at % per_tile * LANES * 4
+
+
+@kernel
+def log2(n):
+    """Of 16, 32, 64."""
+    return 4 if n == 16 else 5 if n == 32 else 6
+
+
+@kernel
+def describe_ahead(record, tiles, w, out, outs, inner, inners):
+    """A record of the tiles to fetch next; returns their bytes."""
+    words = i64_at(record)
+    words[0], words[1] = w.tile_shift, w.tile_bytes - 1
+    count = 0
     for i in range(outs):
         for j in range(inners):
-            tile = tiles[w.first + (out + i) * w.stride + inner + j]
-            unpack_tile(w, tile, head_dim, i * head_dim, j * (steps // inners), panels, panel_bytes)
-    if outs * head_dim % COLUMNS:
-        clear_columns(panels, panel_bytes, outs * head_dim, -(-outs * head_dim // COLUMNS) * COLUMNS, steps)
-    if INTEGER and w.precision == INT8:
-        for panel in range(-(-outs * head_dim // COLUMNS)):
-            column_sums(panels + panel * panel_bytes, steps, panels + GROUP * STEPS * 4 + panel * COLUMNS * 4)
+            words[AHEAD_LIST + count] = tiles[w.first + (out + i) * w.stride + inner + j]
+            count += 1
+    for i in range(inners // 4 + 2):  # the last run of prefetches ends beyond them
+        words[AHEAD_LIST + count + i] = words[AHEAD_LIST]
+    return count * w.tile_bytes
 
 
 @kernel
-def gemm(tiles, w, following, head_dim, begin, end, depth, a, lda, row_scale, rows, c, ldc, panels):
+def describe_nothing(record, address):
+    """A record of nothing to fetch: always the same line."""
+    words = i64_at(record)
+    words[0], words[1], words[AHEAD_LIST] = NEVER, 0, address
+
+
+@kernel
+def in_place(precision):
+    """Whether weights of this precision are multiplied as they are stored."""
+    return precision == FP32 or (BF16_IN_PLACE if precision == BF16 else INT8_IN_PLACE)
+
+
+@kernel
+def steps_of(w, head_dim):
+    """Steps of a dot down one tile."""
+    if w.precision == INT8:
+        return head_dim * INT8_EXPAND // 4
+    if w.precision == BF16:
+        return head_dim * BF16_EXPAND // 2
+    return head_dim
+
+
+@kernel
+def chunk_of(w, depth, per):
+    """Input blocks that are taken together: as equal parts as can be."""
+    if w.mode == STORE_BF16:
+        return depth  # rounded once, not chunk by chunk
+    chunks = -(-depth * per // (STEPS_IN_PLACE if in_place(w.precision) else STEPS))
+    return -(-depth // chunks)
+
+
+@kernel
+def gemm(tiles, w, following, head_dim, begin, end, depth, sums, a, lda, row_scale, rows, c, ldc, panels):
     """C[rows, outputs] = A[rows, inputs] times a matrix, with its scale, bias and gamma.
 
     tiles: addresses of all tiles; w: the matrix, a MATRIX record; following: the one whose tiles are needed next.
-    begin, end: its output blocks; depth: its input blocks. a, c: addresses, of the first input and the first output;
-    lda, ldc in bytes; both have room for whole register tiles. row_scale: address of [rows][step, low], of integers.
-    rows: blocks of ROWS. panels: scratch of PACK_BYTES.
+    begin, end: its output blocks; depth: its input blocks. sums: address of the column sums of all matrices.
+    a, c: addresses, of the first input and the first output; lda, ldc in bytes; a has room for whole register tiles.
+    row_scale: address of [rows][step, low], of integers. rows: blocks of ROWS. panels: scratch of pack_bytes.
     """
-    per = head_dim
-    if w.precision == INT8:
-        per = head_dim * INT8_EXPAND // 4
-    elif w.precision == BF16:
-        per = head_dim * BF16_EXPAND // 2
-    chunks = -(-depth * per // STEPS)
-    chunk = -(-depth // chunks)
+    per = steps_of(w, head_dim)
+    chunk = chunk_of(w, depth, per)
     group = GROUP // head_dim
     integer = INTEGER and w.precision == INT8
+    direct = in_place(w.precision)
+    element = 2 if w.mode == STORE_BF16 else 4
+    records = panels + PANEL_BYTES
     for inner in range(0, depth, chunk):
         length = min(chunk, depth - inner)
         steps = length * per
         last = inner + length == depth
+        record_bytes = (LISTS + VECTORS * (length if direct else 1)) * 8
+        ahead = records + PANELS * record_bytes
         for out in range(begin, end, group):
             count = min(group, end - out)
-            width = count * head_dim
+            vectors = count * head_dim // LANES
             column = (out - begin) * head_dim
-            unpack(tiles, w, head_dim, out, count, inner, length, panels, steps)
+            if not direct:
+                for i in range(count):
+                    for j in range(length):
+                        tile = tiles[w.first + (out + i) * w.stride + inner + j]
+                        unpack_tile(w, tile, head_dim, i * head_dim, j * per, panels, steps * COLUMNS * 4)
+            for panel in range(-(-vectors // VECTORS)):
+                record = records + panel * record_bytes
+                if direct:
+                    here = min(VECTORS, vectors - panel * VECTORS)
+                    describe_tiles(record, tiles, w, head_dim, out, panel * VECTORS, here, inner, length)
+                else:
+                    pair = INT8_PAIR if w.precision == INT8 else BF16_PAIR
+                    describe_panel(record, panels + panel * steps * COLUMNS * 4, pair)
             # the tiles of the next turn
-            n_w, n_out, n_inner, n_length = w, out + group, inner, length
-            if n_out >= end:
-                n_out, n_inner, n_length = begin, inner + chunk, chunk
-                if last:
-                    n_w, n_out, n_inner = following, 0, 0
-            n_tiles = group * n_length
+            if out + group < end:
+                to_fetch = describe_ahead(ahead, tiles, w, out + group, min(group, end - out - group), inner, length)
+            elif last:
+                to_fetch = describe_ahead(ahead, tiles, following, 0, group, 0, min(chunk, following.stride))
+            else:
+                n_length = min(chunk, depth - inner - length)
+                to_fetch = describe_ahead(ahead, tiles, w, begin, min(group, end - begin), inner + length, n_length)
             position = 0
             for block in range(rows):
                 row = block * ROWS
-                for panel in range(-(-width // COLUMNS)):
-                    tile = position // n_w.tile_bytes
-                    ahead = panels
-                    if tile < n_tiles:
-                        index = n_w.first + (n_out + tile // n_length) * n_w.stride + n_inner + tile % n_length
-                        ahead = tiles[index] + position % n_w.tile_bytes
-                    position += steps * 4
+                for panel in range(-(-vectors // VECTORS)):
                     at = column + panel * COLUMNS
+                    output = at + begin * head_dim
                     multiply(
                         w,
+                        min(VECTORS, vectors - panel * VECTORS),
                         a + row * lda + inner * per * 4,
                         lda,
-                        panels + panel * steps * COLUMNS * 4,
+                        records + panel * record_bytes,
                         steps,
                         ahead,
-                        c + row * ldc + at * 4,
+                        min(position, to_fetch),
+                        c + row * ldc + at * element,
                         ldc,
-                        np.int64(w.add or inner > 0),
-                        at + begin * head_dim,
+                        w.mode if inner == 0 else ADD,
+                        output,
                         inner == 0,
                         row_scale + row * 8 if integer else 0,
-                        panels + GROUP * STEPS * 4 + panel * COLUMNS * 4 if integer else 0,
+                        sums + (w.sums + output) * 4 if integer and inner == 0 else 0,
                     )
+                    position += steps * 16
                 if w.activate and last:
                     for r in range(ROWS):
-                        gelu(c + (row + r) * ldc + column * 4, width)
+                        gelu(c + (row + r) * ldc + column * 4, count * head_dim)
 
 
 @kernel
-def multiply(w, a, lda, panel, steps, ahead, c, ldc, add, column, first, row_scale, sums):
+def multiply(w, vectors, a, lda, b, steps, ahead, position, c, ldc, mode, column, first, row_scale, sums):
     """One register tile: the dot for the precision of the weights."""
     bias = w.bias + column * 4 if first and w.bias else 0
     gamma = w.gamma + column * 4 if w.gamma else 0
     if w.precision == INT8:
         scale = w.scale + column * 4
-        gemm_int8(a, lda, panel, steps, ahead, c, ldc, add, bias, gamma, row_scale, scale, sums)
+        gemm_int8(vectors, a, lda, b, steps, ahead, position, c, ldc, mode, bias, gamma, row_scale, scale, sums)
     elif w.precision == BF16:
-        gemm_bf16(a, lda, panel, steps, ahead, c, ldc, add, bias, gamma, 0, 0, 0)
+        gemm_bf16(vectors, a, lda, b, steps, ahead, position, c, ldc, mode, bias, gamma, 0, 0, 0)
     else:
-        gemm_fp32(a, lda, panel, steps, ahead, c, ldc, add, bias, gamma, 0, 0, 0)
+        gemm_fp32(vectors, a, lda, b, steps, ahead, position, c, ldc, mode, bias, gamma, 0, 0, 0)

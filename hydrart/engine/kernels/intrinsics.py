@@ -7,7 +7,7 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from hydrart.engine.kernels import emit, emit_rows, isa
+from hydrart.engine.kernels import emit, emit_gemm, emit_pack, emit_rows, isa
 from hydrart.engine.kernels.emit import F32, I32, I64
 
 ISA = isa.choose()
@@ -17,10 +17,11 @@ _FUTEX_WAIT, _FUTEX_WAKE = 128, 129  # for threads of one process
 
 
 def _wrap(args: int, generate: Callable[[Any], Any]) -> Any:
-    """A Numba function of i64 arguments that calls what generate(module) emits."""
+    """A Numba function of i64 arguments that calls what generate(module) emits, if it does."""
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        builder.call(generate(builder.module), values)
+        if function := generate(builder.module):
+            builder.call(function, values)
         return context.get_dummy_value()
 
     signature = types.void(*[types.int64] * args)
@@ -31,23 +32,28 @@ def _wrap(args: int, generate: Callable[[Any], Any]) -> Any:
 
 
 def _gemm(precision: str) -> Any:
-    return _wrap(13, lambda module: emit.gemm_tile(module, ISA, ISA.dot(precision)))
+    return _wrap(15, lambda module: emit_gemm.gemm(module, ISA, ISA.dot(precision)))
 
 
 gemm_fp32, gemm_bf16, gemm_int8 = _gemm("fp32"), _gemm("bf16"), _gemm("int8")
 
 
 def _unpack(precision: str, vectors: int) -> Any:
-    return _wrap(4, lambda module: emit.unpack(module, ISA, ISA.conversion(precision), vectors))
+    """A function that does nothing where weights are multiplied as they are stored."""
+    conversion = ISA.conversion(precision)
+    return _wrap(4, lambda module: conversion and emit_pack.unpack(module, ISA, conversion, vectors))
 
 
 # whole rows of a register tile; where a head is narrower, a vector at a time
-unpack_fp32, unpack_bf16, unpack_int8 = (_unpack(precision, ISA.vectors) for precision in ("fp32", "bf16", "int8"))
-narrow_fp32, narrow_bf16, narrow_int8 = (_unpack(precision, 1) for precision in ("fp32", "bf16", "int8"))
-column_sums = _wrap(3, lambda module: emit.column_sums(module, ISA))
-transpose = _wrap(4, lambda module: emit.transpose(module, ISA))
+unpack_bf16, unpack_int8 = (_unpack(precision, ISA.vectors) for precision in ("bf16", "int8"))
+narrow_bf16, narrow_int8 = (_unpack(precision, 1) for precision in ("bf16", "int8"))
+tile_sums = _wrap(4, lambda module: emit_pack.tile_sums(module, ISA))
+pair_rows = _wrap(3, lambda module: emit_pack.pair_rows(module, ISA))
+transpose = _wrap(4, lambda module: emit_pack.transpose(module, ISA))
 gelu = _wrap(2, lambda module: emit_rows.gelu(module, ISA))
 softmax = _wrap(4, lambda module: emit_rows.softmax(module, ISA))
+softmax_bf16 = _wrap(4, lambda module: emit_rows.softmax(module, ISA, short=ISA.short))
+quantise = _wrap(4, lambda module: emit_rows.quantise(module, ISA, *isa.ACTIVATIONS.get(ISA.int8, (0, 255))))
 
 
 def _pointer_to(element: Any) -> Any:
@@ -61,8 +67,8 @@ def _pointer_to(element: Any) -> Any:
 
 
 f32_at = _pointer_to(types.float32)
-i8_at = _pointer_to(types.int8)
-u8_at = _pointer_to(types.uint8)
+i32_at = _pointer_to(types.int32)
+i64_at = _pointer_to(types.int64)
 u16_at = _pointer_to(types.uint16)
 
 
@@ -73,13 +79,9 @@ def bits(typingctx: Any, value: Any) -> Any:
 
 
 @intrinsic
-def nearest(typingctx: Any, value: Any) -> Any:
-    """A float32 rounded to a whole number, ties to even."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.call(emit.declare(builder.module, "llvm.rint.f32", F32, [F32]), args)
-
-    return types.float32(types.float32), codegen
+def from_bits(typingctx: Any, value: Any) -> Any:
+    """The float32 that has these bits."""
+    return types.float32(types.uint32), lambda context, builder, signature, args: builder.bitcast(args[0], F32)
 
 
 def _word(builder: Any, address: Any) -> Any:

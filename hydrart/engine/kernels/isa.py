@@ -47,19 +47,28 @@ class Isa:
     def arm(self) -> bool:
         return "neon" in self.needs
 
-    def conversion(self, precision: str) -> str:
-        """How stored weights of this precision are unpacked for their dot (emit.unpack)."""
+    @property
+    def short(self) -> bool:
+        """Whether attention is computed in bfloat16, unless the weights are float32."""
+        return self.bf16 == "dpbf16"
+
+    def conversion(self, precision: str) -> str | None:
+        """How stored weights of this precision are unpacked for their dot (emit_pack.unpack), None for not at all."""
         dot = self.dot(precision)
         if dot in BLOCK_DOTS:
             return "pairs"
-        return f"{precision}-fp32" if precision != "fp32" and dot == "fma" else "copy"
+        return f"{precision}-fp32" if precision != "fp32" and dot == "fma" else None
 
     def dot(self, precision: str) -> str:
         """The dot that meets weights of this precision."""
         return {"fp32": "fma", "bf16": self.bf16, "int8": self.int8}[precision]
 
 
+FLOAT_DOTS = ("fma", "dpbf16", "bfmmla")
 BLOCK_DOTS = ("smmla", "bfmmla")  # two rows by two columns, over two steps at once
+
+# dot -> the lowest and the highest integer that activations become
+ACTIVATIONS = {"maddubs": (0, 127), "vnni": (0, 255), "sdot": (-128, 127), "smmla": (-128, 127)}
 
 _AVX2 = ("avx2", "fma")
 _AVX512 = (*_AVX2, "avx512f", "avx512bw", "avx512vl", "avx512dq")

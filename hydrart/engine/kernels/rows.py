@@ -9,9 +9,7 @@ from hydrart.engine.kernels.intrinsics import (
     ISA,
     bits,
     f32_at,
-    i8_at,
-    nearest,
-    u8_at,
+    quantise,
     u16_at,
 )
 from hydrart.jit import kernel
@@ -58,55 +56,20 @@ def to_bfloat16(source, target, n, scale):
 
 
 @kernel
-def steps(source, n, scale, levels):
-    """Write step and low, so that a row is low + step * (0 to levels); returns low and the inverse of step."""
-    x, out = f32_at(source), f32_at(scale)
-    low, high = x[0], x[0]
-    for i in range(n):
-        low = min(low, x[i])
-        high = max(high, x[i])
-    step = (high - low) / F(levels)
-    out[0], out[1] = step, low
-    return low, F(1) / step if step > F(0) else F(0)
-
-
-@kernel
-def to_uint7(source, target, n, scale):
-    """Whole numbers from 0 to 127."""
-    low, factor = steps(source, n, scale, 127)
-    x, y = f32_at(source), u8_at(target)
-    for i in range(n):
-        y[i] = np.uint8(np.int32(nearest((x[i] - low) * factor)))
-
-
-@kernel
-def to_uint8(source, target, n, scale):
-    """Whole numbers from 0 to 255."""
-    low, factor = steps(source, n, scale, 255)
-    x, y = f32_at(source), u8_at(target)
-    for i in range(n):
-        y[i] = np.uint8(np.int32(nearest((x[i] - low) * factor)))
-
-
-@kernel
-def to_int8(source, target, n, scale):
-    """Whole numbers from -128 to 127; low is then what 0 stands for."""
-    low, factor = steps(source, n, scale, 255)
-    x, y, out = f32_at(source), i8_at(target), f32_at(scale)
-    out[1] = low + F(128) * out[0]
-    for i in range(n):
-        y[i] = np.int8(np.int32(nearest((x[i] - low) * factor)) - np.int32(128))
+def to_integers(source, target, n, scale):
+    """Bytes of the range that the dot wants; step and low go to scale."""
+    quantise(source, n, target, scale)
 
 
 # dot -> how its activations are written, and the bytes of one
 WRITERS = {
     "fma": (to_fp32, 4),
     "dpbf16": (to_bfloat16, 2),
-    "maddubs": (to_uint7, 1),
-    "sdot": (to_int8, 1),
-    "smmla": (to_int8, 1),
+    "maddubs": (to_integers, 1),
+    "sdot": (to_integers, 1),
+    "smmla": (to_integers, 1),
     "bfmmla": (to_bfloat16, 2),
-    "vnni": (to_uint8, 1),
+    "vnni": (to_integers, 1),
 }
 
 bf16_from_row, BF16_BYTES = WRITERS[ISA.bf16]

@@ -10,9 +10,11 @@ MATRIX = np.dtype(
         ("precision", np.int64),  # FP32, BF16 or INT8 of gemm.py
         ("rows", np.int64),  # rows of 32-bit lanes in a stored tile
         ("tile_bytes", np.int64),
+        ("tile_shift", np.int64),  # log2 of tile_bytes
+        ("sums", np.int64),  # index of the first column's sum in NETWORK's sums, INT8 only
         ("scale", np.int64),  # address of float32 [outputs], INT8 only
         ("bias", np.int64),  # address of float32 [outputs]
-        ("add", np.int64),  # 1: the product is added to what is there
+        ("mode", np.int64),  # STORE, ADD or STORE_BF16 of emit_gemm.py
         ("activate", np.int64),  # 1: GELU follows
         ("gamma", np.int64),  # address of float32 [outputs], 0 without layer scale
     ],
@@ -28,7 +30,9 @@ NETWORK = np.dtype(
         ("patch", np.int64),
         ("channels", np.int64),
         ("classes", np.int64),
+        ("most_blocks", np.int64),  # input blocks of the widest matrix
         ("eps", np.float64),
+        ("short", np.int64),  # 1: q, k and v are bfloat16
         ("norms", np.int64),  # float32 [depth * 2 + 1][weight, bias][norm_stride]: norm1, norm2 of each block, norm
         ("norm_stride", np.int64),
         ("cls_token", np.int64),  # float32 [embed_dim]
@@ -58,6 +62,8 @@ NETWORK = np.dtype(
         ("logits_bytes", np.int64),  # from row to row
         ("features", np.int64),  # address of float32 [batch, k * head_dim]
         ("classifier", np.int64),  # index of its MATRIX
+        ("sums", np.int64),  # address of the column sums of all INT8 matrices for this k, float32
+        ("fill_sums", np.int64),  # 1: they are not there yet
     ],
     align=True,
 )

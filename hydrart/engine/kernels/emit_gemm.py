@@ -1,0 +1,221 @@
+"""LLVM IR of the matrix product: one register tile of accumulators that runs down the inputs."""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+
+from hydrart.engine.kernels.emit import (
+    F32,
+    I32,
+    I64,
+    UNROLL,
+    bfloat16,
+    declare,
+    define,
+    dot,
+    halves,
+    lane,
+    load,
+    offset,
+    prefetch,
+    splat,
+    store,
+)
+from hydrart.engine.kernels.isa import BLOCK_DOTS, FLOAT_DOTS, Isa
+
+# Words of a record that tells where B lies, before its addresses. A vector of columns has a list of addresses, one for
+# each tile down the inputs: where the vector's first step lies.
+#   TILE_SHIFT: a byte offset in a row of A, shifted right by this, is an index in the list
+#   STEP_BYTES: from step to step; WRAP: byte offset in a tile & WRAP; LIST_BYTES: from list to list
+TILE_SHIFT, STEP_BYTES, WRAP, LIST_BYTES, LISTS = range(5)
+# The same for what is prefetched, one list: a position, shifted right by AHEAD_SHIFT, is an index; & AHEAD_WRAP an offset
+AHEAD_SHIFT, AHEAD_WRAP, AHEAD_LIST = range(3)
+AHEAD_BYTES = 64  # fetched for each turn of the loop, UNROLL steps
+
+STORE, ADD, STORE_BF16 = 0, 1, 2  # what becomes of the products: written, added to what is there, written as bfloat16
+
+
+def gemm_tile(module: Any, isa: Isa, name: str, vectors: int) -> Any:
+    """C[rows, vectors of columns] = dot over `steps` lanes of A[rows, :] and B, scaled, plus what is there.
+
+    Arguments, all i64; the addresses after mode may be 0 for none:
+    a, lda (bytes), b (a record, see above), steps (a multiple of UNROLL), ahead (a record), position (in what is
+    prefetched), c (float32, or bfloat16 by its mode), ldc (bytes), mode, bias [columns], gamma [columns], row_scale,
+    column_scale [columns], column_sums [columns].
+    Of integers, row_scale is [rows][step, low], the activations being low + step * q, and
+    c = (((sum * step + low * column_sum) * column_scale) + bias) * gamma (+ c), without column_sums sum * step alone;
+    of floats, row_scale is [rows], and column_sums is not used.
+    For dots of blocks, B holds two steps of a column side by side.
+    """
+    floating = name in FLOAT_DOTS
+    n = isa.lanes
+    f32, i32 = ir.VectorType(F32, n), ir.VectorType(I32, n)
+    kind = f32 if floating else i32
+    grid = [(r, v) for r in range(isa.rows) for v in range(vectors)]
+
+    def body(b: Any, args: list[Any]) -> None:
+        a, lda, record, steps, ahead, position, c, ldc, mode, bias, gamma, row_scale, column_scale, column_sums = args
+
+        def word(of: Any, index: int) -> Any:
+            return load(b, offset(b, of, index * 8), I64)
+
+        row = [b.add(a, b.mul(lda, I64(r))) for r in range(isa.rows)]
+        out = [b.add(c, b.mul(ldc, I64(r))) for r in range(isa.rows)]
+        for address in out:
+            for byte in range(0, vectors * n * 4, 64):
+                prefetch(b, offset(b, address, byte), 1, 3)
+        tile_shift, step_bytes, wrap, list_bytes = (word(record, index) for index in range(LISTS))
+        lists = [b.add(offset(b, record, LISTS * 8), b.mul(list_bytes, I64(v))) for v in range(vectors)]
+        step_at = {u: b.mul(step_bytes, I64(u)) for u in (2, UNROLL)}
+        ahead_shift, ahead_wrap = word(ahead, AHEAD_SHIFT), word(ahead, AHEAD_WRAP)
+        zero = ir.Constant(kind, None)
+        before, loop, after = b.block, b.append_basic_block("steps"), b.append_basic_block("write")
+        b.branch(loop)
+        b.position_at_end(loop)
+        i, within, fetched = b.phi(I64), b.phi(I64), b.phi(I64)
+        for phi, first in ((i, I64(0)), (within, I64(0)), (fetched, position)):
+            phi.add_incoming(first, before)
+        phis = {place: b.phi(kind) for place in grid}
+        for phi in phis.values():
+            phi.add_incoming(zero, before)
+        sums: dict[tuple[int, int], Any] = dict(phis)
+        tile = b.shl(b.lshr(fetched, ahead_shift), I64(3))
+        tile = load(b, b.add(offset(b, ahead, AHEAD_LIST * 8), tile), I64)
+        prefetch(b, b.add(tile, b.and_(fetched, ahead_wrap)), 0, 2)
+        entry = b.shl(b.lshr(i, tile_shift), I64(3))
+        bases = [load(b, b.add(of, entry), I64) for of in lists]
+        quads = [load(b, b.add(address, i), ir.VectorType(I32, UNROLL)) for address in row] if isa.arm else []
+        if name in BLOCK_DOTS:
+            _blocks(b, isa, name, sums, quads, [b.add(base, within) for base in bases], step_at[2])
+        else:
+            # LLVM would load the operands of all steps first, for which there are too few registers: keep it in order
+            at_a, at_b = i, within
+            for u in range(UNROLL):
+                if u:
+                    at_b = _pinned(b, isa, b.add(at_b, step_bytes))
+                weights = [load(b, b.add(base, at_b), i32) for base in bases]
+                for r in range(isa.rows):
+                    if isa.arm:  # LLVM folds this lane into fmla and sdot
+                        value = lane(b, quads[r], u, n)
+                    else:  # a broadcast from memory
+                        at_a = _pinned(b, isa, at_a)
+                        value = splat(b, load(b, offset(b, b.add(row[r], at_a), 4 * u), I32), n)
+                    for v in range(vectors):
+                        sums[r, v] = _pinned(b, isa, dot(b, isa, name, sums[r, v], value, weights[v]))
+        i_next = b.add(i, I64(4 * UNROLL))
+        i.add_incoming(i_next, loop)
+        within.add_incoming(b.and_(b.add(within, step_at[UNROLL]), wrap), loop)
+        fetched.add_incoming(b.add(fetched, I64(AHEAD_BYTES)), loop)
+        for place, phi in phis.items():
+            phi.add_incoming(sums[place], loop)
+        b.cbranch(b.icmp_unsigned("<", i_next, b.shl(steps, I64(2))), loop, after)
+        b.position_at_end(after)
+        if name in BLOCK_DOTS:
+            sums = {(r, v): halves(b, sums[r & ~1, v], sums[r | 1, v], r & 1) for r, v in grid}
+        values = [sums[place] if floating else b.sitofp(sums[place], f32) for place in grid]
+
+        def of_columns(address: Any) -> list[Any]:
+            return [load(b, offset(b, address, v * n * 4), f32) for v in range(vectors)]
+
+        def by_column(address: Any, operation: Any) -> None:
+            def apply() -> list[Any]:
+                factors = of_columns(address)
+                return [operation(value, factors[v]) for value, (_, v) in zip(values, grid, strict=True)]
+
+            values[:] = _or_else(b, address, apply, values)
+
+        pair = 4 if floating else 8  # bytes of a row's scales
+
+        def by_row() -> list[Any]:
+            factors = [splat(b, load(b, offset(b, row_scale, r * pair), F32), n) for r in range(isa.rows)]
+            return [b.fmul(value, factors[r]) for value, (r, _) in zip(values, grid, strict=True)]
+
+        def with_sums() -> list[Any]:
+            sums_of = of_columns(column_sums)
+            lows = [splat(b, load(b, offset(b, row_scale, r * pair + 4), F32), n) for r in range(isa.rows)]
+            return [b.fadd(value, b.fmul(lows[r], sums_of[v])) for value, (r, v) in zip(values, grid, strict=True)]
+
+        values[:] = _or_else(b, row_scale, by_row, values)
+        if not floating:
+            values[:] = _or_else(b, column_sums, with_sums, values)
+        by_column(column_scale, b.fmul)
+        by_column(bias, b.fadd)
+        by_column(gamma, b.fmul)
+        places = [offset(b, out[r], v * n * 4) for r, v in grid]
+        adds = b.zext(b.icmp_unsigned("==", mode, I64(ADD)), I64)
+        values[:] = _or_else(
+            b, adds, lambda: [b.fadd(v, load(b, at, f32)) for v, at in zip(values, places, strict=True)], values
+        )
+        if isa.short:
+            wide, short, end = (b.append_basic_block(part) for part in ("wide", "short", "end"))
+            b.cbranch(b.icmp_unsigned("==", mode, I64(STORE_BF16)), short, wide)
+            b.position_at_end(short)
+            for value, (r, v) in zip(values, grid, strict=True):
+                store(b, bfloat16(b, value), offset(b, out[r], v * n * 2))
+            b.branch(end)
+            b.position_at_end(wide)
+        for value, place in zip(values, places, strict=True):
+            store(b, value, place)
+        if isa.short:
+            b.branch(end)
+            b.position_at_end(end)
+
+    return define(module, isa, f"gemm.{name}.{vectors}", 14, body)
+
+
+def gemm(module: Any, isa: Isa, name: str) -> Any:
+    """gemm_tile for as many vectors of columns as the first argument says, 1 to those of the register tile."""
+
+    def body(b: Any, args: list[Any]) -> None:
+        end = b.append_basic_block("end")
+        widest = b.append_basic_block("widest")
+        choice = b.switch(args[0], widest)
+        for vectors in range(1, isa.vectors + 1):
+            block = widest if vectors == isa.vectors else b.append_basic_block(f"vectors{vectors}")
+            if vectors < isa.vectors:
+                choice.add_case(I64(vectors), block)
+            b.position_at_end(block)
+            b.call(gemm_tile(module, isa, name, vectors), args[1:])
+            b.branch(end)
+        b.position_at_end(end)
+
+    return define(module, isa, f"gemm.{name}", 15, body)
+
+
+def _pinned(b: Any, isa: Isa, value: Any) -> Any:
+    """The same value, which to LLVM is a new one that is computed here; to the CPU it is nothing."""
+    register = "r" if value.type == I64 else "w" if isa.arm else "x" if isa.lanes == 8 else "v"
+    return b.asm(ir.FunctionType(value.type, [value.type]), "", f"={register},0", [value], True)
+
+
+def _blocks(
+    b: Any, isa: Isa, name: str, sums: dict[tuple[int, int], Any], quads: list[Any], at: list[Any], two_steps: Any
+) -> None:
+    """UNROLL steps in blocks of 2 x 2: sums[2 * i + j, v] holds rows 2 * i, columns 4 * v + 2 * j, and the next."""
+    for pair in range(UNROLL // 2):
+        values = [halves(b, quads[r], quads[r + 1], pair) for r in range(0, isa.rows, 2)]
+        for v, address in enumerate(at):
+            for j in range(2):
+                place = offset(b, b.add(address, two_steps) if pair else address, j * 16)
+                weights = load(b, place, ir.VectorType(I32, isa.lanes))
+                for i, value in enumerate(values):
+                    sums[2 * i + j, v] = dot(b, isa, name, sums[2 * i + j, v], value, weights)
+
+
+def _or_else(b: Any, condition: Any, compute: Callable[[], list[Any]], otherwise: list[Any]) -> list[Any]:
+    """compute() where the i64 is not 0, in a branch of its own; the values of `otherwise` where it is."""
+    here, there, join = b.block, b.append_basic_block("with"), b.append_basic_block("join")
+    b.cbranch(b.icmp_unsigned("!=", condition, I64(0)), there, join)
+    b.position_at_end(there)
+    computed = compute()
+    there = b.block
+    b.branch(join)
+    b.position_at_end(join)
+    merged = []
+    for new, old in zip(computed, otherwise, strict=True):
+        phi = b.phi(new.type)
+        phi.add_incoming(new, there)
+        phi.add_incoming(old, here)
+        merged.append(phi)
+    return merged
