@@ -1,6 +1,7 @@
 """backend="native": the kernels over the mapped weight file."""
 
 import contextlib
+import ctypes
 import mmap
 import os
 import threading
@@ -24,6 +25,8 @@ FloatArray = NDArray[np.float32]
 MAX_BATCH = 8  # pictures that pass the network together
 MAX_THREADS = 64
 _PAGE = 4096
+_core = ctypes.CDLL(None).sched_getcpu  # the number of the core that runs this, sched_getcpu(3)
+_REST_S = 2e-3  # without a call, after which the other threads' cores may sleep
 
 
 class NativeEngine:
@@ -44,7 +47,8 @@ class NativeEngine:
         self._run = forward.run.ready()
         self._network: NDArray[Any] = np.zeros(1, NETWORK)
         self._batch = 0
-        self._pace: dict[tuple[int, int], Pace] = {}
+        self._pace: dict[tuple[int, int, bool], Pace] = {}
+        self._ended = 0.0  # when the last call did
         net, arch, weights = self._network[0], self._arch, self._weights
         for name in ("depth", "head_dim", "tokens", "image_size", "patch", "channels", "classes"):
             net[name] = getattr(arch, name)
@@ -94,11 +98,14 @@ class NativeEngine:
         if self._team is None or self._team.process != os.getpid():  # threads do not survive a fork
             self._team = _Team(self._run, self._network, self._weights, self.threads)
             net["sync"] = self._team.sync
-        pace = self._pace.setdefault((k, batch), Pace(self.threads))
-        net["threads"] = pace.threads()
+        self._team.make_way()
         start = time.perf_counter()
+        rested = start - self._ended > _REST_S  # cores that slept take their time to start
+        pace = self._pace.setdefault((k, batch, rested), Pace(self.threads))
+        net["threads"] = pace.threads()
         self._run(self._network, self._weights.matrices, self._weights.table, 0, k, batch)
-        pace.took(time.perf_counter() - start)
+        self._ended = time.perf_counter()
+        pace.took(self._ended - start)
 
     def _most_blocks(self) -> int:
         """Input blocks of the widest matrix."""
@@ -147,6 +154,8 @@ class NativeEngine:
 class _Team:
     """Threads that take part in calls; they sleep between them, and end with the engine.
 
+    They keep off the core of the thread that calls: Linux would wake them there, and leave them for milliseconds.
+
     sync: address of the words of threads.py. process: the id of the process that they live in.
     """
 
@@ -157,14 +166,31 @@ class _Team:
         # a record of its own: the network's may have gone when the workers are told to end
         told = np.zeros(1, NETWORK)
         told[0]["sync"] = self.sync
-        for thread in range(1, threads):
+        self._threads = [
             threading.Thread(
                 target=_work,
                 args=(run, network, weights.matrices, weights.table, thread, words),
                 name=f"hydrart-{thread}",
                 daemon=True,
-            ).start()
+            )
+            for thread in range(1, threads)
+        ]
+        for worker in self._threads:
+            worker.start()
+        self._core = -1
         weakref.finalize(self, _dismiss, run, told, weights.matrices, weights.table, words, self.process)
+
+
+    def make_way(self) -> None:
+        """Leave the core that this thread, which is about to call, runs on."""
+        core = _core()
+        if core == self._core:
+            return
+        self._core = core
+        if others := os.sched_getaffinity(0) - {core}:
+            for worker in self._threads:
+                with contextlib.suppress(OSError):  # not allowed, or it has ended
+                    os.sched_setaffinity(worker.native_id or 0, others)
 
 
 def _work(

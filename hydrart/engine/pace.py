@@ -1,4 +1,4 @@
-"""One thread or all: whichever is faster now, for one k and batch.
+"""One thread or all: whichever is faster now, for one k and batch, and after a pause or not.
 
 Two threads on two free cores are nearly twice as fast; for small networks, or where another program holds one of the
 cores, one thread may be faster. While all threads do as well as expected, one is never tried: a camera would miss
@@ -8,9 +8,10 @@ its deadline for it.
 from collections import deque
 from statistics import median, median_low
 
-START = (0, 0, 1, 1)  # the first calls: all threads, and one, the first of each being slow
-RECENT = 5  # calls that count
-TRIAL = 3  # calls of a trial
+# what counts, and what a trial takes: so many calls and so many seconds, since a core that slept takes a few
+# milliseconds to take part
+RECENT, RECENT_S = 5, 0.01
+TRIAL, TRIAL_S = 3, 0.005
 FIRST, LONGEST = 16, 128  # calls of one thread between trials of all; each that fails doubles the distance
 
 
@@ -19,34 +20,40 @@ class Pace:
 
     def __init__(self, threads: int) -> None:
         self._ways = (threads, 1)
-        self._recent = (deque[float](maxlen=RECENT), deque[float](maxlen=RECENT))
-        self._plan = list(START)  # ways of the calls to come, until they are judged
+        self._recent = (deque[float](), deque[float]())
+        self._trials = [0, 1]  # ways to try, before the last of them is judged
+        self._calls, self._seconds = 0, 0.0  # of the trial
         self._now = 0
         self._wait = self._distance = FIRST
 
     def threads(self) -> int:
         """How many the next call takes."""
-        return self._ways[self._plan[0] if self._plan else self._now]
+        return self._ways[self._trials[0] if self._trials else self._now]
 
     def took(self, seconds: float) -> None:
         """The call that threads() was asked for is over."""
-        if self._plan:
-            way = self._plan.pop(0)
-            self._recent[way].append(seconds)
-            if not self._plan:
-                self._judge(way)
-            return
-        self._recent[self._now].append(seconds)
-        if self._now == 1:
+        way = self._trials[0] if self._trials else self._now
+        recent = self._recent[way]
+        recent.append(seconds)
+        while len(recent) > RECENT and sum(recent) - recent[0] > RECENT_S:
+            recent.popleft()
+        if self._trials:
+            self._calls, self._seconds = self._calls + 1, self._seconds + seconds
+            if self._calls >= TRIAL and self._seconds >= TRIAL_S:
+                self._calls, self._seconds = 0, 0.0
+                self._trials.pop(0)
+                if not self._trials:
+                    self._judge(way)
+        elif way == 1:
             self._wait -= 1
             if self._wait <= 0:
                 self._try(0)
-        elif len(self._recent[0]) >= TRIAL and median(self._recent[0]) > min(self._recent[1]):
+        elif len(recent) >= TRIAL and median(recent) > min(self._recent[1]):
             self._try(1)
 
     def _try(self, way: int) -> None:
         self._recent[way].clear()
-        self._plan = [way] * TRIAL
+        self._trials = [way]
 
     def _judge(self, tried: int) -> None:
         """The best call of the trial, whose first are slow, against what was usual lately."""
