@@ -15,8 +15,8 @@ from llvmlite import ir
 from mca import loops, optimised, target_machine, triple
 from numpy.typing import NDArray
 
-from hydrart.engine.kernels import emit, emit_rows, isa
-from hydrart.engine.kernels.isa import BLOCK_DOTS, ISAS, Isa
+from hydrart.engine.kernels import emit, emit_gemm, emit_pack, emit_rows, isa
+from hydrart.engine.kernels.isa import ACTIVATIONS, BLOCK_DOTS, FLOAT_DOTS, ISAS, Isa
 
 Array = NDArray[Any]
 
@@ -26,18 +26,24 @@ INSTRUCTION = {
     ("sdot", 4): r"sdot\tv\d+\.4s, v\d+\.16b, v\d+\.4b\[\d\]",
     ("smmla", 4): r"smmla\tv\d+\.4s, v\d+\.16b, v\d+\.16b",
     ("bfmmla", 4): r"bfmmla\tv\d+\.4s, v\d+\.8h, v\d+\.8h",
-    ("fma", 8): r"vfmadd231ps\t.*%ymm",
+    ("fma", 8): r"vfmadd(132|213|231)ps\t.*%ymm",
     ("maddubs", 8): r"vpmaddubsw\t.*%ymm",
     ("vnni", 8): r"\{vex\}\tvpdpbusd\t.*%ymm",
-    ("fma", 16): r"vfmadd231ps\t.*%zmm",
+    ("fma", 16): r"vfmadd(132|213|231)ps\t.*%zmm",
     ("maddubs", 16): r"vpmaddubsw\t.*%zmm",
     ("vnni", 16): r"vpdpbusd\t.*%zmm",
     ("dpbf16", 16): r"vdpbf16ps\t.*%zmm",
 }
 SPILL = r"%[xyz]mm.*\(%rsp\)|\(%rsp\).*%[xyz]mm|\b[qv]\d+\b.*\[sp"
 DOTS = [(i, dot) for i in ISAS for dot in dict.fromkeys(i.dot(precision) for precision in ("fp32", "bf16", "int8"))]
-CONVERSIONS = [(i, name, wide) for i, name, wide in product(ISAS, emit.EXPAND, (True, False))]
+TILES = [(i, dot, vectors) for i, dot in DOTS for vectors in range(1, i.vectors + 1)]
+CONVERSIONS = [(i, name, wide) for i, name, wide in product(ISAS, filter(None, emit.EXPAND), (True, False))]
 HERE = [i for i in ISAS if isa.host_features().issuperset(i.needs)]
+
+
+def _quantise(i: Isa) -> str:
+    low, high = ACTIVATIONS[i.int8]
+    return f"quantise.{low}.{high}"
 
 
 def named(value: Any) -> str | None:
@@ -48,11 +54,16 @@ def named(value: Any) -> str | None:
 def module(i: Isa) -> Any:
     """All functions of an instruction set, through LLVM's passes."""
     out = ir.Module()
-    functions = [emit.gemm_tile(out, i, dot) for own, dot in DOTS if own is i]
-    functions += [emit.unpack(out, i, name, i.vectors if wide else 1) for own, name, wide in CONVERSIONS if own is i]
-    functions += [emit.transpose(out, i), emit_rows.gelu(out, i), emit_rows.softmax(out, i)]
-    if i.int8 != "fma":
-        functions.append(emit.column_sums(out, i))
+    functions = [emit_gemm.gemm_tile(out, i, dot, vectors) for own, dot, vectors in TILES if own is i]
+    functions += [
+        emit_pack.unpack(out, i, name, i.vectors if wide else 1) for own, name, wide in CONVERSIONS if own is i
+    ]
+    functions += [emit_pack.transpose(out, i), emit_pack.tile_sums(out, i), emit_pack.pair_rows(out, i)]
+    functions += [emit_rows.gelu(out, i), emit_rows.softmax(out, i)]
+    if i.short:
+        functions.append(emit_rows.softmax(out, i, short=True))
+    if i.int8 in ACTIVATIONS:
+        functions.append(emit_rows.quantise(out, i, *ACTIVATIONS[i.int8]))
     for function in functions:
         function.linkage = ""  # or they are dropped for want of callers
     return optimised(out, i)
@@ -81,22 +92,22 @@ def function(i: Isa, name: str, args: int) -> Callable[..., None]:
     return lambda *values: call(*(int(v.ctypes.data) if isinstance(v, np.ndarray) else int(v) for v in values))
 
 
-@pytest.mark.parametrize(("i", "dot"), DOTS, ids=named)
-def test_the_inner_loop_is_the_dot_and_nothing_spills(i: Isa, dot: str) -> None:
-    body = loops(assembly(i), f"hydrart.{i.name}.gemm.{dot}")[0]
-    expected = emit.UNROLL * i.rows * i.vectors // (2 if dot in BLOCK_DOTS else 1)
+@pytest.mark.parametrize(("i", "dot", "vectors"), TILES, ids=named)
+def test_the_inner_loop_is_the_dot_and_nothing_spills(i: Isa, dot: str, vectors: int) -> None:
+    body = loops(assembly(i), f"hydrart.{i.name}.gemm.{dot}.{vectors}")[0]
+    expected = emit.UNROLL * i.rows * vectors // (2 if dot in BLOCK_DOTS else 1)
     assert sum(bool(re.match(INSTRUCTION[dot, i.lanes], code)) for code in body) == expected, body
     # AVX2 has one register too few: an accumulator on the stack is faster (Zen 3) than to load A again
-    allowed = 2 * emit.UNROLL if (dot, i.lanes) == ("maddubs", 8) else 0
+    allowed = 2 * emit.UNROLL if (dot, i.lanes, vectors) == ("maddubs", 8, 2) else 0
     assert len([code for code in body if re.search(SPILL, code)]) <= allowed
     if i.arm and dot not in BLOCK_DOTS:  # lanes are used where they are
-        assert not [code for code in body if re.match("dup|mov", code)]
+        assert not [code for code in body if re.match(r"(dup|mov)\tv", code)]
 
 
 @pytest.mark.parametrize("i", ISAS, ids=named)
 def test_the_other_loops_keep_to_registers(i: Isa) -> None:
-    names = [f"unpack.{name}.{vectors}" for name in emit.EXPAND for vectors in {1, i.vectors}]
-    names += ["column_sums"] if i.int8 != "fma" else []
+    names = [f"unpack.{name}.{vectors}" for name in filter(None, emit.EXPAND) for vectors in {1, i.vectors}]
+    names += ["tile_sums", _quantise(i)] if i.int8 in ACTIVATIONS else ["tile_sums"]
     for name in names:
         bodies = loops(assembly(i), f"hydrart.{i.name}.{name}")
         assert bodies, name
@@ -142,54 +153,79 @@ def packed(i: Isa, dot: str, lanes: Array) -> Array:
     return np.ascontiguousarray(lanes)
 
 
-@pytest.mark.parametrize(("i", "dot"), [(i, dot) for i, dot in DOTS if i in HERE], ids=named)
-def test_products(i: Isa, dot: str) -> None:
+def tiled(i: Isa, dot: str, lanes: Array, tile: int) -> tuple[Array, list[Array]]:
+    """B [steps, columns] as tiles of so many steps, scattered in memory, and the record that says where they lie.
+
+    Returns the record, and what must be kept.
+    """
+    steps, columns = lanes.shape
+    pair = 2 if dot in BLOCK_DOTS else 1
+    tiles = [packed(i, dot, lanes[at : at + tile]) for at in range(0, steps, tile)]
+    vector_bytes = 4 * i.lanes * pair
+    lists = [[x.ctypes.data + v * vector_bytes for x in tiles] for v in range(columns // i.lanes)]
+    shift = (4 * tile).bit_length() - 1 if len(tiles) > 1 else 62
+    wrap = 4 * columns * tile - 1 if len(tiles) > 1 else -1
+    return np.array([shift, 4 * columns, wrap, 8 * len(tiles), *np.ravel(lists)], np.int64), tiles
+
+
+@pytest.mark.parametrize(("i", "dot", "vectors"), [t for t in TILES if t[0] in HERE], ids=named)
+def test_products(i: Isa, dot: str, vectors: int) -> None:
     rng = np.random.default_rng(0)
-    run = function(i, f"gemm.{dot}", 13)
-    floating = dot in ("fma", "dpbf16", "bfmmla")
-    rows, columns = i.rows, i.columns
-    for steps, pad in ((4, 0), (8, 4), (36, 20), (256, 16)):
+    run = function(i, f"gemm.{dot}.{vectors}", 14)
+    floating = dot in FLOAT_DOTS
+    rows, columns = i.rows, vectors * i.lanes
+    tile_columns = 1 << (columns - 1).bit_length()  # tiles are a power of two wide
+    # steps in all and of a tile
+    for steps, tile, pad in ((4, 4, 0), (8, 4, 4), (36, 36, 20), (256, 16, 16)):
         a, w, a_lanes, w_lanes = operands(rng, dot, rows, steps, columns)
         a_rows = np.zeros((rows, steps + pad), np.uint32)
         a_rows[:, :steps] = a_lanes
-        panel = packed(i, dot, w_lanes)
-        vectors = [rng.standard_normal(columns).astype(np.float32) for _ in range(3)]
+        record, kept = tiled(i, dot, np.pad(w_lanes, ((0, 0), (0, tile_columns - columns))), tile)
+        ahead = np.array([62, 63, kept[0].ctypes.data], np.int64)
+        factors = [rng.standard_normal(columns).astype(np.float32) for _ in range(3)]
         scale = rng.standard_normal((rows, 1 if floating else 2)).astype(np.float32)
         sums = w.sum(axis=0).astype(np.float32)
         start = rng.standard_normal((rows, columns + pad)).astype(np.float32)
-        for add, bias, gamma, by_row, by_column in product((0, 1), *[(False, True)] * 4):
+        modes = (emit_gemm.STORE, emit_gemm.ADD, *((emit_gemm.STORE_BF16,) if i.short else ()))
+        for mode, bias, gamma, by_row, by_column in product(modes, *[(False, True)] * 4):
             expected = (a @ w).astype(np.float64)
             if by_row:
                 expected = expected * scale[:, :1].astype(np.float64)
                 if not floating:
                     expected += scale[:, 1:].astype(np.float64) * sums.astype(np.float64)
-            for used, vector, operation in zip(
-                (by_column, bias, gamma), vectors, (np.multiply, np.add, np.multiply), strict=True
+            for used, factor, operation in zip(
+                (by_column, bias, gamma), factors, (np.multiply, np.add, np.multiply), strict=True
             ):
                 if used:
-                    expected = operation(expected, vector.astype(np.float64))
-            if add:
+                    expected = operation(expected, factor.astype(np.float64))
+            if mode == emit_gemm.ADD:
                 expected = expected + start[:, :columns]
             c = start.copy()
             run(
                 a_rows,
                 a_rows.strides[0],
-                panel,
+                record,
                 steps,
-                panel,
+                ahead,
+                0,
                 c,
                 c.strides[0],
-                add,
-                vectors[1] if bias else 0,
-                vectors[2] if gamma else 0,
+                mode,
+                factors[1] if bias else 0,
+                factors[2] if gamma else 0,
                 scale if by_row else 0,
-                vectors[0] if by_column else 0,
+                factors[0] if by_column else 0,
                 sums if by_row and not floating else 0,
             )
             largest = float(np.abs(expected).max()) + float(np.abs(scale[:, 1:]).max(initial=0) * np.abs(sums).max())
+            if mode == emit_gemm.STORE_BF16:
+                short = c.view(np.uint16)[:, :columns].astype(np.uint32) << 16
+                np.testing.assert_allclose(short.view(np.float32), expected, rtol=2**-8, atol=2e-6 * largest)
+                np.testing.assert_array_equal(c[:, columns // 2 :], start[:, columns // 2 :])
+                continue
             np.testing.assert_allclose(c[:, :columns], expected, rtol=0, atol=2e-6 * largest)
             np.testing.assert_array_equal(c[:, columns:], start[:, columns:])
-            if not floating and not (add or bias or gamma or by_row or by_column):
+            if not floating and not (mode or bias or gamma or by_row or by_column):
                 np.testing.assert_array_equal(c[:, :columns], (a @ w).astype(np.float32))
 
 
@@ -210,7 +246,7 @@ def test_unpacking(i: Isa, name: str, wide: bool) -> None:
             both = words.reshape(rows // 2, 2, width).transpose(0, 2, 1).reshape(rows // 2, 2 * width)
             expected.reshape(rows // 2, 2 * i.columns)[:, : 2 * width] = both
         else:
-            kind = {"copy": np.uint32, "bf16-fp32": np.uint16, "int8-fp32": np.int8}[name]
+            kind = {"bf16-fp32": np.uint16, "int8-fp32": np.int8}[name]
             parts = words.view(kind).reshape(rows, width, expand).transpose(0, 2, 1).reshape(rows * expand, width)
             if name == "bf16-fp32":
                 parts = parts.astype(np.uint32) << 16
@@ -220,14 +256,40 @@ def test_unpacking(i: Isa, name: str, wide: bool) -> None:
         np.testing.assert_array_equal(target, expected)
 
 
-@pytest.mark.parametrize("i", [i for i in HERE if i.int8 != "fma"], ids=named)
-def test_column_sums(i: Isa) -> None:
+@pytest.mark.parametrize("i", HERE, ids=named)
+def test_sums_of_a_tile(i: Isa) -> None:
     rng = np.random.default_rng(0)
-    for steps in (4, 20, 256):
-        weights = rng.integers(-128, 128, (i.columns, 4 * steps)).astype(np.int8)
-        out = np.empty(i.columns, np.float32)
-        function(i, "column_sums", 3)(packed(i, i.int8, weights.view(np.uint32).T), steps, out)
-        np.testing.assert_array_equal(out, weights.astype(np.int64).sum(axis=1))
+    for rows in (4, 16):
+        tile = rng.integers(-128, 128, (rows, i.lanes + 5, 4)).astype(np.int8)
+        start = rng.integers(-1000, 1000, i.lanes).astype(np.int32)
+        out = start.copy()
+        function(i, "tile_sums", 4)(tile, tile.strides[0], rows, out)
+        np.testing.assert_array_equal(out, start + tile[:, : i.lanes].sum(axis=(0, 2), dtype=np.int32))
+
+
+@pytest.mark.parametrize("i", HERE, ids=named)
+def test_pairs_of_rows(i: Isa) -> None:
+    rows = np.random.default_rng(0).integers(0, 1 << 16, (2, i.lanes)).astype(np.uint16)
+    out = np.zeros((i.lanes, 2), np.uint16)
+    function(i, "pair_rows", 3)(rows[0], rows[1], out)
+    np.testing.assert_array_equal(out, rows.T)
+
+
+@pytest.mark.parametrize("i", [i for i in HERE if i.int8 in ACTIVATIONS], ids=named)
+def test_activations_become_integers(i: Isa) -> None:
+    rng = np.random.default_rng(0)
+    low, high = ACTIVATIONS[i.int8]
+    for n in (16, 48, 768):
+        for x in (rng.standard_normal(n) * 3 + 1, np.full(n, 2.5), np.zeros(n), rng.standard_normal(n) * 1e-6 - 5):
+            row = x.astype(np.float32)
+            out, scale = np.zeros(n + 4, np.int8 if low else np.uint8), np.zeros(2, np.float32)
+            function(i, _quantise(i), 4)(row, n, out, scale)
+            q = out[:n].astype(np.float64)
+            assert not out[n:].any()
+            assert q.min() == low
+            assert q.max() == (high if row.min() < row.max() else low)
+            error = scale[1].astype(np.float64) + scale[0].astype(np.float64) * q - row
+            assert np.abs(error).max() <= 0.5001 * scale[0] + 1e-6 * np.abs(row).max()
 
 
 @pytest.mark.parametrize("i", HERE, ids=named)
@@ -258,3 +320,9 @@ def test_softmax(i: Isa) -> None:
         weights = np.exp(scale * (x.astype(np.float64) - x.max()))
         np.testing.assert_allclose(row[:n] * inverse, weights / weights.sum(), atol=1e-6)
         assert not row[n:].any()
+        if i.short:
+            row = np.pad(x, (0, -n % 16), constant_values=np.nan)
+            function(i, "softmax.bf16", 4)(row, n, int(np.float32(scale).view(np.int32)), inverse)
+            short = (row.view(np.uint16)[: row.size].astype(np.uint32) << 16).view(np.float32)
+            np.testing.assert_allclose(short[:n] * inverse, weights / weights.sum(), rtol=2**-8, atol=1e-6)
+            assert not short[n:].any()

@@ -14,7 +14,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from hydrart.engine.kernels import emit
+from hydrart.engine.kernels import emit, emit_gemm
 from hydrart.engine.kernels.isa import BLOCK_DOTS, ISAS, Isa
 
 # core -> its instruction set, and the CPU whose model stands for it
@@ -90,7 +90,7 @@ def loops(assembly: str, function: str) -> list[list[str]]:
 def dot_loop(isa: Isa, dot: str, cpu: str) -> list[str]:
     """One turn of the inner loop: UNROLL steps of the register tile."""
     module = ir.Module()
-    function = emit.gemm_tile(module, isa, dot)
+    function = emit_gemm.gemm_tile(module, isa, dot, isa.vectors)
     function.linkage = ""  # or it is dropped for want of callers
     text = str(target_machine(triple(isa), cpu).emit_assembly(optimised(module, isa, cpu)))
     return loops(text, str(function.name))[0]

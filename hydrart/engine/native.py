@@ -180,7 +180,6 @@ class _Team:
         self._core = -1
         weakref.finalize(self, _dismiss, run, told, weights.matrices, weights.table, words, self.process)
 
-
     def make_way(self) -> None:
         """Leave the core that this thread, which is about to call, runs on."""
         core = _core()

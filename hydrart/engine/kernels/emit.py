@@ -118,7 +118,9 @@ def dot(b: Any, isa: Isa, name: str, acc: Any, a: Any, weight: Any) -> Any:
                 f"llvm.x86.{'avx2.pmadd.ub.sw' if n == 8 else 'avx512.pmaddubs.w.512'}", i16, *as_type(I8, 4 * n)
             )
             ones = ir.Constant(i16, [1] * (2 * n))
-            return b.add(acc, call(f"llvm.x86.{'avx2.pmadd.wd' if n == 8 else 'avx512.pmaddw.d.512'}", i32, pairs, ones))
+            return b.add(
+                acc, call(f"llvm.x86.{'avx2.pmadd.wd' if n == 8 else 'avx512.pmaddw.d.512'}", i32, pairs, ones)
+            )
         case "vnni":
             return call(f"llvm.x86.avx512.vpdpbusd.{32 * n}", i32, acc, *as_type(I8, 4 * n))
         case "sdot":  # only a lane of the second factor is folded

@@ -11,7 +11,6 @@ from hydrart.engine.kernels.emit import (
     I64,
     UNROLL,
     bfloat16,
-    declare,
     define,
     dot,
     halves,
@@ -29,7 +28,7 @@ from hydrart.engine.kernels.isa import BLOCK_DOTS, FLOAT_DOTS, Isa
 #   TILE_SHIFT: a byte offset in a row of A, shifted right by this, is an index in the list
 #   STEP_BYTES: from step to step; WRAP: byte offset in a tile & WRAP; LIST_BYTES: from list to list
 TILE_SHIFT, STEP_BYTES, WRAP, LIST_BYTES, LISTS = range(5)
-# The same for what is prefetched, one list: a position, shifted right by AHEAD_SHIFT, is an index; & AHEAD_WRAP an offset
+# The same for what is prefetched, with one list: a position >> AHEAD_SHIFT is an index, & AHEAD_WRAP an offset
 AHEAD_SHIFT, AHEAD_WRAP, AHEAD_LIST = range(3)
 AHEAD_BYTES = 64  # fetched for each turn of the loop, UNROLL steps
 

@@ -7,6 +7,7 @@ from llvmlite import ir
 from hydrart.engine.kernels.emit import EXPAND, F32, I16, I32, I64, UNROLL, define, load, offset, store
 from hydrart.engine.kernels.isa import Isa
 
+
 def transpose(module: Any, isa: Isa) -> Any:
     """lanes x lanes float32: arguments source, its row stride (bytes), target, its row stride (bytes)."""
     n = isa.lanes

@@ -151,7 +151,9 @@ def quantise(module: Any, isa: Isa, lowest: int, highest: int) -> Any:
             lows = [v.smaller(x, y) for x, y in zip(xs, found[:unroll], strict=True)]
             return lows + [v.larger(x, y) for x, y in zip(xs, found[unroll:], strict=True)]
 
-        found = _sweep(b, row, n, unroll * isa.lanes, [v.constant(-FAR)] * unroll + [v.constant(FAR)] * unroll, extremes)
+        found = _sweep(
+            b, row, n, unroll * isa.lanes, [v.constant(-FAR)] * unroll + [v.constant(FAR)] * unroll, extremes
+        )
         lows, highs = found[:unroll], found[unroll:]
         while len(lows) > 1:
             lows = [v.smaller(x, y) for x, y in zip(lows[::2], lows[1::2], strict=True)]

@@ -154,8 +154,9 @@ def block(net, tiles, matrices, index, begin, end, panels, scratch):
     last = index == net.depth - 1
     if last and 2 * head_dim >= GROUP:  # no queries
         for head in range(k):
-            to = c + (3 * head + 1) * head_dim * element
-            gemm(tiles, qkv_w, qkv_w, head_dim, 3 * head + 1, 3 * head + 3, k, net.sums, a, lda, scale, count, to, ldq, panels)
+            key = 3 * head + 1
+            to = c + key * head_dim * element
+            gemm(tiles, qkv_w, qkv_w, head_dim, key, key + 2, k, net.sums, a, lda, scale, count, to, ldq, panels)
     else:
         gemm(tiles, qkv_w, proj, head_dim, FIRST, 3 * k, k, net.sums, a, lda, scale, count, c, ldq, panels)
     barrier(net.sync, net.threads)

@@ -5,7 +5,6 @@ fetched from memory. Tiles are multiplied where they lie. Where the CPU has no a
 another order, they are first unpacked into panels of the register tile's width.
 """
 
-import numpy as np
 from numba.extending import register_jitable
 
 from hydrart.engine.kernels.emit import EXPAND
