@@ -252,7 +252,7 @@ def test_rate_keeper_counts_from_the_first_time() -> None:
 
 def made_up(i: int, k: int, age_ms: float, missed: bool) -> Result:
     prediction = Prediction(k, np.ones(1, np.float32), ("x",), preprocess_ms=1.0, infer_ms=2.0)
-    return Result(i, 0.0, 0.0, prediction, 3.0, age_ms, -1.0 if missed else None, 0, "fixed")
+    return Result(i, 0.0, 0.0, prediction, 3.0, age_ms, -1.0 if missed else None, 0, hydrart.Decision(k, "fixed"))
 
 
 def test_stats_are_bounded_and_right() -> None:

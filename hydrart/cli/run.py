@@ -13,7 +13,9 @@ import numpy as np
 from hydrart.cli.errors import drop_stdout, one_sentence
 from hydrart.cli.options import Number, json_option, model_options, print_json, warn
 from hydrart.cli.sources import make_opener, source_options
+from hydrart.governor.device import load_device
 from hydrart.governor.governor import Governor
+from hydrart.governor.sensors import Sensors
 from hydrart.model import Model, load
 from hydrart.stream.events import Event
 from hydrart.stream.output import LiveLine, summary_text
@@ -29,6 +31,10 @@ _SOURCE = ("camera", "source", "size", "flip", "rotate", "loop")
 @click.option("--k", type=int, default=None, help="Fix the number of heads.")
 @click.option("--min-k", type=int, default=None, help="Fewest heads the governor may choose.")
 @click.option("--max-k", type=int, default=None, help="Most heads the governor may choose.")
+@click.option("--max-temp", type=Number(1, 150), default=None, metavar="C", help="Temperature to stay below, Celsius.")
+@click.option("--until", type=Number(0.001, 1e4), default=None, metavar="H", help="Hours that the battery shall last.")
+@click.option("--battery-cmd", default=None, metavar="CMD", help="Prints the charge: a percentage, or JSON.")
+@click.option("--sensor-root", default="/", metavar="DIR", help="Where sys and proc lie.")
 @click.option("--device", default=None, help="Device profile to start from: a name that ships, or a file.")
 @click.option(
     "--frames",
@@ -49,6 +55,10 @@ def run(
     k: int | None,
     min_k: int | None,
     max_k: int | None,
+    max_temp: float | None,
+    until: float | None,
+    battery_cmd: str | None,
+    sensor_root: str,
     device: str | None,
     frames: str | None,
     on_loss: str,
@@ -71,17 +81,20 @@ def run(
     if k is not None:
         model.architecture.check_k(k)
     profile = model.profile(device)
-    Governor(profile, k=k, min_k=min_k, max_k=max_k)  # wrong bounds are told before the long part
+    goals: dict[str, Any] = {"k": k, "min_k": min_k, "max_k": max_k, "max_temp_c": max_temp, "until_h": until}
+    Governor(profile, **goals)  # wrong goals are told before the long part
+    names = load_device(device).sensors if device is not None else None
+    sensors = Sensors(names, root=sensor_root, battery_cmd=battery_cmd)
     latencies = warm_up(model)
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "5")  # else a stalled camera holds us for 10 s
     opener = make_opener(**where, fps=fps or _LIVE_FPS, told=_warn_on_own_line)
     opened = opener.peek()
     fps = fps or (_LIVE_FPS if opened.live else opened.fps)
-    governor = Governor(profile, fps=fps, k=k, min_k=min_k, max_k=max_k)
+    governor = Governor(profile, fps=fps, **goals)
     for heads, latency_ms in latencies.items():
         governor.observe(time.monotonic(), heads, latency_ms)
     options = {"fps": fps, "governor": governor, "frames": frames, "on_loss": on_loss, "on_event": _Telling()}
-    with Stream(opener, model, **options) as stream:
+    with sensors, Stream(opener, model, sensors=sensors, **options) as stream:
         what = ", ".join(text for text in (opened.name, opened.detail, f"{fps:g} fps" if fps else "") if text)
         warn(f"{what}, {len(model.labels)} classes")
         follow(stream, model, as_json, duration, max_frames)

@@ -1,11 +1,13 @@
 """The answer to one frame."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hydrart.governor.governor import Decision
+from hydrart.governor.sensors import Values
 from hydrart.model import Prediction
 
 
@@ -15,8 +17,9 @@ class Result:
 
     frame: its number; t_capture: time.monotonic() when it was captured, t_wall: time.time(); prediction: label,
     score, k and stage times; capture_ms: what the source worked for it; age_ms: from capture to answer;
-    deadline_ms: what age_ms may be, None without a rate; dropped: frames lost since the last result; reason: the
-    governor's word for its k; picture: uint8 RGB [H, W, 3] if the stream keeps it; stamp: the caller's own.
+    deadline_ms: what age_ms may be, None without a rate; dropped: frames lost since the last result; decision: the
+    governor's, its reason in a word and the numbers behind it; sensed: what is known from sensors, by the names of
+    Governor.observe; picture: uint8 RGB [H, W, 3] if the stream keeps it; stamp: the caller's own.
     """
 
     frame: int
@@ -27,7 +30,8 @@ class Result:
     age_ms: float
     deadline_ms: float | None
     dropped: int
-    reason: str
+    decision: Decision
+    sensed: Values = field(default_factory=dict)
     picture: NDArray[np.uint8] | None = None
     stamp: object = None
 
@@ -54,8 +58,12 @@ class Result:
             "deadline_ms": None if self.deadline_ms is None else round(self.deadline_ms, 3),
             "missed": self.missed,
             "dropped": self.dropped,
-            "temp_c": None,
-            "battery": None,
-            "power_w": None,
-            "reason": self.reason,
+            "temp_c": _rounded(self.sensed.get("temp_c"), 2),
+            "battery": _rounded(self.sensed.get("battery"), 4),
+            "power_w": _rounded(self.sensed.get("power_w"), 3),
+            "reason": self.decision.reason,
         }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

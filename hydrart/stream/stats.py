@@ -31,6 +31,8 @@ class Stats:
     sum_k: int = 0
     last_k: int | None = None
     end: float | None = None
+    throttled_s: float | None = None
+    heat_at: float | None = None
     # all memory that it ever takes is there from the beginning
     _times: NDArray[np.float32] = field(default_factory=lambda: np.full((_WINDOW, len(STAGES)), -1, np.float32))
     _max: list[float] = field(default_factory=lambda: [0.0] * len(STAGES))
@@ -47,6 +49,13 @@ class Stats:
         self.sum_k += answer.k
         self.switches += self.last_k not in (None, answer.k)
         self.last_k = answer.k
+
+    def heat(self, now: float, throttled: bool | None) -> None:
+        """Count the time for which the device was throttled; unknown where no sensor ever told."""
+        if throttled is not None:
+            seconds = now - self.heat_at if throttled and self.heat_at is not None else 0.0
+            self.throttled_s = (self.throttled_s or 0.0) + seconds
+        self.heat_at = now
 
     def rate(self, count: int, now: float) -> float:
         """Count per second since the start."""
@@ -66,7 +75,7 @@ class Stats:
             "miss_rate": self.missed / self.processed if self.processed else None,
             "mean_k": self.sum_k / self.processed if self.processed else None,
             "switches": self.switches,
-            "throttled_s": None,
+            "throttled_s": None if self.throttled_s is None else round(self.throttled_s, 3),
         }
         recent = self._times[: min(self.processed, _WINDOW)]
         for column, stage in enumerate(STAGES):

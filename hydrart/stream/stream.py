@@ -1,6 +1,7 @@
 """Stream: frames in, answers out, one k per frame."""
 
 import contextlib
+import logging
 import math
 import threading
 import time
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from hydrart.errors import SettingError, SourceError
 from hydrart.governor.governor import Governor
+from hydrart.governor.sensors import Sensors
 from hydrart.model import Model
 from hydrart.stream.capture import Capture
 from hydrart.stream.events import Event
@@ -22,17 +24,19 @@ from hydrart.stream.source import Opener
 from hydrart.stream.stats import Stats
 from hydrart.stream.watch import Watch
 
+_switches = logging.getLogger("hydrart.governor")
+
 
 class Stream:
     """Iterate over it for results, once; use it in a `with` block, or close() it.
 
     source: see Opener; an Opener itself does, too. fps: frames per second to answer; it also sets the deadline.
-    governor: chooses k; without one a Governor for fps and the model's own table. frames: "latest" answers the newest
-    frame and drops what came meanwhile, "all" answers each; the default is latest for live sources. keep_frame:
-    results carry their picture. on_loss: "reconnect" opens a live source again when it fails or gives no frame for
-    patience_s, with longer and longer pauses; "exit" ends the stream with the error. on_event: is told of changes of
-    the state, in the thread that iterates. warn: is told of pictures that are skipped, in the thread that captures.
-    Raises SourceError, SettingError.
+    governor: chooses k; without one a Governor for fps and the model's own table. sensors: running ones; the governor
+    is told what they read. frames: "latest" answers the newest frame and drops what came meanwhile, "all" answers
+    each; the default is latest for live sources. keep_frame: results carry their picture. on_loss: "reconnect" opens a
+    live source again when it fails or gives no frame for patience_s, with longer and longer pauses; "exit" ends the
+    stream with the error. on_event: is told of changes of the state, in the thread that iterates. warn: is told of
+    pictures that are skipped, in the thread that captures. Raises SourceError, SettingError.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class Stream:
         *,
         fps: float | None = None,
         governor: Governor | None = None,
+        sensors: Sensors | None = None,
         frames: str | None = None,
         keep_frame: bool = False,
         on_loss: str = "reconnect",
@@ -56,6 +61,7 @@ class Stream:
         opener = source if isinstance(source, Opener) else Opener(source, fps=fps, warn=warn)
         opened = opener.open()
         self._governor = governor or Governor(model.profile(), fps=fps)
+        self._sensors = sensors
         self._model = model
         self._latest = opened.live if frames is None else frames == "latest"
         self._fps = fps
@@ -113,6 +119,8 @@ class Stream:
             with contextlib.closing(self._frames()) as frames:
                 for frame in frames:
                     result = self._answer(frame, dropped=frame.number - previous - 1)
+                    if result is None:
+                        continue  # counted as dropped before the next one
                     previous = frame.number
                     yield result
         finally:
@@ -140,18 +148,25 @@ class Stream:
         x = self._model.preprocess(picture)
         return x, (time.perf_counter() - start) * 1e3
 
-    def _answer(self, frame: Frame, dropped: int) -> Result:
-        governor = self._governor
-        x, preprocess_ms = frame.prepared or self._prepare(frame.picture)
+    def _answer(self, frame: Frame, dropped: int) -> Result | None:
+        """None where the governor drops the frame, which it may do only where frames may be lost."""
+        governor, now = self._governor, time.monotonic()
         t_capture, t_wall = frame.t_capture, frame.t_wall
+        ahead_ms = frame.prepared[1] if frame.prepared else 0.0
         if frame.prepared and not self._live:
             # a file's frame was read ahead; it is as old as if it had been read just in time
-            t_capture = time.monotonic() - preprocess_ms / 1e3
-            t_wall = time.time() - preprocess_ms / 1e3
-        decision = governor.choose(time.monotonic())
+            t_capture, t_wall = now - ahead_ms / 1e3, time.time() - ahead_ms / 1e3
+        # what the governor expects of a k contains the preprocessing
+        decision = governor.choose(now, waited_ms=max((now - t_capture) * 1e3 - ahead_ms, 0.0))
+        if decision.drop and self._latest:
+            return None
+        if self._stats.last_k not in (None, decision.k):
+            _switches.info("k %d -> %d, %s", self._stats.last_k, decision.k, decision.why)
+        x, preprocess_ms = frame.prepared or self._prepare(frame.picture)
         prediction = self._model.answer(x, decision.k, preprocess_ms)
         now = time.monotonic()
-        governor.observe(now, decision.k, prediction.latency_ms)
+        governor.observe(now, decision.k, prediction.latency_ms, **(self._sensors.news() if self._sensors else {}))
+        sensed = self._sensors.latest() if self._sensors else {}
         deadline = governor.deadline_ms
         result = Result(
             frame.number,
@@ -162,9 +177,11 @@ class Stream:
             age_ms=(now - t_capture) * 1e3,
             deadline_ms=None if math.isinf(deadline) else deadline,
             dropped=dropped,
-            reason=decision.reason,
+            decision=decision,
+            sensed=sensed,
             picture=frame.picture if self._keep_frame else None,
             stamp=frame.stamp,
         )
         self._stats.add(result)
+        self._stats.heat(now, sensed.get("throttled"))
         return result
