@@ -12,6 +12,7 @@ from hydrart.errors import (
 )
 from hydrart.governor.governor import Decision, Governor
 from hydrart.governor.profile import Profile
+from hydrart.governor.sensors import Sensors
 from hydrart.model import Model, Prediction, load
 from hydrart.stream.stream import Result, Stream
 
@@ -29,6 +30,7 @@ __all__ = [
     "Profile",
     "ProfileError",
     "Result",
+    "Sensors",
     "SettingError",
     "SourceError",
     "Stream",

@@ -143,16 +143,17 @@ class Model:
     def profile(self, device: str | os.PathLike[str] | None = None) -> Profile:
         """The table that a governor chooses from: every k with its work and its accuracy, where the file has one.
 
-        device: name or path of a device profile, whose latencies and powers are taken over. Raises ProfileError.
+        device: name or path of a device profile, whose figures are taken over. Raises ProfileError.
         """
         top1 = self.accuracy.top1 if self.accuracy else {}
         known = load_device(device) if device is not None else None
         latency, power = (known.latency_ms, known.power_w) if known else ({}, {})
-        return Profile(
-            tuple(
-                ProfileRow(k, self.architecture.macs(k), top1.get(k), latency.get(k), power.get(k)) for k in self.heads
-            )
+        rows = tuple(
+            ProfileRow(k, self.architecture.macs(k), top1.get(k), latency.get(k), power.get(k)) for k in self.heads
         )
+        if known is None:
+            return Profile(rows)
+        return Profile(rows, known.idle_w, known.jitter, known.thermal, known.capacity_wh)
 
     def _checked(self, x: NDArray[Any]) -> FloatArray:
         size = self.architecture.image_size

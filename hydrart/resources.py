@@ -5,7 +5,7 @@ An installed hydrart holds the folders inside the package; a source checkout bes
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from hydrart.errors import HydrartError
@@ -34,7 +34,7 @@ def find(name: str | os.PathLike[str], folder: str, suffix: str, error: type[Hyd
     raise error(f"{name} is neither a file nor one of the {folder} that ship: {suggestion(str(name), names)}")
 
 
-def suggestion(name: str, names: Mapping[str, object]) -> str:
+def suggestion(name: str, names: Iterable[str]) -> str:
     """Which name was probably meant, or all that there are."""
-    close = difflib.get_close_matches(name, names, 1)
+    close = difflib.get_close_matches(name, list(names), 1)
     return f"did you mean {close[0]}?" if close else f"choose from {', '.join(names) or 'none'}"

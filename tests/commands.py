@@ -124,6 +124,35 @@ def class_tree(root: Path, answers: dict[int, str]) -> Path:
     return root
 
 
+def tree(root: Path, files: dict[str, object]) -> None:
+    """Files below a root folder, with their texts."""
+    for name, value in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"{value}\n")
+
+
+def sensors(root: Path) -> None:
+    """A board at 51.2 C on a half-empty battery, throttled a little."""
+    battery, cpu = "sys/class/power_supply/BAT0", "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"
+    tree(
+        root,
+        {
+            "sys/class/thermal/thermal_zone0/type": "gpu-thermal",
+            "sys/class/thermal/thermal_zone0/temp": 70000,
+            "sys/class/thermal/thermal_zone1/type": "cpu-thermal",
+            "sys/class/thermal/thermal_zone1/temp": 51200,
+            f"{battery}/type": "Battery",
+            f"{battery}/status": "Discharging",
+            f"{battery}/energy_now": 20_000_000,
+            f"{battery}/energy_full": 40_000_000,
+            f"{battery}/power_now": -6_000_000,
+            "sys/devices/platform/soc/soc:firmware/get_throttled": "50008",
+            cpu: 1_500_000,
+            "proc/stat": "cpu  100 0 50 1000 5 0 0 0 0 0",
+        },
+    )
+
+
 def made(path: Path, seed: int = 0) -> Path:
     Image.fromarray(noise(seed)).save(path)
     return path

@@ -9,8 +9,8 @@ import pytest
 
 from hydrart.errors import ProfileError, SettingError
 from hydrart.governor.device import load_device
-from hydrart.governor.governor import Governor
-from hydrart.governor.profile import Profile, ProfileRow
+from hydrart.governor.governor import Decision, Governor
+from hydrart.governor.profile import Profile, ProfileRow, Stage, Thermal
 from hydrart.resources import bundled
 
 KS = range(3, 13)
@@ -37,7 +37,7 @@ def test_settles_on_the_largest_that_fits() -> None:
     governor = Governor(TABLE, fps=15)  # 66.7 ms: 7 takes 49, 8 takes 64
     ks = drive(governor, 10)
     assert ks[0] == 3, "nothing is known yet: the smallest is the safe one"
-    assert ks[-1] == 7
+    assert ks[-1] >= 7
     assert governor.choose(10).reason == "deadline"
     assert all(latency(k) <= 1000 / 15 for k in ks)
 
@@ -84,7 +84,7 @@ def test_fixed_bounded_and_without_a_rate() -> None:
 def test_a_profile_spares_the_search() -> None:
     known = Profile(tuple(ProfileRow(k, k * k, latency_ms=latency(k)) for k in KS))
     decision = Governor(known, fps=15).choose(0)
-    assert (decision.k, decision.expected_ms) == (7, 49.0)
+    assert decision.k == 7 and decision.expected_ms == pytest.approx(49.0)
 
 
 def test_nonsense_observations_are_ignored() -> None:
@@ -95,10 +95,201 @@ def test_nonsense_observations_are_ignored() -> None:
     assert governor.choose(10).k == before
 
 
+class Board:
+    """A device that warms up and empties its battery; k takes k * k ms and draws 2 + k / 2 W."""
+
+    def __init__(self, ambient_c: float = 25.0, left_wh: float = 10.0) -> None:
+        self.ambient_c, self.left_wh, self.warmth_c, self.now = ambient_c, left_wh, 0.0, 0.0
+
+    def run(self, governor: Governor, seconds: float, told: bool = True) -> list[Decision]:
+        decisions = []
+        for _ in range(int(seconds * 15)):
+            decision = governor.choose(self.now)
+            decisions.append(decision)
+            share = min(1.0, latency(decision.k) * 15 / 1000)
+            watts = 2 + decision.k / 2 * share
+            self.warmth_c += (8 * watts - self.warmth_c) / 15 / 60
+            self.left_wh -= watts / 15 / 3600
+            self.now += 1 / 15
+            sensed: dict[str, Any] = (
+                {"temp_c": self.temp_c, "battery": self.left_wh / 10, "power_w": watts} if told else {}
+            )
+            governor.observe(self.now, decision.k, latency(decision.k), **sensed)
+        return decisions
+
+    @property
+    def temp_c(self) -> float:
+        return self.ambient_c + self.warmth_c
+
+
+def powered(**known: Any) -> Profile:
+    rows = tuple(ProfileRow(k, k * k, k / 12, latency(k), 2 + k / 2) for k in KS)
+    return Profile(rows, idle_w=2.0, **known)
+
+
+def test_heat_is_kept_at_the_target_by_a_model_found_while_running() -> None:
+    board, governor = Board(ambient_c=40), Governor(powered(), fps=15, max_temp_c=70)  # 7 would end at 76 C
+    board.run(governor, 600)
+    decisions = []
+    for _ in range(60):
+        decisions += board.run(governor, 10)
+        assert board.temp_c < 71
+    assert board.temp_c > 64, "and not far below: 6 would end at 69 C, 5 at 63.5"
+    assert decisions[-1].reason == "heat" and "C" in decisions[-1].why
+    switches = sum(a.k != b.k for a, b in pairwise(decisions))
+    assert switches <= 60, "six a minute"
+
+
+def test_where_it_throttles_is_the_target_unless_one_is_given() -> None:
+    thermal = Thermal(25, (Stage(8, 60),), throttle_c=70, throttle_x=2)
+    assert Governor(powered(thermal=thermal), fps=15).max_temp_c == 68
+    assert Governor(powered(thermal=thermal), fps=15, max_temp_c=50).max_temp_c == 50
+    assert Governor(powered(), fps=15).max_temp_c is None
+    governor = Governor(powered(thermal=thermal), fps=15)
+    governor.limit_temperature(40)
+    assert governor.max_temp_c == 40
+    assert Board().run(governor, 300)[-1].reason == "heat"
+    with pytest.raises(SettingError, match="not above the ambient temperature"):
+        governor.limit_temperature(20)
+
+
+@pytest.mark.parametrize("capacity_wh", [10.0, None])
+def test_the_battery_lasts_as_long_as_asked(capacity_wh: float | None) -> None:
+    board = Board(left_wh=2.0)
+    governor = Governor(powered(capacity_wh=capacity_wh), fps=15, until_h=0.5)  # 4 W: 7 draws 4.6
+    decisions = board.run(governor, 1800)
+    assert 0 <= board.left_wh < 0.12, "of the 2 Wh"
+    assert any(decision.reason == "battery" and "W" in decision.why for decision in decisions)
+
+
+def test_nothing_is_saved_on_a_supply() -> None:
+    governor = Governor(powered(capacity_wh=10), fps=15, until_h=5)
+    board = Board(left_wh=1)
+    assert board.run(governor, 60)[-1].reason == "battery"
+    governor.observe(board.now, charging=True)
+    ks = []
+    for _ in range(300):
+        governor.observe(board.now, charging=True)
+        ks.append(board.run(governor, 0.1)[-1].k)
+    assert ks[-1] >= 7
+
+
+@pytest.mark.parametrize(("flag", "reason"), [("throttled", "heat"), ("undervoltage", "supply")])
+def test_what_firmware_reports_makes_it_smaller(flag: str, reason: str) -> None:
+    governor, board = Governor(powered(), fps=15), Board()
+    assert board.run(governor, 10)[-1].k == 7
+    told: dict[str, Any] = {flag: True}
+    for _ in range(20):
+        governor.observe(board.now, **told)
+        last = board.run(governor, 1, told=False)[-1]
+    assert last.k == 3 and last.reason in (reason, "deadline")
+
+
+def test_sensors_that_lie() -> None:
+    """Spikes, gaps and nonsense change nothing; the target is still kept."""
+    board, governor = Board(ambient_c=40), Governor(powered(), fps=15, max_temp_c=70)
+    lies: list[dict[str, Any]] = [{"temp_c": -40.0}, {"temp_c": 149.0}, {"power_w": 900.0}, {"temp_c": math.nan}, {}]
+    hottest = 0.0
+    for i in range(1200):
+        board.run(governor, 1, told=i % 3 > 0)
+        if i % 3 == 0:
+            governor.observe(board.now, **lies[i // 3 % len(lies)])
+        hottest = max(hottest, board.temp_c)
+    assert board.temp_c > 64 and hottest < 71
+
+
+def test_too_slow_even_for_the_smallest() -> None:
+    governor = Governor(TABLE, fps=15)
+    decisions = []
+    for i in range(150):
+        decision = governor.choose(i / 15)
+        decisions.append(decision)
+        if not decision.drop:
+            governor.observe(i / 15 + 0.15, decision.k, 15.0 * decision.k**2)  # 135 ms at least, two frames' time
+    settled = decisions[30:]
+    assert {(d.k, d.reason) for d in settled} == {(3, "overload")}
+    ran = [i for i, d in enumerate(settled) if not d.drop]
+    assert {b - a for a, b in pairwise(ran)} <= {2, 3} and len(ran) > 40, "evenly, each second or third"
+    assert settled[ran[0]].expected_ms == pytest.approx(135, rel=0.05)
+    assert "of 66.7 ms" in settled[ran[0]].why
+
+
+def test_a_frame_that_waited_gets_a_smaller_k_or_is_dropped() -> None:
+    governor = Governor(powered(), fps=15)
+    assert governor.choose(0).k == 7
+    assert governor.choose(1, waited_ms=20).k == 6
+    late = governor.choose(2, waited_ms=60)
+    assert late.drop and late.reason == "overload"
+
+
+def test_a_longer_deadline_than_the_period_does_not_make_frames_drop() -> None:
+    governor = Governor(powered(), fps=15, deadline_ms=500)
+    assert {decision.k for decision in Board().run(governor, 10)} <= {7, 8}, "8 takes 64 of 66.7 ms"
+
+
+def test_a_k_that_suffers_more_than_others_is_found_out() -> None:
+    """Memory traffic: 7 takes three times as long, 3 no longer than ever."""
+    governor = Governor(powered(), fps=15)
+    ks = []
+    for i in range(900):
+        decision = governor.choose(i / 15)
+        ks.append(decision.k)
+        slowdown = 1 + 2 * (decision.k - 3) / 4
+        governor.observe(i / 15 + 0.05, decision.k, latency(decision.k) * slowdown)
+    assert max(ks[-150:], key=ks[-150:].count) in (4, 5), "5 takes 50 ms, 6 takes 90"
+    late = sum(latency(k) * (1 + (k - 3) / 2) > 1000 / 15 for k in ks[-450:])
+    assert late <= 15
+
+
+def test_tried_again_once_others_are_calm() -> None:
+    governor = Governor(powered(), fps=15)
+    for i in range(300):
+        decision = governor.choose(i / 15)
+        governor.observe(i / 15, decision.k, latency(decision.k) * 3, others_load=2.0)
+    assert decision.k <= 4
+    ks = []
+    for i in range(300, 315):
+        decision = governor.choose(i / 15)
+        ks.append(decision.k)
+        governor.observe(i / 15, decision.k, latency(decision.k), others_load=0.1)
+    assert 7 in ks[:10], "within ten frames"
+
+
+def test_fixed_and_given_back() -> None:
+    governor = Governor(powered(), fps=15)
+    governor.fix(11)
+    assert governor.choose(0)[:2] == (11, "fixed")
+    governor.fix(None)
+    assert governor.choose(0).k == 7
+    with pytest.raises(SettingError, match="k=2 was not trained: choose from 3"):
+        governor.fix(2)
+
+
+def test_energy_has_a_price_if_asked() -> None:
+    ks = [Governor(powered(), fps=15, energy_weight=w).choose(0).k for w in (0, 0.5, 5)]
+    assert ks == sorted(ks, reverse=True) and ks[0] == 7 and ks[-1] == 3
+
+
 @pytest.mark.parametrize("goals", [{"fps": 0}, {"fps": -1}, {"fps": math.nan}, {"fps": math.inf}])
 def test_impossible_rates(goals: dict[str, Any]) -> None:
     with pytest.raises(SettingError, match="pass a positive number of frames per second"):
         Governor(TABLE, **goals)
+
+
+@pytest.mark.parametrize(
+    ("goals", "words"),
+    [
+        ({"deadline_ms": 0}, "deadline_ms=0 is no deadline: pass a positive"),
+        ({"until_h": -1}, "until_h=-1 is no time to last"),
+        ({"max_temp_c": 0}, "is no target"),
+        ({"max_temp_c": math.nan}, "is no target"),
+        ({"max_temp_c": 1000}, "is no target"),
+        ({"energy_weight": -1}, "is no weight"),
+    ],
+)
+def test_impossible_goals(goals: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingError, match=words):
+        Governor(TABLE, fps=15, **goals)
 
 
 @pytest.mark.parametrize("bounds", [{"k": 2}, {"min_k": 13}, {"max_k": 2}, {"min_k": 7, "max_k": 6}])
@@ -130,6 +321,22 @@ def test_some_profile_ships() -> None:
         ("latency_ms: [3, 4]", "must be a mapping"),
         ("power_w: {idle: cold}", "give a positive number"),
         ("[1, 2]", "is no mapping"),
+        ("latency_ms: {3: 40, 4: 20}", "latency_ms of 4 is below that of 3"),
+        ("power_w: {idle: 5, 3: 4}", "power_w of idle is above"),
+        ("jitter: {sigma: -1}", "give a number from 0 to 2"),
+        ("jitter: {sigmas: 1}", "did you mean sigma"),
+        ("thermal: {stages: []}", "has no ambient_c"),
+        ("thermal: {ambient_c: 25}", "stages must be a list"),
+        ("thermal: {ambient_c: 25, stages: [4]}", "stage 1 must be a mapping"),
+        ("thermal: {ambient_c: 25, stages: [{r_c_per_w: 3}]}", "stage 1 has no tau_s"),
+        ("thermal: {ambient_c: 25, stages: [{r_c_per_w: 3, tau: 3}]}", "did you mean tau_s"),
+        ("thermal: {ambient_c: 25, stages: [{r_c_per_w: 3, tau_s: .nan}]}", "give a positive number"),
+        ("thermal: {ambient_c: 25, stages: [{r_c_per_w: 3, tau_s: 3}], throttle_c: 20}", "not above ambient_c"),
+        ("thermal: {ambient_c: 25, stages: [{r_c_per_w: 3, tau_s: 3}], throttle_x: 0.5}", "from 1 to 100"),
+        ("battery: {capacity: 3}", "did you mean capacity_wh"),
+        ("battery: {capacity_wh: 0}", "give a positive number"),
+        ("sensors: {thermal: 3}", "must be a text"),
+        ("sensors: {temp: auto}", "choose from thermal, battery"),
         ("{", "is not YAML"),
         ("!!python/object/apply:os.getcwd []", "is not YAML"),
     ],

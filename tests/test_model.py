@@ -36,6 +36,7 @@ def test_public_names() -> None:
         "Profile",
         "ProfileError",
         "Result",
+        "Sensors",
         "SettingError",
         "SourceError",
         "Stream",

@@ -12,7 +12,9 @@ import numpy as np
 
 from hydrart.cli.errors import drop_stdout, one_sentence
 from hydrart.cli.options import Number, json_option, model_options, print_json, warn
+from hydrart.governor.device import load_device
 from hydrart.governor.governor import Governor
+from hydrart.governor.sensors import Sensors
 from hydrart.model import Model, load
 from hydrart.stream.output import LiveLine, summary_text
 from hydrart.stream.source import default_source, open_source
@@ -28,6 +30,10 @@ _LIVE_FPS = 15.0
 @click.option("--k", type=int, default=None, help="Fix the number of heads.")
 @click.option("--min-k", type=int, default=None, help="Fewest heads the governor may choose.")
 @click.option("--max-k", type=int, default=None, help="Most heads the governor may choose.")
+@click.option("--max-temp", type=Number(1, 150), default=None, metavar="C", help="Temperature to stay below, Celsius.")
+@click.option("--until", type=Number(0.001, 1e4), default=None, metavar="H", help="Hours that the battery shall last.")
+@click.option("--battery-cmd", default=None, metavar="CMD", help="Prints the charge: a percentage, or JSON.")
+@click.option("--sensor-root", default="/", metavar="DIR", help="Where sys and proc lie.")
 @click.option("--device", default=None, help="Device profile to start from: a name that ships, or a file.")
 @click.option(
     "--frames",
@@ -47,6 +53,10 @@ def run(
     k: int | None,
     min_k: int | None,
     max_k: int | None,
+    max_temp: float | None,
+    until: float | None,
+    battery_cmd: str | None,
+    sensor_root: str,
     device: str | None,
     frames: str | None,
     duration: float | None,
@@ -67,7 +77,10 @@ def run(
     if k is not None:
         model.architecture.check_k(k)
     profile = model.profile(device)
-    Governor(profile, k=k, min_k=min_k, max_k=max_k)  # wrong bounds are told before the long part
+    goals: dict[str, Any] = {"k": k, "min_k": min_k, "max_k": max_k, "max_temp_c": max_temp, "until_h": until}
+    Governor(profile, **goals)  # wrong goals are told before the long part
+    names = load_device(device).sensors if device is not None else None
+    sensors = Sensors(names, root=sensor_root, battery_cmd=battery_cmd)
     latencies = warm_up(model)
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "5")  # else a stalled camera holds us for 10 s
     chosen: int | str = source if source is not None else camera if camera is not None else default_source()
@@ -75,10 +88,10 @@ def run(
         warn("no camera is here: playing the demo clip")
     opened = open_source(chosen, fps=fps or _LIVE_FPS, warn=_warn_on_own_line)
     fps = fps or (_LIVE_FPS if opened.live else opened.fps)
-    governor = Governor(profile, fps=fps, k=k, min_k=min_k, max_k=max_k)
+    governor = Governor(profile, fps=fps, **goals)
     for heads, latency_ms in latencies.items():
         governor.observe(time.monotonic(), heads, latency_ms)
-    with Stream(opened, model, fps=fps, governor=governor, frames=frames) as stream:
+    with sensors, Stream(opened, model, fps=fps, governor=governor, sensors=sensors, frames=frames) as stream:
         warn(f"{stream.name}{f', {fps:g} fps' if fps else ''}, {len(model.labels)} classes")
         follow(stream, model, as_json, duration, max_frames)
 

@@ -1,40 +1,73 @@
-"""Governor: the largest k whose recent latency fits the time that a frame has.
+"""Governor: the most accurate k that the deadline, the heat and the battery allow.
 
 It is pure: the clock is passed in, nothing is read or written, equal observations give equal decisions.
+
+Two loops. The slow one, once a second, asks the thermal model and the battery how much power they allow; the ks whose
+mean power fits are open. The fast one, every frame, takes the open k with the largest expected value: its accuracy
+times the probability of being in time, less the price of being late. Switching up waits a few frames, longer after an
+attempt that failed; switching down never waits.
 """
 
 import math
-from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hydrart.errors import SettingError
-from hydrart.governor.profile import Profile
+from hydrart.governor.battery import BatteryBudget
+from hydrart.governor.latency import LatencyModel
+from hydrart.governor.profile import Profile, ProfileRow, interpolate
+from hydrart.governor.thermal import ThermalModel
 
-_WINDOW = 20  # frames that the slow-down is estimated from
-_MAX_AGE_S = 5.0  # older ones tell nothing of now
-_FIT = 0.9  # share of the deadline that the expected latency may take
-_FIT_UP = 0.8  # the same for a larger k than the present one
-_DWELL = 10  # frames between a switch and the next switch upwards
+_PRICE = 1.5  # of a late frame, in right answers, on top of the answer that is lost
+_STAY = 0.004  # of the accuracy, that another k must gain: below, switching is not worth it
+_CLIMB = 0.03  # share of the time left that a larger k must leave free, beyond what the present one must
+_STRANGE = 0.15  # the same for a k that has no measured latency
+_DWELL = 4  # frames between a switch and the next one upwards
+_FAILED = 30  # frames: who has to come down sooner after going up waits twice as long the next time
+_DWELL_MAX_S = 20.0
+_LIMIT_DWELL_S = 20.0  # between a change of the power limit and the next upwards
+_REVIEW_S = 1.0  # between two rounds of the slow loop
+_STALE_S = 30.0  # a k that did not run for so long is tried: `probe`
+_FRESH = 0.05  # of the period: a frame that waited for longer is dropped where even the smallest k is too slow
+_BELOW_THROTTLING_C = 2.0  # the target where none is given
+_CALMER = 0.5  # cores: other programs use so much less than when it was busiest
+_QUANTILE = 0.99
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """What to run next.
 
-    k; reason: fixed, largest (nothing forbids it), deadline (a larger k would be late), overload (even the
-    smallest is late), unknown (nothing was observed yet); expected_ms: the latency to expect, None if unknown.
+    k: heads. reason: `fixed`; `largest` (nothing forbids the most accurate k); `deadline`, `heat`, `battery` or
+    `supply` (what forbids the next better one); `probe` (a larger k is tried again); `overload` (even the smallest is
+    late); `unknown` (nothing was observed yet). expected_ms, quantile_ms: the latency of k to expect, and what 99 of
+    100 frames stay below, None if unknown. signal, bound: the numbers behind the reason: what the next better k would
+    need and what there is, in ms (deadline, overload), C (heat: now, and the target) or W (battery, supply). drop:
+    skip this frame, so that the next comes in time.
     """
 
     k: int
     reason: str
-    expected_ms: float | None
+    expected_ms: float | None = None
+    quantile_ms: float | None = None
+    signal: float | None = None
+    bound: float | None = None
+    drop: bool = False
+
+    @property
+    def why(self) -> str:
+        """The reason with its numbers, for people."""
+        if self.signal is None or self.bound is None:
+            return self.reason
+        unit = {"heat": "C", "battery": "W", "supply": "W"}.get(self.reason, "ms")
+        return f"{self.reason}: {self.signal:.1f} of {self.bound:.1f} {unit}"
 
 
 class Governor:
     """Chooses k for every frame.
 
-    fps: the deadline of each frame is 1 / fps seconds (None: there is none, the largest k runs). k fixes it;
-    min_k, max_k bound it. Raises SettingError.
+    fps: frames come at this rate, and each is to be answered within 1 / fps seconds, or within deadline_ms. None: no
+    deadline, the most accurate k runs. max_temp_c: target; without one, 2 C below where the profile says that the
+    device throttles. until_h: hours from the first call that the battery shall last. k fixes it; min_k, max_k bound
+    it. energy_weight: accuracy (0 to 1) that a joule per frame is worth. Raises SettingError.
     """
 
     def __init__(
@@ -42,63 +75,306 @@ class Governor:
         profile: Profile,
         *,
         fps: float | None = None,
+        deadline_ms: float | None = None,
+        max_temp_c: float | None = None,
+        until_h: float | None = None,
         k: int | None = None,
         min_k: int | None = None,
         max_k: int | None = None,
+        energy_weight: float = 0.0,
     ) -> None:
-        if fps is not None and not (math.isfinite(fps) and fps > 0):
-            raise SettingError(f"fps={fps} is no rate: pass a positive number of frames per second")
-        self._fixed = k is not None
-        self._rows = profile.between(k if self._fixed else min_k, k if self._fixed else max_k)
-        self.deadline_ms = 1000 / fps if fps else math.inf
-        self._work = {row.k: row.work for row in profile.rows}
-        self._base = {row.k: row.latency_ms for row in profile.rows if row.latency_ms is not None}
-        self._slowdowns: deque[tuple[float, float]] = deque(maxlen=_WINDOW)
+        _check(fps, "fps", "no rate: pass a positive number of frames per second")
+        _check(deadline_ms, "deadline_ms", "no deadline: pass a positive number of milliseconds")
+        _check(until_h, "until_h", "no time to last: pass a positive number of hours")
+        if not (math.isfinite(energy_weight) and energy_weight >= 0):
+            raise SettingError(f"energy_weight={energy_weight} is no weight: pass 0 or more")
+        self.max_temp_c: float | None = None
+        self._profile = profile
+        self._fixed = k
+        self._rows = profile.between(min_k, max_k) if k is None else profile.between(k, k)
+        self.deadline_ms = deadline_ms or (1000 / fps if fps else math.inf)
+        self._period_ms = 1000 / fps if fps else math.inf
+        self._weight = energy_weight
+        self._accuracy = _accuracies(self._rows)
+        self._idle_w, self._power = _powers(profile)
+        # the most accurate first; of two that are equal, the smaller
+        self._ranked = sorted(self._rows, key=lambda row: (-self._accuracy[row.k], row.k))
+        self._better = {row.k: better for better, row in zip(self._ranked, self._ranked[1:], strict=False)}
+        self._by_power = sorted(self._rows, key=lambda row: row.k)
+        self._open = {row.k for row in self._rows}
+        self._limit = ""  # what closed the others
+        self._limit_numbers = (0.0, 0.0)
+        self._limit_up_at = -math.inf
+        self._latency = LatencyModel(profile.rows, profile.jitter)
+        self._measured = {row.k for row in profile.rows if row.latency_ms is not None}
+        self._thermal: ThermalModel | None = None
+        self.limit_temperature(max_temp_c)
+        self._until_h = until_h
+        self._capacity_wh = profile.capacity_wh
+        self._battery: BatteryBudget | None = None
         self._current: int | None = None
-        self._since_switch = 0
+        self._climbed_at = self._up_at = -math.inf
+        self._backoff = 1.0
+        self._started_at = -math.inf  # of the frame that ran last
+        self._reviewed_at: float | None = None
+        self._busy_ws = 0.0  # joules beyond idle since the last review
+        self._readings: dict[str, float | bool | None] = {}
+        self._busiest = 0.0
 
-    def observe(self, now: float, k: int, latency_ms: float) -> None:
-        """Tell what a frame took. now: seconds on the clock that choose() is given."""
-        if not (math.isfinite(latency_ms) and latency_ms > 0):
+    def fix(self, k: int | None) -> None:
+        """Keep to one k, or with None choose again. Raises SettingError."""
+        if k is not None and k not in self._power:
+            raise SettingError(f"k={k} was not trained: choose from {', '.join(map(str, self._power))}")
+        self._fixed = k
+
+    def limit_temperature(self, max_temp_c: float | None) -> None:
+        """Change the target; None: the device profile's. Raises SettingError."""
+        self.max_temp_c = _target(max_temp_c, self._profile)
+        if self.max_temp_c is None:
+            self._thermal = None
+        elif self._thermal is None:
+            self._thermal = ThermalModel(self.max_temp_c, self._profile.thermal)
+        else:
+            self._thermal.target_c = self.max_temp_c
+
+    # what happened
+
+    def observe(
+        self,
+        now: float,
+        k: int | None = None,
+        latency_ms: float | None = None,
+        *,
+        temp_c: float | None = None,
+        battery: float | None = None,
+        power_w: float | None = None,
+        charging: bool | None = None,
+        throttled: bool | None = None,
+        undervoltage: bool | None = None,
+        others_load: float | None = None,
+        capacity_wh: float | None = None,
+    ) -> None:
+        """Tell what a frame took, what sensors read, or both; what is not known is left out.
+
+        now: seconds, on the clock that choose() is given. battery: charge, 0 to 1. power_w: of the whole device.
+        charging: from a supply. throttled, undervoltage: right now. others_load: cores that other programs use.
+        capacity_wh: of the full battery. Values that cannot be are ignored.
+        """
+        if k is not None and latency_ms is not None and k in self._power and 0 < latency_ms < math.inf:
+            self._latency.observe(now, k, latency_ms)
+            self._measured.add(k)
+            self._busy_ws += (self._power[k] - self._idle_w) * latency_ms / 1000
+        told = {
+            "temp_c": _finite(temp_c),
+            "battery": _finite(battery),
+            "power_w": _finite(power_w),
+            "charging": charging,
+            "throttled": throttled,
+            "undervoltage": undervoltage,
+        }
+        self._readings.update({name: value for name, value in told.items() if value is not None})
+        if capacity_wh is not None and 0 < capacity_wh < math.inf and self._battery is None:
+            self._capacity_wh = capacity_wh
+        if others_load is not None and others_load >= 0:
+            if others_load < self._busiest - _CALMER:
+                self._latency.calmed()
+                self._backoff, self._busiest = 1.0, others_load
+            self._busiest = max(self._busiest, others_load)
+        if self._reviewed_at is None:
+            self._reviewed_at = now
+        elif now - self._reviewed_at >= _REVIEW_S:
+            self._review(now, now - self._reviewed_at)
+            self._reviewed_at = now
+
+    # the slow loop: how much power is allowed
+
+    def _review(self, now: float, dt: float) -> None:
+        own_w = self._idle_w + self._busy_ws / dt
+        self._busy_ws = 0.0
+        readings, self._readings = self._readings, {}
+        power_w = readings.get("power_w")
+        if power_w is not None and not 0.2 * own_w <= power_w <= 5 * own_w + 5:
+            power_w = None
+        heat_w = battery_w = math.inf
+        if self._thermal is not None:
+            self._thermal.update(dt, own_w if power_w is None else power_w, readings.get("temp_c"))
+            heat_w = self._thermal.allowed()
+        if self._until_h is not None:
+            if self._battery is None:
+                self._battery = BatteryBudget(now + self._until_h * 3600, self._capacity_wh)
+            charging = bool(readings.get("charging"))
+            self._battery.update(now, dt, own_w, power_w, readings.get("battery"), charging)
+            battery_w = self._battery.allowed(now)
+        allowed, limit = min((heat_w, "heat"), (battery_w, "battery"))
+        fitting = sum(self._mean_w(row.k) <= allowed for row in self._by_power)
+        if readings.get("throttled") or readings.get("undervoltage"):
+            limit = "supply" if readings.get("undervoltage") else "heat"
+            fitting = min(fitting, len(self._open) - 1)
+        self._open_rows(now, max(fitting, 1), limit, allowed)
+
+    def _open_rows(self, now: float, fitting: int, limit: str, allowed: float) -> None:
+        """The limit falls at once, and rises only after a while, so that it does not swing."""
+        present = len(self._open)
+        if fitting > present and now < self._limit_up_at:
+            fitting = present
+        if fitting != present:
+            self._limit_up_at = now + _LIMIT_DWELL_S
+        self._open = {row.k for row in self._by_power[:fitting]}
+        if fitting < len(self._rows):
+            self._limit = limit
+            temp_c = self._thermal.temp_c if self._thermal is not None else None
+            if limit == "heat" and temp_c is not None and self.max_temp_c is not None:
+                self._limit_numbers = (temp_c, self.max_temp_c)
+            else:
+                self._limit_numbers = (self._mean_w(self._by_power[fitting].k), allowed)
+
+    def _mean_w(self, k: int) -> float:
+        """Power averaged over a period of which k takes its share."""
+        latency_ms = self._latency.expected_ms(k)
+        share = 1.0 if latency_ms is None else min(1.0, latency_ms / self._period_ms)
+        if math.isinf(self._period_ms):
+            share = 1.0
+        return self._idle_w + (self._power[k] - self._idle_w) * share
+
+    # the fast loop: what fits the deadline
+
+    def choose(self, now: float, waited_ms: float = 0.0) -> Decision:
+        """The k of the next frame. now: seconds on a monotonic clock; waited_ms: the frame's age already."""
+        smallest = self._rows[0].k
+        if self._fixed is not None:
+            return self._decide(now, self._fixed, "fixed")
+        if not self._latency.known and not math.isinf(self.deadline_ms):
+            return Decision(smallest, "unknown")
+        # a frame that ends later than its successor's successor comes makes the mailbox drop one
+        room_ms = min(self.deadline_ms, 2 * self._period_ms) - max(waited_ms, 0.0)
+        log_room = math.log(room_ms) if room_ms > 0 else -math.inf
+        k, late = self._best(now, log_room)
+        if late > 0.5 and not math.isinf(log_room):
+            k, late = smallest, self._latency.late(smallest, log_room)
+        if late > 0.5 or room_ms <= 0:
+            return self._overloaded(now, smallest, waited_ms, room_ms)
+        reason = "largest" if k == self._ranked[0].k else "deadline"
+        better = self._better.get(k)
+        if better is not None and better.k not in self._open:
+            reason = self._limit
+        elif self._current is not None and k > self._current and now - self._latency.seen_at(k) > _STALE_S:
+            reason = "probe"
+        self._switch(now, k)
+        return self._decide(now, k, reason, room_ms)
+
+    def _best(self, now: float, log_room: float) -> tuple[int, float]:
+        """The open k of the largest expected value, and the probability that it is late."""
+        current = self._current
+        best, best_value, best_late = self._rows[0].k, -math.inf, 1.0
+        for row in self._ranked:
+            k, accuracy = row.k, self._accuracy[row.k]
+            if accuracy <= best_value:
+                break  # not even without risk
+            if k not in self._open:
+                continue
+            room = log_room
+            if current is not None and k > current:
+                if now < self._up_at:
+                    continue
+                room -= _CLIMB
+            if k not in self._measured:
+                room -= _STRANGE
+            late = 0.0 if room == math.inf else self._late(k, room)
+            value = accuracy * (1 - late - _PRICE * late)
+            if self._weight:
+                value -= self._weight * self._energy_j(k)
+            if k == current:
+                value += _STAY * accuracy
+            if value > best_value:
+                best, best_value, best_late = k, value, late
+        return best, best_late
+
+    def _late(self, k: int, log_room: float) -> float:
+        """The probability; what takes longer than the period on average is late, however long the deadline is."""
+        if self.deadline_ms > self._period_ms and self._latency.log_expected(k) > math.log(self._period_ms):
+            return 1.0
+        return self._latency.late(k, log_room)
+
+    def _overloaded(self, now: float, smallest: int, waited_ms: float, room_ms: float) -> Decision:
+        """No k will be in time: the smallest, on frames that are fresh when it starts, evenly spaced."""
+        expected_ms = self._latency.expected_ms(smallest) or 0.0
+        stale = waited_ms > _FRESH * self._period_ms
+        busy = (now - self._started_at) * 1000 < 0.95 * min(expected_ms, 1e4) and expected_ms > self._period_ms
+        self._switch(now, smallest)
+        drop = stale or busy
+        if not drop:
+            self._started_at = now
+        quantile_ms = expected_ms * self._latency.quantile(_QUANTILE)
+        return Decision(smallest, "overload", expected_ms, quantile_ms, expected_ms, room_ms, drop)
+
+    def _switch(self, now: float, k: int) -> None:
+        """Note a change of k, and from when on the next one upwards is allowed."""
+        if self._current is None or k == self._current:
+            self._current = k
             return
-        # the fastest run is the nearest to an idle machine's
-        self._base[k] = min(latency_ms, self._base.get(k, math.inf))
-        self._slowdowns.append((now, latency_ms / self._base[k]))
+        frame_s = min(self._period_ms, self.deadline_ms, 1000.0) / 1000
+        if k > self._current:
+            self._climbed_at = now
+        elif now - self._climbed_at < _FAILED * frame_s:
+            self._backoff *= 2
+        else:
+            self._backoff = max(1.0, self._backoff / 2)
+        self._up_at = now + min(_DWELL * self._backoff * frame_s, _DWELL_MAX_S)
+        self._current = k
 
-    def choose(self, now: float) -> Decision:
-        """The k of the next frame. now: seconds on a monotonic clock."""
-        rows, current = self._rows, self._current
-        smallest, largest = rows[0].k, rows[-1].k
-        if self._fixed:
-            return Decision(smallest, "fixed", self._expected_ms(smallest, now))
-        if math.isinf(self.deadline_ms):
-            return Decision(largest, "largest", self._expected_ms(largest, now))
-        if not self._base:
-            return Decision(smallest, "unknown", None)
-        self._since_switch += 1
-        best = None
-        for row in rows:
-            expected = self._expected_ms(row.k, now)
-            larger = current is not None and row.k > current
-            if larger and self._since_switch <= _DWELL:
-                break
-            if expected is not None and expected <= self.deadline_ms * (_FIT_UP if larger else _FIT):
-                best = row.k
-        k = smallest if best is None else best
-        if k != current:
-            self._current, self._since_switch = k, 0
-        reason = "overload" if best is None else "largest" if k == largest else "deadline"
-        return Decision(k, reason, self._expected_ms(k, now))
+    def _decide(self, now: float, k: int, reason: str, room_ms: float = math.inf) -> Decision:
+        self._started_at = now
+        expected_ms = self._latency.expected_ms(k)
+        if expected_ms is None:
+            return Decision(k, reason)
+        quantile = self._latency.quantile(_QUANTILE)
+        signal = bound = None
+        if reason in ("heat", "battery", "supply"):
+            signal, bound = self._limit_numbers
+        elif reason != "fixed" and not math.isinf(room_ms):
+            needs_ms = self._latency.expected_ms(self._better[k].k if k in self._better else k) or 0.0
+            signal, bound = needs_ms * quantile, room_ms
+        return Decision(k, reason, expected_ms, expected_ms * quantile, signal, bound)
 
-    def _expected_ms(self, k: int, now: float) -> float | None:
-        idle = self._idle_ms(k)
-        recent = sorted(s for at, s in self._slowdowns if now - at <= _MAX_AGE_S)
-        slowdown = recent[int(0.9 * (len(recent) - 1))] if recent else 1.0
-        return None if idle is None else idle * slowdown
+    def _energy_j(self, k: int) -> float:
+        return (self._power[k] - self._idle_w) * (self._latency.expected_ms(k) or 0.0) / 1000
 
-    def _idle_ms(self, k: int) -> float | None:
-        """The latency on an idle machine: the fastest seen, else scaled by the work from the nearest k seen."""
-        if k in self._base or not self._base:
-            return self._base.get(k)
-        nearest = min(self._base, key=lambda other: abs(other - k))
-        return self._base[nearest] * self._work[k] / self._work[nearest]
+
+def _accuracies(rows: tuple[ProfileRow, ...]) -> dict[int, float]:
+    """k -> accuracy; where it is unknown for some, a line that rises with k stands for all."""
+    if any(row.accuracy is None for row in rows):
+        return {row.k: 0.5 + 0.5 * row.k / rows[-1].k for row in rows}
+    return {row.k: row.accuracy or 0.0 for row in rows}
+
+
+def _powers(profile: Profile) -> tuple[float, dict[int, float]]:
+    """Power at rest, and of each k while running; without a table, the share of time that the CPU is busy."""
+    table = {row.k: row.power_w for row in profile.rows if row.power_w is not None}
+    if not table:
+        return 0.0, {row.k: 1.0 for row in profile.rows}
+    power = {row.k: interpolate(table, row.k) or 0.0 for row in profile.rows}
+    return min(profile.idle_w or 0.0, *power.values()), power
+
+
+def _target(max_temp_c: float | None, profile: Profile) -> float | None:
+    thermal = profile.thermal
+    if max_temp_c is None:
+        limit = thermal.throttle_c if thermal else None
+        return None if limit is None else limit - _BELOW_THROTTLING_C
+    if not (math.isfinite(max_temp_c) and 0 < max_temp_c <= 150):
+        raise SettingError(f"max_temp_c={max_temp_c} is no target: pass degrees Celsius, 0 to 150")
+    if thermal and max_temp_c <= thermal.ambient_c:
+        raise SettingError(
+            f"max_temp_c={max_temp_c:g} is not above the ambient temperature of the device profile, "
+            f"{thermal.ambient_c:g}: no network is that cool, pass a higher one"
+        )
+    return max_temp_c
+
+
+def _check(value: float | None, name: str, problem: str) -> None:
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise SettingError(f"{name}={value} is {problem}")
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

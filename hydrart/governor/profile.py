@@ -1,6 +1,6 @@
-"""The table a governor chooses from. It knows nothing of networks."""
+"""The table a governor chooses from, and what is known of the device. It knows nothing of networks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hydrart.errors import SettingError
 
@@ -10,7 +10,8 @@ class ProfileRow:
     """What one k costs and gives.
 
     work: any measure that grows with the latency (multiply-accumulates), to guess the latency of a k that has not
-    run yet; accuracy: top-1, 0 to 1; latency_ms: idle and cool; power_w: while running. None where unknown.
+    run yet; accuracy: top-1, 0 to 1; latency_ms: idle and cool; power_w: of the whole device while running. None
+    where unknown.
     """
 
     k: int
@@ -21,10 +22,44 @@ class ProfileRow:
 
 
 @dataclass(frozen=True)
+class Jitter:
+    """How latency scatters around its median on an idle device.
+
+    sigma: standard deviation of its logarithm; tail_p: share of frames that take at least tail_x times as long.
+    """
+
+    sigma: float = 0.05
+    tail_p: float = 0.005
+    tail_x: float = 1.5
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One first-order lag from power to temperature: kelvin per watt, and its time constant in seconds."""
+
+    r_c_per_w: float
+    tau_s: float
+
+
+@dataclass(frozen=True)
+class Thermal:
+    """T = ambient_c + the sum of the stages; from throttle_c on, everything takes throttle_x times as long."""
+
+    ambient_c: float
+    stages: tuple[Stage, ...]
+    throttle_c: float | None = None
+    throttle_x: float = 1.0
+
+
+@dataclass(frozen=True)
 class Profile:
-    """One row per k, ascending."""
+    """One row per k, ascending; idle_w: power at rest; capacity_wh: of the battery. None where unknown."""
 
     rows: tuple[ProfileRow, ...]
+    idle_w: float | None = None
+    jitter: Jitter = field(default_factory=Jitter)
+    thermal: Thermal | None = None
+    capacity_wh: float | None = None
 
     def between(self, min_k: int | None, max_k: int | None) -> tuple[ProfileRow, ...]:
         """The rows from min_k to max_k. Raises SettingError where there is none."""
@@ -34,3 +69,14 @@ class Profile:
             ks = ", ".join(str(row.k) for row in self.rows)
             raise SettingError(f"no trained k lies between {low} and {high}: choose from {ks}")
         return rows
+
+
+def interpolate(table: dict[int, float], k: int) -> float | None:
+    """The value at k on straight lines through the table, level beyond its ends; None where it is empty."""
+    if k in table or not table:
+        return table.get(k)
+    below, above = [j for j in table if j < k], [j for j in table if j > k]
+    if not below or not above:
+        return table[min(above)] if above else table[max(below)]
+    low, high = max(below), min(above)
+    return table[low] + (table[high] - table[low]) * (k - low) / (high - low)

@@ -50,7 +50,7 @@ class LiveLine:
         fps = f"{(len(self._times) - 1) / span:.1f}" if span > 0 else "-"
         deadline = f" of {result.deadline_ms:.0f}" if result.deadline_ms else ""
         return (
-            f"{answer.label} {answer.score:.0%} | k={answer.k}/{self._largest_k} ({result.reason}) | "
+            f"{answer.label} {answer.score:.0%} | k={answer.k}/{self._largest_k} ({result.decision.reason}) | "
             f"{result.age_ms:.1f}{deadline} ms | {fps} fps | dropped {self._dropped}"
         )
 

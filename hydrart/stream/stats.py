@@ -28,6 +28,8 @@ class Stats:
     sum_k: int = 0
     last_k: int | None = None
     end: float | None = None
+    throttled_s: float | None = None
+    heat_at: float | None = None
     stages: dict[str, deque[float]] = field(default_factory=lambda: {stage: deque(maxlen=_WINDOW) for stage in STAGES})
 
     def add(self, k: int, missed: bool, dropped: int, stages: dict[str, float]) -> None:
@@ -40,6 +42,13 @@ class Stats:
         self.last_k = k
         for stage, value in stages.items():
             self.stages[stage].append(value)
+
+    def heat(self, now: float, throttled: bool | None) -> None:
+        """Count the time for which the device was throttled; unknown where no sensor ever told."""
+        if throttled is not None:
+            seconds = now - self.heat_at if throttled and self.heat_at is not None else 0.0
+            self.throttled_s = (self.throttled_s or 0.0) + seconds
+        self.heat_at = now
 
     def rate(self, count: int, now: float) -> float:
         """Count per second since the start."""
@@ -58,7 +67,7 @@ class Stats:
             "miss_rate": self.missed / self.processed if self.processed else None,
             "mean_k": self.sum_k / self.processed if self.processed else None,
             "switches": self.switches,
-            "throttled_s": None,
+            "throttled_s": None if self.throttled_s is None else round(self.throttled_s, 3),
         }
         for stage, values in self.stages.items():
             if values:

@@ -2,23 +2,27 @@
 
 import contextlib
 import itertools
+import logging
 import math
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.errors import SettingError, SourceError
-from hydrart.governor.governor import Governor
+from hydrart.governor.governor import Decision, Governor
+from hydrart.governor.sensors import Sensors, Values
 from hydrart.model import Model, Prediction
 from hydrart.stream.frame import Frame
 from hydrart.stream.mailbox import Mailbox
 from hydrart.stream.source import Source, open_source
 from hydrart.stream.stats import Stats
+
+_switches = logging.getLogger("hydrart.governor")
 
 _PATIENCE_S = 5.0  # a live source that is silent for longer has failed
 
@@ -29,8 +33,9 @@ class Result:
 
     frame: its number; t_capture: time.monotonic() when it was captured, t_wall: time.time(); prediction: label,
     score, k and stage times; capture_ms: what the source worked for it; age_ms: from capture to answer;
-    deadline_ms: what age_ms may be, None without a rate; dropped: frames lost since the last result; reason: the
-    governor's word for its k; picture: uint8 RGB [H, W, 3] if the stream keeps it.
+    deadline_ms: what age_ms may be, None without a rate; dropped: frames lost since the last result; decision: the
+    governor's, its reason in a word and the numbers behind it; sensed: what is known from sensors, by the names of
+    Governor.observe; picture: uint8 RGB [H, W, 3] if the stream keeps it.
     """
 
     frame: int
@@ -41,7 +46,8 @@ class Result:
     age_ms: float
     deadline_ms: float | None
     dropped: int
-    reason: str
+    decision: Decision
+    sensed: Values = field(default_factory=dict)
     picture: NDArray[np.uint8] | None = None
 
     @property
@@ -67,18 +73,23 @@ class Result:
             "deadline_ms": None if self.deadline_ms is None else round(self.deadline_ms, 3),
             "missed": self.missed,
             "dropped": self.dropped,
-            "temp_c": None,
-            "battery": None,
-            "power_w": None,
-            "reason": self.reason,
+            "temp_c": _rounded(self.sensed.get("temp_c"), 2),
+            "battery": _rounded(self.sensed.get("battery"), 4),
+            "power_w": _rounded(self.sensed.get("power_w"), 3),
+            "reason": self.decision.reason,
         }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 class Stream:
     """Iterate over it for results; use it in a `with` block, or close() it.
 
     source: see open_source. fps: frames per second to answer; it also sets the deadline. governor: chooses k;
-    without one a Governor for fps and the model's own table. frames: "latest" answers the newest frame and drops
+    without one a Governor for fps and the model's own table. sensors: running ones; the governor is told what they
+    read. frames: "latest" answers the newest frame and drops
     what came meanwhile, "all" answers each; the default is latest for live sources. keep_frame: results carry
     their picture. warn: is told of pictures that are skipped. Raises SourceError, SettingError.
     """
@@ -90,6 +101,7 @@ class Stream:
         *,
         fps: float | None = None,
         governor: Governor | None = None,
+        sensors: Sensors | None = None,
         frames: str | None = None,
         keep_frame: bool = False,
         warn: Callable[[str], None] = lambda message: None,
@@ -97,6 +109,7 @@ class Stream:
         if frames not in (None, "latest", "all"):
             raise SettingError(f"frames={frames!r} is unknown: choose latest or all")
         self._governor = governor or Governor(model.profile(), fps=fps)
+        self._sensors = sensors
         self._model = model
         self._source: Source = open_source(source, fps=fps, warn=warn)
         self._latest = self._source.live if frames is None else frames == "latest"
@@ -154,17 +167,26 @@ class Stream:
             with contextlib.closing(frames):
                 for frame in frames:
                     result = self._answer(frame, dropped=frame.number - previous - 1)
+                    if result is None:
+                        continue  # counted as dropped before the next one
                     previous = frame.number
                     yield result
         finally:
             self.close()
 
-    def _answer(self, frame: Frame, dropped: int) -> Result:
+    def _answer(self, frame: Frame, dropped: int) -> Result | None:
+        """None where the governor drops the frame, which it may do only where frames may be lost."""
         governor = self._governor
-        decision = governor.choose(time.monotonic())
+        now = time.monotonic()
+        decision = governor.choose(now, waited_ms=(now - frame.t_capture) * 1e3)
+        if decision.drop and self._latest:
+            return None
+        if self._stats.last_k not in (None, decision.k):
+            _switches.info("k %d -> %d, %s", self._stats.last_k, decision.k, decision.why)
         prediction = self._model(frame.picture, decision.k)
         now = time.monotonic()
-        governor.observe(now, decision.k, prediction.latency_ms)
+        governor.observe(now, decision.k, prediction.latency_ms, **(self._sensors.news() if self._sensors else {}))
+        sensed = self._sensors.latest() if self._sensors else {}
         deadline = governor.deadline_ms
         result = Result(
             frame.number,
@@ -175,7 +197,8 @@ class Stream:
             age_ms=(now - frame.t_capture) * 1e3,
             deadline_ms=None if math.isinf(deadline) else deadline,
             dropped=dropped,
-            reason=decision.reason,
+            decision=decision,
+            sensed=sensed,
             picture=frame.picture if self._keep_frame else None,
         )
         stages = {
@@ -185,6 +208,7 @@ class Stream:
             "age_ms": result.age_ms,
         }
         self._stats.add(decision.k, result.missed, dropped, stages)
+        self._stats.heat(now, sensed.get("throttled"))
         return result
 
     def _every(self, fps: float | None) -> Generator[Frame, None, None]:

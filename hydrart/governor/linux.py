@@ -1,0 +1,254 @@
+"""What Linux tells of heat, power, clock and load, below a root folder. Whatever cannot be read, or be, is None.
+
+Reading a sensor fails as a matter of course (EAGAIN, ENODATA, EIO), attributes are missing, values are absurd: see
+Documentation/ABI/testing/sysfs-class-{thermal,power,hwmon} of the kernel.
+"""
+
+import math
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+_MOST = 4096  # bytes: no attribute is longer
+_CPU_ZONE = re.compile("cpu|soc|pkg|package|core|tctl", re.IGNORECASE)
+_CPU_HWMON = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu", "soc_thermal")
+_COOLING_CPU = re.compile("cpu|processor", re.IGNORECASE)
+# bits of the Raspberry Pi's firmware: now; the same from 16 on: has happened, which is no reason to act
+_UNDERVOLTAGE, _THROTTLED = 0b0001, 0b1110
+_PI_FLAGS = "sys/devices/platform/soc/soc:firmware/get_throttled"
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """A sensor's name (a thermal zone's type, or hwmon's name and label), and degrees Celsius."""
+
+    name: str
+    celsius: float | None
+
+
+@dataclass(frozen=True)
+class Battery:
+    """All batteries together.
+
+    left_wh, full_wh: energy; share: left of full, 0 to 1; power_w: what the device draws from them, known only while
+    they discharge; charging: on a supply.
+    """
+
+    names: tuple[str, ...]
+    left_wh: float | None
+    full_wh: float | None
+    share: float | None
+    power_w: float | None
+    charging: bool | None
+
+
+def text(path: Path) -> str | None:
+    """An attribute without its line end; None where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(_MOST).decode("utf-8", "replace").strip().rstrip("\0")
+    except OSError:
+        return None
+
+
+def number(path: Path) -> float | None:
+    """An attribute that is a finite number."""
+    try:
+        value = float(text(path) or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def temperatures(root: Path) -> list[Temperature]:
+    """Every thermal zone, then every hwmon sensor."""
+    found = []
+    for zone in _sorted(root / "sys/class/thermal", "thermal_zone*"):
+        found.append(Temperature(text(zone / "type") or zone.name, _celsius(zone / "temp")))
+    for monitor in _sorted(root / "sys/class/hwmon", "hwmon*"):
+        name = text(monitor / "name") or monitor.name
+        for sensor in _sorted(monitor, "temp*_input"):
+            stem = sensor.name.removesuffix("_input")
+            label = text(monitor / f"{stem}_label") or stem
+            faulty = number(monitor / f"{stem}_fault") == 1
+            found.append(Temperature(f"{name} {label}", None if faulty else _celsius(sensor)))
+    return found
+
+
+def temperature(root: Path, name: str = "auto") -> float | None:
+    """Degrees Celsius of the zones of that type, or the hwmon of that name; `auto`: of the CPU; the hottest of them."""
+    if name == "none":
+        return None
+    found = temperatures(root)
+    if name != "auto":
+        wanted = [sensor for sensor in found if sensor.name == name or sensor.name.split(" ")[0] == name]
+    else:
+        wanted = [sensor for sensor in found if _is_cpu(sensor.name)] or found
+    return max((sensor.celsius for sensor in wanted if sensor.celsius is not None), default=None)
+
+
+def battery(root: Path, name: str = "auto") -> Battery | None:
+    """The system's batteries, or the one of that name; None where there is none."""
+    if name == "none":
+        return None
+    supplies = _sorted(root / "sys/class/power_supply", "*")
+    cells = [s for s in supplies if text(s / "type") == "Battery" and text(s / "scope") != "Device"]
+    cells = [s for s in cells if name in ("auto", s.name) and number(s / "present") != 0]
+    if not cells:
+        return None
+    mains = [s for s in supplies if text(s / "type") in ("Mains", "USB", "Wireless")]
+    plugged = any((number(s / "online") or 0) >= 1 for s in mains)
+    energies = [_energy(cell) for cell in cells]
+    left = _sum([energy for energy, _ in energies])
+    full = _sum([capacity for _, capacity in energies])
+    if left is not None and full and left <= 1.1 * full:
+        share: float | None = min(1.0, left / full)
+    else:  # percentages of several batteries have no meaning together
+        share = _percent(cells[0]) if len(cells) == 1 else None
+        left = share * full if share is not None and full else None
+    states = {text(cell / "status") for cell in cells}
+    charging: bool | None = None
+    if "Discharging" in states:
+        charging = False
+    elif states & {"Charging", "Full", "Not charging"} or plugged:
+        charging = True
+    power = _sum([_power(cell) for cell in cells if text(cell / "status") not in ("Full", "Not charging")])
+    return Battery(
+        names=tuple(cell.name for cell in cells),
+        left_wh=left,
+        full_wh=full,
+        share=share,
+        power_w=power if charging is not True and power else None,  # zero: the driver does not know
+        charging=charging,
+    )
+
+
+def pi_flags(root: Path) -> int | None:
+    """The Raspberry Pi's get_throttled."""
+    flags = text(root / _PI_FLAGS)
+    return int(flags, 16) if flags and re.fullmatch("(0x)?[0-9a-fA-F]{1,8}", flags) else None
+
+
+def throttled(root: Path) -> bool | None:
+    """Whether the CPU is slowed down for its heat right now."""
+    flags = pi_flags(root)
+    states = [
+        number(device / "cur_state")
+        for device in _sorted(root / "sys/class/thermal", "cooling_device*")
+        if _COOLING_CPU.search(text(device / "type") or "")
+    ]
+    known = [state > 0 for state in states if state is not None]
+    if flags is not None:
+        known.append(bool(flags & _THROTTLED))
+    return any(known) if known else None
+
+
+def undervoltage(root: Path) -> bool | None:
+    """Whether the supply is too weak right now."""
+    flags = pi_flags(root)
+    alarms = [
+        number(monitor / "in0_lcrit_alarm")
+        for monitor in _sorted(root / "sys/class/hwmon", "hwmon*")
+        if text(monitor / "name") == "rpi_volt"
+    ]
+    known = [alarm == 1 for alarm in alarms if alarm is not None]
+    if flags is not None:
+        known.append(bool(flags & _UNDERVOLTAGE))
+    return any(known) if known else None
+
+
+def frequency_mhz(root: Path) -> float | None:
+    """What the kernel asks for, the mean of all cores; the real clock may be lower."""
+    clocks = [number(p) for p in _sorted(root / "sys/devices/system/cpu", "cpu[0-9]*/cpufreq/scaling_cur_freq")]
+    known = [clock for clock in clocks if clock is not None and clock > 0]
+    return sum(known) / len(known) / 1000 if known else None
+
+
+class OthersLoad:
+    """Cores that other programs kept busy since the last call."""
+
+    def __init__(self, root: Path) -> None:
+        self._stat = root / "proc/stat"
+        self._last: tuple[float, float, float] | None = None
+
+    def __call__(self) -> float | None:
+        """None at the first call, and where /proc/stat cannot be read."""
+        fields = (text(self._stat) or "").split("\n")[0].split()
+        if len(fields) < 5 or fields[0] != "cpu" or not all(field.isdigit() for field in fields[1:]):
+            self._last = None
+            return None
+        ticks = [int(field) for field in fields[1:]]
+        busy = sum(ticks[:8]) - ticks[3] - sum(ticks[4:5])  # without idle and iowait; guests count as user already
+        now = time.monotonic(), busy / os.sysconf("SC_CLK_TCK"), time.process_time()
+        last, self._last = self._last, now
+        if last is None or now[0] <= last[0]:
+            return None
+        return max(0.0, (now[1] - last[1] - (now[2] - last[2])) / (now[0] - last[0]))
+
+
+def _is_cpu(name: str) -> bool:
+    return name.split(" ")[0] in _CPU_HWMON or bool(_CPU_ZONE.search(name))
+
+
+def _celsius(path: Path) -> float | None:
+    milli = number(path)
+    return milli / 1000 if milli is not None and -40_000 < milli < 150_000 else None
+
+
+def _energy(cell: Path) -> tuple[float | None, float | None]:
+    """Wh left and Wh when full."""
+    volt = _volt(cell)
+    full = _positive(cell / "energy_full", 1e-6) or _positive(cell / "energy_full_design", 1e-6)
+    if full is None and volt:
+        ampere_hours = _positive(cell / "charge_full", 1e-6) or _positive(cell / "charge_full_design", 1e-6)
+        full = ampere_hours * volt if ampere_hours else None
+    left = number(cell / "energy_now")
+    charge = number(cell / "charge_now")
+    if left is not None and left >= 0:
+        return left * 1e-6, full
+    if charge is not None and charge >= 0 and volt:
+        return charge * 1e-6 * volt, full
+    share = _percent(cell)
+    return (share * full if share is not None and full else None), full
+
+
+def _volt(cell: Path) -> float | None:
+    volt = _positive(cell / "voltage_now", 1e-6) or _positive(cell / "voltage_min_design", 1e-6)
+    return volt if volt and 0.5 < volt < 1000 else None
+
+
+def _percent(cell: Path) -> float | None:
+    percent = number(cell / "capacity")
+    return percent / 100 if percent is not None and 0 <= percent <= 100 else None
+
+
+def _power(cell: Path) -> float | None:
+    """Watts; the sign differs between drivers and says nothing."""
+    micro = number(cell / "power_now")
+    if micro is not None:
+        power = abs(micro) * 1e-6
+    else:
+        ampere, volt = number(cell / "current_now"), _volt(cell)
+        if ampere is None or volt is None:
+            return None
+        power = abs(ampere) * 1e-6 * volt
+    return power if power < 1000 else None
+
+
+def _positive(path: Path, unit: float) -> float | None:
+    value = number(path)
+    return value * unit if value is not None and value > 0 else None
+
+
+def _sum(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known and len(known) == len(values) else None
+
+
+def _sorted(folder: Path, pattern: str) -> list[Path]:
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []

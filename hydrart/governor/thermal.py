@@ -1,0 +1,145 @@
+"""How warm it will get: a thermal model that is identified while the device runs.
+
+T = b + x_1 + x_2 + ..., where x_i follows r_i * P with the time constant tau_i. A Kalman filter estimates b (which
+drifts: the sun, the case) and every r_i from temperatures and powers; the lags themselves are known from the powers.
+From that comes the largest constant power that stays below the target over the horizon. Until the filter is sure,
+a rule like Linux' power_allocator steers instead (drivers/thermal/gov_power_allocator.c).
+"""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from statistics import median
+
+from hydrart.governor.profile import Stage, Thermal
+
+_STAGES = (Stage(3.0, 5.0), Stage(4.0, 60.0), Stage(5.0, 400.0))  # orders of magnitude of boards without a profile
+_HORIZONS = (3.0, 10.0, 30.0, 60.0)  # seconds ahead at which the target must hold
+_PRIOR_STD = 0.3  # of r_i, relative, with a profile
+_VAGUE_STD = 1.0  # without
+_DRIFT = 0.03  # kelvin per sqrt(second) that b wanders
+_NOISE = 0.5  # kelvin, of a reading at first
+_GATE = 5.0  # kelvin, at least, by which a reading must be off to be doubted
+_DOUBTS = 15  # readings in a row that are doubted; then they are right, and the model is not
+_SURE_AFTER = 60  # readings
+_SURE_STD = 1.0  # kelvin: error of the predictions below which the model is trusted
+_RANGE = (-40.0, 150.0)  # what a sensor of a computer can mean
+_ON = 10.0  # kelvin below the target at which the rule starts to steer
+
+
+class ThermalModel:
+    """Told of power and temperature about once a second; says how much power the target allows.
+
+    powers are in watts, or in any other unit that grows with the heat, as long as it is the same throughout.
+    """
+
+    def __init__(self, target_c: float, known: Thermal | None) -> None:
+        self.target_c = target_c
+        stages = known.stages if known else _STAGES
+        std = _PRIOR_STD if known else _VAGUE_STD
+        self._taus = [stage.tau_s for stage in stages]
+        self._state = [known.ambient_c if known else 25.0, *(stage.r_c_per_w for stage in stages)]
+        self._profiled = known is not None
+        n = len(self._state)
+        self._cov = [[0.0] * n for _ in range(n)]
+        self._cov[0][0] = 15.0**2
+        for i in range(1, n):
+            self._cov[i][i] = (std * self._state[i]) ** 2
+        self._lags = [0.0] * len(stages)  # of the power: T = b + sum(r_i * lag_i)
+        self._raw: deque[float] = deque(maxlen=3)
+        self._settled = False
+        self._readings = 0
+        self._doubted = 0
+        self._error2 = _NOISE**2
+        self._age = 0.0
+        self._integral = 0.0
+        self._mean_power = 0.0
+
+    @property
+    def temp_c(self) -> float | None:
+        """The temperature as it is taken to be; None before the first reading."""
+        return self._predicted() if self._settled else None
+
+    @property
+    def sure(self) -> bool:
+        """Whether the model is identified well enough to steer by."""
+        return self._readings >= (_SURE_AFTER // 6 if self._profiled else _SURE_AFTER) and self._error2 < _SURE_STD**2
+
+    def update(self, dt: float, power: float, temp_c: float | None) -> None:
+        """dt seconds went by with that mean power; temp_c is a new reading, None if there is none."""
+        if not self._settled and temp_c is not None and _RANGE[0] < temp_c < _RANGE[1]:
+            # it may have run for long: take half of the warmth as steady, the rest is found out
+            self._settled = True
+            self._lags = [power * 0.5] * len(self._lags)
+            self._state[0] += temp_c - self._predicted()
+        for i, tau in enumerate(self._taus):
+            self._lags[i] += (power - self._lags[i]) * -math.expm1(-dt / tau)
+        self._mean_power += (power - self._mean_power) * -math.expm1(-dt / 30.0)
+        self._cov[0][0] += _DRIFT**2 * dt
+        self._age += dt
+        if temp_c is None or not _RANGE[0] < temp_c < _RANGE[1]:
+            return
+        self._raw.append(temp_c)
+        reading = median(self._raw)
+        error = reading - self._predicted()
+        if abs(error) > max(_GATE, 4 * math.sqrt(self._error2)) and self._readings:
+            self._doubted += 1
+            if self._doubted < _DOUBTS:
+                return
+            self._state[0] += error
+            self._cov[0][0] += error**2
+            self._error2 = max(self._error2, 4 * _SURE_STD**2)  # what was learnt is in doubt too
+        self._doubted = 0
+        self._age = 0.0
+        self._readings += 1
+        self._correct(error)
+        self._error2 += 0.05 * (min(error**2, 25.0) - self._error2)
+        self._integral = max(0.0, self._integral + dt * (reading - self.target_c))
+
+    def allowed(self) -> float:
+        """The largest constant power that keeps the temperature below the target; inf where nothing is known."""
+        if not self._settled:
+            return math.inf
+        # what is uncertain, and what was not read for long, keeps its distance
+        target = self.target_c - 0.3 - min(math.sqrt(self._error2), 2.0) - min(self._age / 30.0, 5.0)
+        return self._by_model(target) if self.sure else self._by_rule(target)
+
+    def _by_model(self, target: float) -> float:
+        base, resistances = self._state[0], self._state[1:]
+        allowed = math.inf
+        for horizon in _HORIZONS:
+            rest, gain = base, 0.0
+            for r, tau, lag in zip(resistances, self._taus, self._lags, strict=True):
+                left = math.exp(-horizon / tau)
+                rest += r * lag * left
+                gain += r * (1 - left)
+            if gain > 1e-6:
+                allowed = min(allowed, max(target - rest, 0.0) / gain)
+        return allowed
+
+    def _by_rule(self, target: float) -> float:
+        """Proportional to the distance, with an integral above the target; nothing to do far below it."""
+        error = target - self._predicted()
+        if error > _ON:
+            return math.inf
+        sustainable = max(self._mean_power, 1e-9)
+        gain = 2 * sustainable / _ON if error > 0 else sustainable / _ON
+        return max(0.0, sustainable + gain * error - gain / 10 * self._integral)
+
+    def _predicted(self) -> float:
+        return self._state[0] + sum(r * lag for r, lag in zip(self._state[1:], self._lags, strict=True))
+
+    def _correct(self, error: float) -> None:
+        """One Kalman step with the row (1, lag_1, lag_2, ...)."""
+        row: Sequence[float] = (1.0, *self._lags)
+        cov, n = self._cov, len(row)
+        gained = [sum(c * value for c, value in zip(line, row, strict=True)) for line in cov]
+        variance = sum(value * g for value, g in zip(row, gained, strict=True)) + max(self._error2, 0.05)
+        gain = [g / variance for g in gained]
+        for i in range(n):
+            self._state[i] += gain[i] * error
+            if i:
+                self._state[i] = max(self._state[i], 0.0)  # power never cools
+            line = cov[i]
+            for j in range(n):
+                line[j] -= gain[i] * gained[j]
