@@ -36,12 +36,16 @@ class Accuracy:
         )
 
 
+Run = Mapping[str, str | int | float]
+
+
 @dataclass(frozen=True)
 class Metadata:
     """Everything a run needs besides the weights.
 
     labels: one per class, empty where unknown; source: name of the checkpoint that the file was made from;
-    source_sha256: its SHA-256; digests: SHA-256 of each shell's bytes, by k.
+    source_sha256: its SHA-256; digests: SHA-256 of each shell's bytes, by k; history: the trainings that led to the
+    weights, the oldest first, as far as they are known.
     """
 
     architecture: Architecture
@@ -53,6 +57,7 @@ class Metadata:
     source: str = "unknown"
     source_sha256: str = ""
     digests: Mapping[int, str] = field(default_factory=dict)
+    history: tuple[Run, ...] = ()
 
     def cut(self, k: int) -> "Metadata":
         """The same for a file that ends after the shell of k."""
@@ -79,6 +84,7 @@ def dump(meta: Metadata) -> str:
             "licence": meta.licence,
             "source": {"name": meta.source, "sha256": meta.source_sha256},
             "shells": meta.digests,
+            "history": meta.history,
         }
     )
 
@@ -123,6 +129,7 @@ def parse(text: str) -> Metadata:
         source=_get(source, "name", str),
         source_sha256=_get(source, "sha256", str),
         digests=_by_k(_part(root, "shells"), heads, "shells", str),
+        history=_history(root.get("history", [])),
     )
 
 
@@ -153,6 +160,15 @@ def _accuracy(part: Any, heads: tuple[int, ...]) -> Accuracy | None:
     if any(not 0 <= share <= 1 for table in tables.values() for share in table.values()):
         raise WeightFileError("its accuracy is not a share from 0 to 1")
     return Accuracy(_get(part, "dataset", str), _get(part, "pictures", int), **tables)
+
+
+def _history(runs: Any) -> tuple[Run, ...]:
+    """Runs of plain values; files that were written before there was such an entry have none."""
+    for run in _typed(runs, list, "history"):
+        for key, value in _typed(run, dict, "history").items():
+            _typed(key, str, "history")
+            _typed(value, str if isinstance(value, str) else float, "history")
+    return tuple(runs)
 
 
 def _by_k(part: dict[str, Any], heads: tuple[int, ...], what: str, kind: type) -> dict[int, Any]:

@@ -210,6 +210,10 @@ ENTRIES: dict[str, tuple[Callable[[Json, Json], object], str]] = {
         put("accuracy", value={"dataset": "x", "pictures": 1, "top1": {"1": 1.5}, "top5": {}}),
         "accuracy",
     ),
+    "history of a number": (put("history", value=7), "history"),
+    "history of lists": (put("history", value=[[1]]), "history"),
+    "history with a list": (put("history", value=[{"lr": [1]}]), "history"),
+    "history with an escape": (put("history", value=[{"data": "\x1b[2J"}]), "history"),
     "accuracy of 9 heads": (
         put("accuracy", value={"dataset": "x", "pictures": 1, "top1": {"9": 0.5}, "top5": {}}),
         "k=",

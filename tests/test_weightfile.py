@@ -162,6 +162,7 @@ def test_metadata_survives(tmp_path: Path) -> None:
         licence="CC0-1.0",
         source="x.pth",
         source_sha256="ab" * 32,
+        history=({"data": "x/train", "epochs": 2.5, "seed": 1},),
     )
     path = tmp_path / "x.safetensors"
     write(path, meta, random_state(meta.architecture))

@@ -10,13 +10,13 @@ import importlib.util
 import json
 import math
 import os
-import re
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import flags
 
 from hydrart.architecture import listing
 from hydrart.cli.errors import one_sentence
@@ -138,26 +138,6 @@ def _renamed(error: Exception, part: Path, output: Path) -> str:
     return str(error).replace(str(part), str(output))
 
 
-def _heads(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    """'3-12', '3,6,12' or '6' as an ascending tuple."""
-    if value is None:
-        return None
-    heads: set[int] = set()
-    for part in value.split(","):
-        match = re.fullmatch(r"\s*(\d{1,2})\s*(?:-\s*(\d{1,2})\s*)?", part)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-        if not 1 <= first <= last <= 64:
-            raise click.BadParameter(f"{value!r} is no list of heads: write 3-12, or 3,6,12, or 6", ctx, param)
-        heads.update(range(first, last + 1))
-    return tuple(sorted(heads))
-
-
-def _weight_file_name(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
-    if value.suffix != ".safetensors":
-        raise click.BadParameter(f"{value} must end in .safetensors", ctx, param)
-    return value
-
-
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option(
@@ -165,13 +145,13 @@ def _weight_file_name(ctx: click.Context, param: click.Parameter, value: Path) -
     "--output",
     required=True,
     type=click.Path(path_type=Path),
-    callback=_weight_file_name,
+    callback=flags.weight_file,
     help="The weight file to write (.safetensors).",
 )
 @click.option("--no-ema", is_flag=True, help="Take the raw weights where averaged (EMA) ones are there as well.")
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), help="[default: fp32]")
 @click.option("--labels", type=click.Path(path_type=Path), help="Names of the classes: one a line, or a JSON list.")
-@click.option("--heads", callback=_heads, help="Which k to convert: 3-12, or 3,6,12. [default: those trained]")
+@click.option("--heads", callback=flags.heads, help="Which k to convert: 3-12, or 3,6,12. [default: those trained]")
 @click.option("--head-dim", type=click.Choice([16, 32, 64]), help="Channels of a head. [default: inferred]")
 @click.option(
     "--family", type=click.Choice(["deit", "vit"]), help="Whose normalisation of pictures. [default: by its name]"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hydrart.architecture import Architecture
 from hydrart.evaluate import Evaluation, class_folders, evaluate
-from hydrart.metadata import Metadata
+from hydrart.metadata import Metadata, Run
 from hydrart.model import load
 from hydrart.preprocess import Preprocessing
 from hydrart.weightfile import WeightFile
@@ -28,8 +28,12 @@ def export(
     test: Path,
     output: Path,
     licence: str,
+    history: tuple[Run, ...] = (),
+    threads: int | None = None,
 ) -> Evaluation:
-    """Write an fp32 weight file, measure every k on the pictures test/CLASS/*, and store what was found in it."""
+    """Write an fp32 weight file, measure every k on the pictures test/CLASS/*, and store what was found in it.
+
+    history: the runs that led to the weights, the last one included."""
     meta = Metadata(
         architecture=arch,
         precision="fp32",
@@ -38,11 +42,12 @@ def export(
         licence=licence,
         source=checkpoint.name,
         source_sha256=sha256(checkpoint),
+        history=history,
     )
     write(output, meta, {name: tensor.float().numpy() for name, tensor in state.items()})
     total = sum(map(len, class_folders(test).values()))
     with click.progressbar(length=total, label=f"Evaluating {test}", file=sys.stderr, show_pos=True) as bar:
-        result = evaluate(load(output), test, arch.heads, step=bar.update)
+        result = evaluate(load(output, threads=threads), test, arch.heads, step=bar.update)
     file = WeightFile(output)
     copy_prefix(file, output, replace(file.meta, accuracy=result.accuracy(dataset)))
     return result

@@ -50,11 +50,18 @@ class _Block(nn.Module):
         self.mlp = _Mlp(dim)
         self.ls2 = _LayerScale(dim) if layer_scale else None
 
+    def forward(self, x: Tensor, k: int, tokens: int) -> Tensor:
+        """x: [B, T, p]; returns the first `tokens` of T, which look at all."""
+        y = _attention(self.attn, _norm(self.norm1, x), k, tokens)
+        x = x[:, :tokens] + (y if self.ls1 is None else y * self.ls1.gamma[: y.shape[-1]])
+        y = _mlp(self.mlp, _norm(self.norm2, x))
+        return x + (y if self.ls2 is None else y * self.ls2.gamma[: y.shape[-1]])
+
 
 class NestedViT(nn.Module):
     """The whole network; `forward(x, k)` runs its first k heads.
 
-    x: float [B, channels, image_size, image_size], normalised. Returns logits [B, classes].
+    x: float [B, channels, image_size, image_size], normalised. Returns logits [B, classes], float32.
     separate: the ks that have a classifier of their own (heads.K.*) instead of the prefix of a common one.
     """
 
@@ -99,15 +106,31 @@ class NestedViT(nn.Module):
         x = F.conv2d(x, conv.weight[:p], cast(Tensor, conv.bias)[:p], stride=conv.stride).flatten(2).transpose(1, 2)
         cls = self.cls_token[..., :p].expand(len(x), -1, -1)
         x = torch.cat((cls, x), dim=1) + self.pos_embed[..., :p]
-        for block in cast(Iterable[_Block], self.blocks):
-            y = _attention(block.attn, _norm(block.norm1, x), k)
-            x = x + (y if block.ls1 is None else y * block.ls1.gamma[:p])
-            y = _mlp(block.mlp, _norm(block.norm2, x))
-            x = x + (y if block.ls2 is None else y * block.ls2.gamma[:p])
-        x = _norm(self.norm, x[:, 0])
-        if self.head is None:
-            return cast(Tensor, self.heads[str(k)](x))
-        return F.linear(x, self.head.weight[:, :p], self.head.bias)
+        blocks = list(cast(Iterable[_Block], self.blocks))
+        for block in blocks[:-1]:
+            x = block(x, k, x.shape[1])
+        x = blocks[-1](x, k, 1)  # only the class token is classified
+        with torch.autocast(x.device.type, enabled=False):
+            x = _norm(self.norm, x[:, 0].float())
+            if self.head is None:
+                return cast(Tensor, self.heads[str(k)](x))
+            return F.linear(x, self.head.weight[:, :p], self.head.bias)
+
+
+def block_matrix(name: str, weight: Tensor, p: int) -> Tensor | None:
+    """The part of a block's matrix that p channels use, as a view [n, outputs, inputs]; None for other tensors.
+
+    Queries, keys and values are three matrices (n = 3).
+    """
+    if not name.startswith("blocks.") or weight.ndim != 2:
+        return None
+    if name.endswith("attn.qkv.weight"):
+        return weight.view(3, -1, weight.shape[1])[:, :p, :p]
+    if name.endswith("mlp.fc1.weight"):
+        return weight[None, : 4 * p, :p]
+    if name.endswith("mlp.fc2.weight"):
+        return weight[None, :p, : 4 * p]
+    return weight[None, :p, :p]
 
 
 def _norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
@@ -115,17 +138,24 @@ def _norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
     return F.layer_norm(x, (p,), norm.weight[:p], norm.bias[:p], norm.eps)
 
 
-def _attention(attn: _Attention, x: Tensor, k: int) -> Tensor:
+def _attention(attn: _Attention, x: Tensor, k: int, queries: int) -> Tensor:
+    """x: [B, T, p] -> [B, queries, p]: the first `queries` tokens look at all."""
     batch, tokens, p = x.shape
     dim = attn.proj.in_features
-    weight = attn.qkv.weight.view(3, dim, dim)[:, :p, :p].reshape(3 * p, p)
-    bias = attn.qkv.bias.view(3, dim)[:, :p].reshape(3 * p)
-    qkv = F.linear(x, weight, bias).view(batch, tokens, 3, k, p // k)
+    weight = attn.qkv.weight.view(3, dim, dim)[:, :p, :p]
+    bias = attn.qkv.bias.view(3, dim)[:, :p]
+    if queries == tokens:
+        qkv = F.linear(x, weight.reshape(3 * p, p), bias.reshape(3 * p)).view(batch, tokens, 3, k, p // k)
+        q, key, v = qkv.permute(2, 0, 3, 1, 4).reshape(3, batch * k, tokens, p // k)
+    else:
+        q = F.linear(x[:, :queries], weight[0], bias[0]).view(batch, queries, k, p // k)
+        q = q.transpose(1, 2).reshape(batch * k, queries, p // k)
+        kv = F.linear(x, weight[1:].reshape(2 * p, p), bias[1:].reshape(2 * p)).view(batch, tokens, 2, k, p // k)
+        key, v = kv.permute(2, 0, 3, 1, 4).reshape(2, batch * k, tokens, p // k)
     # bmm, softmax, bmm: on a CPU faster to train through than scaled_dot_product_attention.
-    q, key, v = qkv.permute(2, 0, 3, 1, 4).reshape(3, batch * k, tokens, p // k)
     scores = torch.bmm(q * (p // k) ** -0.5, key.transpose(1, 2))
-    y = torch.bmm(scores.softmax(dim=-1), v)
-    y = y.view(batch, k, tokens, p // k).transpose(1, 2).reshape(batch, tokens, p)
+    y = torch.bmm(scores.softmax(dim=-1).to(v.dtype), v)
+    y = y.view(batch, k, queries, p // k).transpose(1, 2).reshape(batch, queries, p)
     return F.linear(y, attn.proj.weight[:p, :p], attn.proj.bias[:p])
 
 

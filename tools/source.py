@@ -223,9 +223,7 @@ def _preprocessing(
     """timm's way for the network's family, or what the training was told otherwise; and assumptions."""
     size = network.architecture.image_size
     if checkpoint.recipe and not family:
-        from train import MEAN, STD
-
-        return Preprocessing(size, 1.0, MEAN, STD), ()
+        return _overridden(Preprocessing(size), checkpoint.settings), ()
     chosen = family or network.family
     notes = []
     if not chosen and len(network.architecture.heads) == 1:
