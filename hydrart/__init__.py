@@ -14,17 +14,23 @@ from hydrart.governor.governor import Decision, Governor
 from hydrart.governor.profile import Profile
 from hydrart.governor.sensors import Sensors
 from hydrart.model import Model, Prediction, load
-from hydrart.stream.stream import Result, Stream
+from hydrart.stream.events import Event
+from hydrart.stream.frame import Shot
+from hydrart.stream.result import Result
+from hydrart.stream.source import Opener
+from hydrart.stream.stream import Stream
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Decision",
+    "Event",
     "Governor",
     "HeadsError",
     "HydrartError",
     "MissingExtraError",
     "Model",
+    "Opener",
     "PictureError",
     "Prediction",
     "Profile",
@@ -32,6 +38,7 @@ __all__ = [
     "Result",
     "Sensors",
     "SettingError",
+    "Shot",
     "SourceError",
     "Stream",
     "WeightFileError",

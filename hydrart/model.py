@@ -109,10 +109,15 @@ class Model:
         k = self.architecture.check_k(k)
         start = time.perf_counter()
         x = self.preprocess(picture)
-        middle = time.perf_counter()
+        return self.answer(x, k, preprocess_ms=(time.perf_counter() - start) * 1e3)
+
+    def answer(self, x: NDArray[Any], k: int | None = None, preprocess_ms: float = 0.0) -> Prediction:
+        """The same for an input that preprocess() made: float32 [1, 3, H, W]. Raises PictureError, HeadsError."""
+        k = self.architecture.check_k(k)
+        start = time.perf_counter()
         logits = self.logits(x, k)[0]
-        end = time.perf_counter()
-        return Prediction(k, softmax(logits), self.labels, (middle - start) * 1e3, (end - middle) * 1e3)
+        infer_ms = (time.perf_counter() - start) * 1e3
+        return Prediction(k, softmax(logits), self.labels, preprocess_ms, infer_ms)
 
     def preprocess(self, picture: Picture) -> FloatArray:
         """A picture as the network's input: float32 [1, 3, H, W], normalised. Raises PictureError."""

@@ -31,7 +31,7 @@ FRAME_KEYS = """frame t_capture t_wall k label score top capture_ms preprocess_m
     dropped temp_c battery power_w reason"""
 SUMMARY_KEYS = """seconds frames dropped skipped camera_fps processed_fps dropped_fps miss_rate mean_k switches
     throttled_s capture_ms preprocess_ms infer_ms age_ms"""
-COMMANDS = ("run", "classify", "eval", "info", "slice", "devices", "bench", "warmup")
+COMMANDS = ("run", "classify", "eval", "info", "slice", "devices", "cameras", "bench", "warmup")
 PROGRAM = (sys.executable, "-c", "from hydrart.cli.main import main; main(prog_name='hydrart')")
 PATIENCE_S = 120  # only a hang takes so long, on however busy a machine
 
@@ -111,7 +111,7 @@ def video(path: Path, frames: int = 6, fps: int = 10) -> Path:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), fps, (64, 48))
     assert writer.isOpened()
     for i in range(frames):
-        writer.write(np.full((48, 64, 3), 40 * i, np.uint8))
+        writer.write(np.full((48, 64, 3), 40 * i % 256, np.uint8))
     writer.release()
     return path
 

@@ -38,7 +38,7 @@ FIELDS = {
 ROW = """k parameters gmacs gmacs_executed weights_mb top1 times pictures_per_s gops share_of_peak first_call switch
     peers"""
 FIRST_CALL = "kernels_ms load_ms first_ms memory_mb mapped_mb"
-PEER = """name version precision executed threads prepare_ms agrees error correlation ratio times"""
+PEER = """name version precision plain executed threads prepare_ms agrees error correlation ratio times"""
 
 
 # the command
@@ -51,7 +51,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> tuple[Json, Path, str]:
     args: list[object] = ["--shape", SHAPE, "--quick", "--json", "--rate", 50, "--repeats", 2]
     args += ["--save", folder / "device.yaml"]
     for name in available()[:1]:
-        args += ["--against", name]
+        args += ["--against", name, "--against", f"{name}:fp32:plain"]
     if importlib.util.find_spec("matplotlib"):
         args += ["--plot", folder / "bench.png"]
     shown = good("bench", *args)
@@ -104,9 +104,10 @@ def test_a_peer_of_the_report_agrees(bench: tuple[Json, Path, str]) -> None:
     if not available():
         pytest.skip("no other runtime is installed (extra: bench)")
     for row in report["rows"]:
-        (peer,) = row["peers"]
-        assert peer["name"] == available()[0] and peer["executed"] == "fp32" and peer["agrees"] is True
-        assert peer["error"] < 1e-3 and peer["ratio"] > 0 and list(peer["times"]) == TIMES.split()
+        assert [peer["plain"] for peer in row["peers"]] == [False, True]
+        for peer in row["peers"]:
+            assert peer["name"] == available()[0] and peer["executed"] == "fp32" and peer["agrees"] is True
+            assert peer["error"] < 1e-3 and peer["ratio"] > 0 and list(peer["times"]) == TIMES.split()
 
 
 def test_it_saves_a_device_profile(bench: tuple[Json, Path, str]) -> None:

@@ -153,7 +153,7 @@ def test_peers_agree_and_are_timed(name: str, ours: str, make_weights: Make) -> 
 class Stranger:
     """A peer whose answer is made up."""
 
-    name, version, precision, executed, threads = "stranger", "1", "fp32", "fp32", 1
+    name, version, precision, executed, threads, plain = "stranger", "1", "fp32", "fp32", 1, False
 
     def __init__(self, answer: Callable[[FloatArray], FloatArray]) -> None:
         self._answer = answer

@@ -1,7 +1,6 @@
 """hydrart on a real V4L2 device: the kernel's virtual camera, inside a virtual machine."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -39,17 +38,33 @@ with hydrart.Stream("/dev/video0", model, fps=5, keep_frame=True) as stream:
         bars = [result.picture[height // 2, width * (2 * i + 1) // 16].tolist() for i in range(8)]
         print(json.dumps(result.as_dict() | {"bars": bars, "size": [width, height]}))
 """
+# the counter in a corner changes with every frame: a picture that never does is a frozen camera
+CONTROLS = "osd_text_mode=1,test_pattern=1"
 LOAD = "for m in /modules/*; do case $m in *vivid*) insmod $m n_devs=1 node_types=0x1;; *) insmod $m;; esac; done"
+REPLUG = f"""
+v4l2-ctl -d {CAMERA} -c disconnect=1
+until rmmod vivid; do sleep 0.5; done
+sleep 3
+insmod /modules/*vivid.ko n_devs=1 node_types=0x1
+sleep 1; v4l2-ctl -d {CAMERA} -c {CONTROLS}
+"""
 JOBS = [
     vm.Job("no camera", (*RUN, "--camera", "0", "--json")),
-    vm.Job("load", ("sh", "-c", f"{LOAD}; sleep 1; v4l2-ctl -d {CAMERA} -c osd_text_mode=2,test_pattern=1")),
+    vm.Job("load", ("sh", "-c", f"{LOAD}; sleep 1; v4l2-ctl -d {CAMERA} -c {CONTROLS}")),
     vm.Job("colours", ("python3", "-c", COLOURS)),
     vm.Job("chosen", (*RUN, "--fps", "5", "--max-frames", "10", "--json")),
     vm.Job("missing", (*RUN, "--camera", "3")),
     vm.Job("interrupted", (*RUN, "--camera", "0", "--fps", "5", "--json"), after=5, then="kill -INT $PID"),
+    vm.Job("cameras", (*PROGRAM, "cameras", "--json")),
+    vm.Job(
+        "replugged",
+        (*RUN, "--camera", "0", "--fps", "5", "--json", "--max-frames", "40"),
+        after=5,
+        then=REPLUG,
+    ),
     vm.Job(
         "disconnected",
-        (*RUN, "--camera", "0", "--fps", "5", "--json"),
+        (*RUN, "--camera", "0", "--fps", "5", "--json", "--on-loss", "exit"),
         after=5,
         then=f"v4l2-ctl -d {CAMERA} -c disconnect=1",
     ),
@@ -67,7 +82,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Answers:
     vm.build(folder)
     shutil.copytree(Path(hydrart.__file__).parent, share / "hydrart", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(weights, share / "w.safetensors")
-    answers = vm.run(folder, share, JOBS, timeout_s=450)
+    answers = vm.run(folder, share, JOBS, timeout_s=1800)
     shutil.rmtree(folder)
     return answers
 
@@ -100,7 +115,7 @@ def test_frames_have_the_colours_of_the_camera(answers: Answers) -> None:
 def test_the_first_camera_is_chosen_and_gives_json_lines(answers: Answers) -> None:
     answer = answers["chosen"]
     assert answer.exit_code == 0, answer.stderr
-    assert f"{CAMERA} (640x480, " in answer.stderr
+    assert f"the camera {CAMERA}, YUYV 640x480" in answer.stderr and "asked for MJPG 640x480" in answer.stderr
     frames, _ = lines(answer)
     assert len(frames) == 10
     numbers = [frame["frame"] for frame in frames]
@@ -131,5 +146,28 @@ def test_a_disconnected_camera_ends_with_a_sentence_and_a_summary(answers: Answe
     answer = answers["disconnected"]
     assert answer.exit_code == 1, answer
     assert len(lines(answer)[0]) >= 5
-    sentence = r"hydrart: the camera /dev/video0 \(640x480.*\) gives no more frames: check its cable and supply"
-    assert re.fullmatch(sentence, answer.stderr.splitlines()[-1]), answer.stderr
+    sentence = "hydrart: the camera /dev/video0 gives no more frames: check its cable and supply"
+    assert answer.stderr.splitlines()[-1] == sentence
+
+
+def test_a_camera_that_is_plugged_in_again_goes_on(answers: Answers) -> None:
+    answer = answers["replugged"]
+    assert answer.exit_code == 0, answer
+    frames, _ = lines(answer)
+    numbers = [frame["frame"] for frame in frames]
+    assert len(frames) == 40 and numbers == sorted(set(numbers))
+    assert "reconnecting: the camera /dev/video0 gives no more frames" in answer.stderr
+    assert "running again: YUYV 640x480" in answer.stderr
+
+
+def test_the_kernel_tells_of_the_camera(answers: Answers) -> None:
+    (camera,) = map(json.loads, answers["cameras"].stdout.splitlines())
+    assert (camera["path"], camera["driver"], camera["readable"], camera["busy"]) == (CAMERA, "vivid", True, False)
+    yuyv = next(form for form in camera["formats"] if form["pixels"] == "YUYV")
+    assert any(size["width"] == 640 and size["height"] == 360 and size["fps"] for size in yuyv["sizes"])
+
+
+def test_frames_are_as_old_as_the_driver_says(answers: Answers) -> None:
+    """V4L2 stamps a frame before it is copied and converted."""
+    for frame in lines(answers["chosen"])[0]:
+        assert 0 < frame["capture_ms"] < 1000 and frame["age_ms"] > frame["capture_ms"]

@@ -26,11 +26,13 @@ def test_public_names() -> None:
     assert sorted(hydrart.__all__) == hydrart.__all__
     assert set(hydrart.__all__) == {
         "Decision",
+        "Event",
         "Governor",
         "HeadsError",
         "HydrartError",
         "MissingExtraError",
         "Model",
+        "Opener",
         "PictureError",
         "Prediction",
         "Profile",
@@ -38,6 +40,7 @@ def test_public_names() -> None:
         "Result",
         "Sensors",
         "SettingError",
+        "Shot",
         "SourceError",
         "Stream",
         "WeightFileError",

@@ -78,16 +78,19 @@ def close(got: FloatArray, wanted: FloatArray, bound: float = 1e-4) -> None:
 
 
 @onnx_installed
+@pytest.mark.parametrize("all_tokens", [False, True], ids=["pruned", "plain"])
 @pytest.mark.parametrize(("gemm", "batch"), [(True, None), (False, 2)], ids=["Gemm, any batch", "MatMul, batch 2"])
 @pytest.mark.parametrize("arch", SHAPES.values(), ids=SHAPES)
-def test_the_export_equals_the_reference(make_weights: Make, arch: Architecture, gemm: bool, batch: int | None) -> None:
+def test_the_export_equals_the_reference(
+    make_weights: Make, arch: Architecture, gemm: bool, batch: int | None, all_tokens: bool
+) -> None:
     import onnx
     import onnxruntime
 
     file = WeightFile(make_weights(arch))
     x = pictures(arch, batch or 3)
     for k in (arch.heads[0], arch.heads[-1]):
-        model = onnx_export.export(file.state(k), arch, k, batch=batch, gemm=gemm)
+        model = onnx_export.export(file.state(k), arch, k, batch=batch, gemm=gemm, all_tokens=all_tokens)
         onnx.checker.check_model(model, full_check=True)
         assert {node.name for node in model.graph.node} >= set(onnx_export.attention_nodes(arch))
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -149,14 +152,14 @@ def test_the_engine_answers_several_threads(weights: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "precision", "arch"),
+    ("name", "precision", "arch", "plain"),
     [
-        *((name, precision, "heads of 16") for name, precisions in PEERS.items() for precision in precisions),
-        *((name, "fp32", arch) for name in PEERS for arch in ("layer scale", "separate classifiers")),
+        *((name, precision, "heads of 16", False) for name, precisions in PEERS.items() for precision in precisions),
+        *((name, "fp32", arch, True) for name in PEERS for arch in ("layer scale", "separate classifiers")),
     ],
 )
 def test_a_peer_equals_the_reference(
-    make_weights: Make, torch_threads: None, name: str, precision: str, arch: str
+    make_weights: Make, torch_threads: None, name: str, precision: str, arch: str, plain: bool
 ) -> None:
     modules, extra = NEEDS[name]
     if (name, precision) == ("openvino", "int8"):
@@ -165,7 +168,7 @@ def test_a_peer_equals_the_reference(
         pytest.skip(f"{', '.join(modules)} are not installed (extra: {extra})")
     file = WeightFile(make_weights(SHAPES[arch]))
     environment = dict(os.environ)
-    peer = make_peer(name, file, precision, threads=2)
+    peer = make_peer(name, file, precision, threads=2, plain=plain)
     assert dict(os.environ) == environment, "whether telemetry is off is no other program's affair"
     assert (peer.name, peer.precision, peer.threads, peer.executed) == (name, precision, 2, "")
     assert peer.version[0].isdigit()

@@ -13,12 +13,17 @@ from PIL import Image
 
 import hydrart
 from hydrart.errors import SettingError, SourceError
-from hydrart.stream.frame import Frame
+from hydrart.model import Prediction
+from hydrart.stream.colour import Depth
+from hydrart.stream.frame import Frame, Shot
 from hydrart.stream.mailbox import Mailbox
 from hydrart.stream.opencv import to_rgb
-from hydrart.stream.source import DemoSource, open_source
+from hydrart.stream.pace import RateKeeper
+from hydrart.stream.pictures import DemoSource
+from hydrart.stream.result import Result
+from hydrart.stream.source import Opener
 from hydrart.stream.stats import Stats
-from hydrart.stream.stream import RateKeeper, Stream
+from hydrart.stream.stream import Stream
 
 Rgb = NDArray[np.uint8]
 
@@ -31,6 +36,7 @@ class LiveSource:
     """A camera that gives a frame every millisecond, and fails after the last if told to."""
 
     name = "fake camera"
+    detail = ""
     live = True
     fps: float | None = 1000.0
     skipped = 0
@@ -39,11 +45,11 @@ class LiveSource:
         self.closed = threading.Event()
         self._frames, self._error = frames, error
 
-    def pictures(self) -> Iterator[Rgb]:
+    def shots(self) -> Iterator[Shot]:
         for i in range(self._frames):
             if self.closed.wait(0.001):
                 return
-            yield np.full((8, 8, 3), i % 256, np.uint8)
+            yield Shot(np.full((8, 8, 3), i % 256, np.uint8))
         if self._error:
             raise self._error
 
@@ -129,7 +135,7 @@ def test_closing_from_another_thread_ends_the_loop(model: hydrart.Model) -> None
 
 
 def test_demo_is_a_real_clip(model: hydrart.Model) -> None:
-    pictures = list(DemoSource().pictures())
+    pictures = [shot.picture for shot in DemoSource().shots()]
     assert len(pictures) > 100 and pictures[0].shape[2] == 3 and min(pictures[0].shape[:2]) >= 200
     assert not np.array_equal(pictures[0], pictures[10]), "it moves"
 
@@ -158,7 +164,7 @@ def test_broken_pictures_are_named_and_skipped(tmp_path: Path, model: hydrart.Mo
     told: list[str] = []
     with Stream(tmp_path, model, warn=told.append) as stream:
         assert sum(1 for _ in stream) == 1
-    assert stream.skipped == 1 and len(told) == 1 and "bad.png" in told[0]
+    assert stream.stats()["skipped"] == 1 and len(told) == 1 and "bad.png" in told[0]
     (tmp_path / "good.png").unlink()
     with Stream(tmp_path, model) as stream, pytest.raises(SourceError, match="all 1 files failed"):
         list(stream)
@@ -172,7 +178,7 @@ def test_video_file(tmp_path: Path, model: hydrart.Model) -> None:
     for _ in range(6):
         writer.write(np.full((48, 64, 3), (255, 0, 0), np.uint8))  # OpenCV writes BGR: this is blue
     writer.release()
-    source = open_source(path)
+    source = Opener(path).open()
     assert source.fps == 10 and not source.live
     with Stream(source, model, keep_frame=True) as stream:
         results = list(stream)
@@ -184,12 +190,12 @@ def test_video_file(tmp_path: Path, model: hydrart.Model) -> None:
 
 def test_opencv_pictures_of_any_kind_become_rgb() -> None:
     bgr = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
-    np.testing.assert_array_equal(to_rgb(bgr), bgr[:, :, ::-1])
+    np.testing.assert_array_equal(to_rgb(bgr, Depth()), bgr[:, :, ::-1])
     bgra = np.concatenate((bgr, bgr[:, :, :1]), axis=2)
-    np.testing.assert_array_equal(to_rgb(bgra), bgr[:, :, ::-1])
+    np.testing.assert_array_equal(to_rgb(bgra, Depth()), bgr[:, :, ::-1])
     grey = bgr[:, :, 0]
-    np.testing.assert_array_equal(to_rgb(grey), np.stack((grey,) * 3, axis=2))
-    np.testing.assert_array_equal(to_rgb(bgr.astype(np.uint16) << 8), bgr[:, :, ::-1])
+    np.testing.assert_array_equal(to_rgb(grey, Depth()), np.stack((grey,) * 3, axis=2))
+    np.testing.assert_array_equal(to_rgb(bgr.astype(np.uint16) << 8, Depth(16)), bgr[:, :, ::-1])
 
 
 @pytest.mark.parametrize(
@@ -198,14 +204,14 @@ def test_opencv_pictures_of_any_kind_become_rgb() -> None:
         ("/dev/video250", "there is no camera /dev/video250"),
         (250, "there is no camera /dev/video250"),
         ("nowhere/*.jpg", "no file matches"),
-        ("rtsp://user:secret@host/x", "not supported yet"),
+        ("rtsp://user:secret@127.0.0.1:1/x", "rtsp://***@127.0.0.1:1/x cannot be reached"),
         (3.5, "is no source"),
     ],
 )
 def test_sources_that_are_not_there(source: object, words: str) -> None:
     pytest.importorskip("cv2", reason="OpenCV is not installed (extra: video)")
     with pytest.raises(SourceError) as error:
-        open_source(source)
+        Opener(source).open()
     assert words in str(error.value) and "secret" not in str(error.value)
 
 
@@ -244,15 +250,20 @@ def test_rate_keeper_counts_from_the_first_time() -> None:
     assert not rate.wait()
 
 
+def made_up(i: int, k: int, age_ms: float, missed: bool) -> Result:
+    prediction = Prediction(k, np.ones(1, np.float32), ("x",), preprocess_ms=1.0, infer_ms=2.0)
+    return Result(i, 0.0, 0.0, prediction, 3.0, age_ms, -1.0 if missed else None, 0, hydrart.Decision(k, "fixed"))
+
+
 def test_stats_are_bounded_and_right() -> None:
     stats = Stats(start=100.0)
     for i in range(50_000):
         stats.seen += 1
-        stats.add(3 + i % 2, missed=i % 10 == 0, dropped=0, stages={"age_ms": float(i % 100)})
+        stats.add(made_up(i, 3 + i % 2, float(i % 100), i % 10 == 0))
     summary = stats.summary(now=200.0)
     assert summary["frames"] == 50_000 and summary["processed_fps"] == 500
     assert summary["miss_rate"] == 0.1 and summary["mean_k"] == 3.5 and summary["switches"] == 49_999
     assert summary["age_ms"] == {"p50": 49.5, "p95": 94.05, "max": 99.0}
-    assert summary["infer_ms"] is None
-    assert len(stats.stages["age_ms"]) < 50_000
-    assert not math.isnan(Stats(0.0).summary(0.0)["processed_fps"])
+    assert summary["infer_ms"] == {"p50": 2, "p95": 2, "max": 2} and summary["capture_ms"]["max"] == 3
+    nothing = Stats(0.0).summary(0.0)
+    assert not math.isnan(nothing["processed_fps"]) and nothing["infer_ms"] is None

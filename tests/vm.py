@@ -23,7 +23,7 @@ _TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "mmdebstrap": "mmdebstrap", "
 _KERNEL = "linux-image-amd64"
 _DISK = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "9pnet_virtio", "9p")  # what the initrd needs
 _SHARE = "/share"
-_JOB_S = 200.0  # emulation is slow: only a hang takes so long
+_JOB_S = 400.0  # emulation is slow: only a hang takes so long
 _MACHINE = """
 -machine q35 -accel tcg -cpu max -m 2048 -nodefaults -no-user-config -no-reboot -display none -serial stdio
 -kernel kernel -initrd initrd -device virtio-blk-pci,drive=disk

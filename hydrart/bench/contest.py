@@ -25,15 +25,17 @@ _OURS = "hydrart"
 class PeerResult:
     """A peer at one k.
 
-    precision: asked for; executed: what its linear layers really computed in; prepare_ms: to make the network of k
-    heads; error: largest difference of a logit from hydrart's, relative to the largest; correlation: of the logits,
-    both None where it cannot be told; agrees: whether that is near enough to compare times. ratio: times as long as
-    hydrart, the median over the rounds; it and the times are None where the answers disagree.
+    precision: asked for; plain: whether its last block computes every token (peers.py); executed: what its linear
+    layers really computed in; prepare_ms: to make the network of k heads; error: largest difference of a logit from
+    hydrart's, relative to the largest; correlation: of the logits, both None where it cannot be told; agrees: whether
+    that is near enough to compare times. ratio: times as long as hydrart, the median over the rounds; it and the
+    times are None where the answers disagree.
     """
 
     name: str
     version: str
     precision: str
+    plain: bool
     executed: str
     threads: int
     prepare_ms: float
@@ -79,8 +81,8 @@ def contest(
 
 
 def label(peer: Peer) -> str:
-    """As it is asked for: name and precision."""
-    return f"{peer.name}:{peer.precision}"
+    """As it is asked for: name, precision, and plain where it is."""
+    return f"{peer.name}:{peer.precision}{':plain' * peer.plain}"
 
 
 def agreement(ours: FloatArray, theirs: FloatArray, exact: bool) -> tuple[bool, float | None, float | None]:
@@ -107,7 +109,16 @@ def _prepared(model: Model, k: int, peer: Peer, x: FloatArray) -> tuple[Call, Pe
     exact = model.precision == "fp32" and peer.executed == "fp32"
     agrees, error, correlation = agreement(model.logits(pictures, k), theirs, exact)
     result = PeerResult(
-        peer.name, peer.version, peer.precision, peer.executed, peer.threads, prepare_ms, agrees, error, correlation
+        name=peer.name,
+        version=peer.version,
+        precision=peer.precision,
+        plain=peer.plain,
+        executed=peer.executed,
+        threads=peer.threads,
+        prepare_ms=prepare_ms,
+        agrees=agrees,
+        error=error,
+        correlation=correlation,
     )
     return partial(run, x), result
 

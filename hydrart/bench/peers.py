@@ -1,8 +1,8 @@
 """Other runtimes over the same weight file, each set up to run as fast as it can with batch 1.
 
-All of them compute the network alike: the last block computes the class token alone, as hydrart does. Their thread
-pools spin for some milliseconds after a call: who times one after another should sleep and call once untimed before
-each turn.
+They compute the network as hydrart does, the last block for the class token alone, or "plain": every token to the end,
+as in a graph that PyTorch's exporter wrote, which takes longer. Their thread pools spin for some milliseconds after a
+call: who times one after another should sleep and call once untimed before each turn.
 """
 
 import importlib
@@ -34,7 +34,8 @@ class Peer(Protocol):
     """A runtime at a precision.
 
     name, version: the runtime; precision: what was asked for; executed: what the linear layers were found to compute
-    in by the last prepare ("" before), "fp32/int8" where they differ; threads: cores that a call uses.
+    in by the last prepare ("" before), "fp32/int8" where they differ; threads: cores that a call uses; plain: whether
+    the last block computes every token.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Peer(Protocol):
     precision: str
     executed: str
     threads: int
+    plain: bool
 
     def prepare(self, k: int) -> Run:
         """The network of k heads: float32 [1, C, H, W], C-contiguous and writable -> logits float32 [1, classes].
@@ -60,14 +62,14 @@ class OnnxRuntimePeer:
     name = "onnxruntime"
     precisions = ("fp32", "int8")
 
-    def __init__(self, file: WeightFile, precision: str, threads: int) -> None:
+    def __init__(self, file: WeightFile, precision: str, threads: int, plain: bool) -> None:
         self._runtime = load_runtime("the comparison with ONNX Runtime", "bench")
         self._file = file
         self.version: str = self._runtime.__version__
-        self.precision, self.executed, self.threads = precision, "", threads
+        self.precision, self.executed, self.threads, self.plain = precision, "", threads, plain
 
     def prepare(self, k: int) -> Run:
-        model = export(self._file.state(k), self._file.meta.architecture, k, batch=1)
+        model = export(self._file.state(k), self._file.meta.architecture, k, batch=1, all_tokens=self.plain)
         self.executed = "fp32"
         if self.precision == "int8":
             model = self._quantised(model)
@@ -108,7 +110,7 @@ class OpenVinoPeer:
     name = "openvino"
     precisions = ("fp32", "bf16", "int8")
 
-    def __init__(self, file: WeightFile, precision: str, threads: int) -> None:
+    def __init__(self, file: WeightFile, precision: str, threads: int, plain: bool) -> None:
         load_runtime("the comparison with OpenVINO", "bench")  # for the export
         self._openvino = _load_untracked("openvino", "the comparison with OpenVINO", "OpenVINO", "bench")
         self._nncf: Any = None
@@ -117,11 +119,11 @@ class OpenVinoPeer:
             self._nncf.set_log_level(logging.ERROR)
         self._file = file
         self.version: str = self._openvino.__version__.split("-")[0]
-        self.precision, self.executed, self.threads = precision, "", threads
+        self.precision, self.executed, self.threads, self.plain = precision, "", threads, plain
 
     def prepare(self, k: int) -> Run:
         arch = self._file.meta.architecture
-        model = export(self._file.state(k), arch, k, batch=1, gemm=False)
+        model = export(self._file.state(k), arch, k, batch=1, gemm=False, all_tokens=self.plain)
         core = self._openvino.Core()
         network = core.read_model(io.BytesIO(model.SerializeToString()))
         if self.precision == "int8":
@@ -169,7 +171,7 @@ class TorchPeer:
     name = "torch"
     precisions = ("fp32",)
 
-    def __init__(self, file: WeightFile, precision: str, threads: int) -> None:
+    def __init__(self, file: WeightFile, precision: str, threads: int, plain: bool) -> None:
         try:
             import torch
         except ImportError:  # not in `bench`: PyPI's build for x86 brings gigabytes of CUDA along
@@ -177,11 +179,11 @@ class TorchPeer:
         self._torch: Any = torch
         self._file = file
         self.version: str = torch.__version__
-        self.precision, self.executed, self.threads = precision, "", threads
+        self.precision, self.executed, self.threads, self.plain = precision, "", threads, plain
 
     def prepare(self, k: int) -> Run:
         torch = self._torch
-        forward = network(torch, self._file.state(k), self._file.meta.architecture, k)
+        forward = network(torch, self._file.state(k), self._file.meta.architecture, k, self.plain)
         self.executed = "fp32"
 
         def run(x: FloatArray) -> FloatArray:
@@ -198,13 +200,13 @@ _PEERS = (OnnxRuntimePeer, OpenVinoPeer, TorchPeer)
 PEERS: dict[str, tuple[str, ...]] = {peer.name: peer.precisions for peer in _PEERS}  # and their precisions
 
 
-def make_peer(name: str, file: WeightFile, precision: str = "fp32", threads: int = 1) -> Peer:
+def make_peer(name: str, file: WeightFile, precision: str = "fp32", threads: int = 1, plain: bool = False) -> Peer:
     """The runtime of that name over that file. Raises SettingError, MissingExtraError."""
     for peer in _PEERS:
         if peer.name == name:
             if precision not in peer.precisions:
                 raise SettingError(f"{name} is not measured in {precision}: choose from {', '.join(peer.precisions)}")
-            made: Peer = peer(file, precision, threads)
+            made: Peer = peer(file, precision, threads, plain)
             return made
     raise SettingError(f"there is no comparison with {name!r}: choose from {', '.join(PEERS)}")
 

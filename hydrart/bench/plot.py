@@ -28,7 +28,7 @@ def plot(report: Report, path: Path) -> None:
     for row in report.rows:
         for peer in row.peers:
             if peer.times:
-                name = f"{peer.name} {peer.version} {peer.executed}"
+                name = f"{peer.name} {peer.version} {peer.executed}{' plain' * peer.plain}"
                 series.setdefault(name, []).append((peer.times.p50_ms, heights[row.k]))
     for i, (name, points) in enumerate(series.items()):
         axes.plot(*zip(*points, strict=True), marker="so^vD"[i % 5], linewidth=2 if i == 0 else 1, label=name)

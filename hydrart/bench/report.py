@@ -61,13 +61,14 @@ def _lines(r: Report) -> Iterator[str]:
     if any(row.peers for row in r.rows):
         yield ""
         yield from _table(
-            " k|peer|version|asked|executed|p50 ms|p95 ms|min ms|/ hydrart|error|correlation|prepared s",
+            " k|peer|version|asked|last block|executed|p50 ms|p95 ms|min ms|/ hydrart|error|correlation|prepared s",
             [
                 (
                     str(row.k),
                     peer.name,
                     peer.version,
                     peer.precision,
+                    "all tokens" if peer.plain else "class token",
                     peer.executed or "unknown",
                     *(_times(peer.times) if peer.times else ["-"] * 3),
                     f"{peer.ratio:.2f}" if peer.ratio else "disagrees",

@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 from hydrart.architecture import Architecture
 
 
-def network(torch: Any, state: Mapping[str, NDArray[np.float32]], arch: Architecture, k: int) -> Callable[[Any], Any]:
+def network(
+    torch: Any, state: Mapping[str, NDArray[np.float32]], arch: Architecture, k: int, all_tokens: bool
+) -> Callable[[Any], Any]:
     """A function of tensors: float32 [B, C, H, W] -> [B, classes]; the weights are copied.
 
-    torch: the module; state: as WeightFile.state(k) gives it, of exactly k heads.
+    torch: the module; state: as WeightFile.state(k) gives it, of exactly k heads; all_tokens: whether the last block
+    computes every token, or only the class token.
     """
     functional = torch.nn.functional
     linear, layer_norm = functional.linear, functional.layer_norm
@@ -49,7 +52,7 @@ def network(torch: Any, state: Mapping[str, NDArray[np.float32]], arch: Architec
         y = torch.cat((cls_token.expand(len(y), -1, -1), y), 1) + positions
         for i, (norm1, qkv, proj, norm2, fc1, fc2) in enumerate(blocks):
             q, key, value = linear(norm(y, norm1), *qkv).unflatten(-1, (3, k, arch.head_dim)).permute(2, 0, 3, 1, 4)
-            if i == arch.depth - 1:  # only the class token is read
+            if i == arch.depth - 1 and not all_tokens:  # only the class token is read
                 q, y = q[:, :, :1], y[:, :1]
             z = functional.scaled_dot_product_attention(q, key, value).transpose(1, 2).flatten(2)
             y = y + linear(z, *proj)

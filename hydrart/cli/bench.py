@@ -40,7 +40,12 @@ class _Heads(click.ParamType[Any]):
 )
 @threads_option
 @click.option("--batch", default=1, type=click.IntRange(1, 4096), help="Pictures at a time.")
-@click.option("--against", multiple=True, help="Compare with onnxruntime, openvino or torch; openvino:int8 is one too.")
+@click.option(
+    "--against",
+    multiple=True,
+    help="Compare with onnxruntime, openvino or torch, also as openvino:int8, or openvino:int8:plain for its last "
+    "block over all tokens, as PyTorch exports it; many at once.",
+)
 @click.option("--rate", default=15.0, type=Number(0.1, 1000), help="Frames a second at which to measure the CPU.")
 @click.option("--repeats", default=None, type=click.IntRange(1, 10_000), help="Rounds of timing.  [default: by time]")
 @click.option("--save", default=None, type=click.Path(path_type=Path), help="Device profile to put the latencies into.")
@@ -116,10 +121,13 @@ def _peers(against: tuple[str, ...], model: Model) -> list[Peer]:
     """Those asked for; without a precision, in that of the weights where there is one, else in fp32."""
     peers = []
     for asked in dict.fromkeys(against):
-        name, _, precision = asked.partition(":")
-        if not precision:
-            precision = model.precision if model.precision in PEERS.get(name, ()) else "fp32"
-        peers.append(make_peer(name, model.file, precision, model.threads))
+        name, *how = asked.split(":")
+        plain = how[-1:] == ["plain"]
+        if plain:
+            how.pop()
+        if not how:
+            how = [model.precision if model.precision in PEERS.get(name, ()) else "fp32"]
+        peers.append(make_peer(name, model.file, ":".join(how), model.threads, plain))
     return peers
 
 

@@ -8,6 +8,7 @@ import click
 
 import hydrart
 from hydrart.cli.bench import bench
+from hydrart.cli.cameras import cameras_command
 from hydrart.cli.classify import classify
 from hydrart.cli.compiling import tell_when_compiling
 from hydrart.cli.devices import devices
@@ -30,5 +31,5 @@ def main() -> None:
     tell_when_compiling()
 
 
-for command in (run, classify, evaluate_command, info, slice_command, devices, bench, warmup):
+for command in (run, classify, evaluate_command, info, slice_command, devices, cameras_command, bench, warmup):
     main.add_command(command)

@@ -12,20 +12,21 @@ import numpy as np
 
 from hydrart.cli.errors import drop_stdout, one_sentence
 from hydrart.cli.options import Number, json_option, model_options, print_json, warn
+from hydrart.cli.sources import make_opener, source_options
 from hydrart.governor.device import load_device
 from hydrart.governor.governor import Governor
 from hydrart.governor.sensors import Sensors
 from hydrart.model import Model, load
+from hydrart.stream.events import Event
 from hydrart.stream.output import LiveLine, summary_text
-from hydrart.stream.source import default_source, open_source
 from hydrart.stream.stream import Stream
 
 _LIVE_FPS = 15.0
+_SOURCE = ("camera", "source", "size", "flip", "rotate", "loop")
 
 
 @click.command()
-@click.option("--camera", type=click.IntRange(0), default=None, help="Number of a V4L2 camera.")
-@click.option("--source", default=None, help="Video file, folder, glob, /dev/video path, or demo.")
+@source_options
 @click.option("--fps", type=Number(0.001, 1000), default=None, help="Frames to answer a second.")
 @click.option("--k", type=int, default=None, help="Fix the number of heads.")
 @click.option("--min-k", type=int, default=None, help="Fewest heads the governor may choose.")
@@ -41,14 +42,15 @@ _LIVE_FPS = 15.0
     default=None,
     help="Drop frames that come too fast, or answer each.  [default: latest for cameras, all for files]",
 )
+@click.option(
+    "--on-loss", type=click.Choice(["reconnect", "exit"]), default="reconnect", help="When a camera or stream fails."
+)
 @click.option("--duration", type=Number(0.001, 1e9), default=None, help="Seconds to run.")
 @click.option("--max-frames", type=click.IntRange(1), default=None, help="Frames to answer.")
 @model_options
 @json_option
 @one_sentence
 def run(
-    camera: int | None,
-    source: str | None,
     fps: float | None,
     k: int | None,
     min_k: int | None,
@@ -59,6 +61,7 @@ def run(
     sensor_root: str,
     device: str | None,
     frames: str | None,
+    on_loss: str,
     duration: float | None,
     max_frames: int | None,
     as_json: bool,
@@ -68,7 +71,8 @@ def run(
 
     Without --camera or --source it takes the first camera, or the demo clip where there is none. Ctrl-C ends it.
     """
-    if camera is not None and source is not None:
+    where = {name: options.pop(name) for name in _SOURCE}
+    if where["camera"] is not None and where["source"] is not None:
         raise click.UsageError("--camera and --source exclude each other")
     if k is not None and (min_k is not None or max_k is not None):
         raise click.UsageError("--k fixes the heads: leave --min-k and --max-k out")
@@ -83,16 +87,16 @@ def run(
     sensors = Sensors(names, root=sensor_root, battery_cmd=battery_cmd)
     latencies = warm_up(model)
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "5")  # else a stalled camera holds us for 10 s
-    chosen: int | str = source if source is not None else camera if camera is not None else default_source()
-    if chosen == "demo" and source is None:
-        warn("no camera is here: playing the demo clip")
-    opened = open_source(chosen, fps=fps or _LIVE_FPS, warn=_warn_on_own_line)
+    opener = make_opener(**where, fps=fps or _LIVE_FPS, told=_warn_on_own_line)
+    opened = opener.peek()
     fps = fps or (_LIVE_FPS if opened.live else opened.fps)
     governor = Governor(profile, fps=fps, **goals)
     for heads, latency_ms in latencies.items():
         governor.observe(time.monotonic(), heads, latency_ms)
-    with sensors, Stream(opened, model, fps=fps, governor=governor, sensors=sensors, frames=frames) as stream:
-        warn(f"{stream.name}{f', {fps:g} fps' if fps else ''}, {len(model.labels)} classes")
+    options = {"fps": fps, "governor": governor, "frames": frames, "on_loss": on_loss, "on_event": _Telling()}
+    with sensors, Stream(opener, model, sensors=sensors, **options) as stream:
+        what = ", ".join(text for text in (opened.name, opened.detail, f"{fps:g} fps" if fps else "") if text)
+        warn(f"{what}, {len(model.labels)} classes")
         follow(stream, model, as_json, duration, max_frames)
 
 
@@ -100,6 +104,21 @@ def _warn_on_own_line(message: str) -> None:
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", nl=False, err=True)  # the live line, which comes again
     warn(message)
+
+
+class _Telling:
+    """Tells of a source that fails and comes back; the ordinary beginning and end are told elsewhere."""
+
+    def __init__(self) -> None:
+        self._lost = False
+
+    def __call__(self, event: Event) -> None:
+        if event.state in ("stalled", "reconnecting"):
+            self._lost = True
+            _warn_on_own_line(f"{event.state}: {event.reason}")
+        elif event.state == "running" and self._lost:
+            self._lost = False
+            _warn_on_own_line(f"running again: {event.reason}")
 
 
 def warm_up(model: Model) -> dict[int, float]:
@@ -136,7 +155,7 @@ def follow(stream: Stream, model: Model, as_json: bool, duration: float | None, 
         timer.cancel()
         live.end()
         stream.close()
-        summary = stream.stats() | {"skipped": stream.skipped}
+        summary = stream.stats()
         if as_json:
             print_json({"summary": summary})
         else:

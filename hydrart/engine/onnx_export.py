@@ -23,7 +23,13 @@ FloatArray = NDArray[np.float32]
 
 
 def export(
-    state: Mapping[str, FloatArray], arch: Architecture, k: int, *, batch: int | None = None, gemm: bool = True
+    state: Mapping[str, FloatArray],
+    arch: Architecture,
+    k: int,
+    *,
+    batch: int | None = None,
+    gemm: bool = True,
+    all_tokens: bool = False,
 ) -> Any:
     """The network of k heads as an onnx.ModelProto: opset 20, every weight inside, as float32.
 
@@ -31,6 +37,7 @@ def export(
     [batch, C, H, W], normalised; outputs: "logits" [batch, classes] and "features" [batch, k * head_dim], float32;
     batch None leaves the batch open. gemm: linear layers are Gemm over [batch * tokens, channels], which ONNX Runtime
     runs fastest; False: MatMul and Add over [batch, tokens, channels], to which OpenVINO fuses more when quantised.
+    all_tokens: the last block computes every token, as in a graph that PyTorch's exporter wrote.
     Raises HeadsError, SettingError (2 GiB and more), MissingExtraError (extra: onnx).
     """
     k = arch.check_k(k)
@@ -40,7 +47,7 @@ def export(
             f"the network of k={k} has {size:,} bytes of weights, ONNX models end at 2 GiB: "
             "choose fewer heads or another backend"
         )
-    return _Exporter(state, arch, k, batch, gemm).model()
+    return _Exporter(state, arch, k, batch, gemm).model(all_tokens)
 
 
 def attention_nodes(arch: Architecture) -> list[str]:
@@ -62,11 +69,13 @@ class _Exporter:
         self._nodes: list[Any] = []
         self._constants: dict[str, Any] = {}
 
-    def model(self) -> Any:
+    def model(self, all_tokens: bool) -> Any:
         onnx, arch, p = self._onnx, self._arch, self._p
         y = self._embed()
         for i in range(arch.depth):
-            y = self._block(f"blocks.{i}", y, last=i == arch.depth - 1)
+            y = self._block(f"blocks.{i}", y, last=i == arch.depth - 1 and not all_tokens)
+        if all_tokens:
+            y = self._class_token("read", y)
         if not self._gemm:
             y = self._reshape("class_token", y, -1, p)
         features = self._norm("norm", y, output="features")

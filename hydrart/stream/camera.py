@@ -1,96 +1,116 @@
 """Cameras on Linux: V4L2 through OpenCV, with a reason when one cannot be opened."""
 
-import fcntl
 import os
 import re
-import struct
+import zlib
 from collections.abc import Iterator
-from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from hydrart.errors import SourceError
-from hydrart.stream.opencv import load_cv2, to_rgb
+from hydrart.stream.frame import Shot
+from hydrart.stream.opencv import Reader, load_cv2
+from hydrart.stream.v4l2 import Camera, cameras, holders, query
 
-WIDTH, HEIGHT = 640, 480
-
-# linux/videodev2.h
-_VIDIOC_QUERYCAP = 0x80685600
-_CAPTURE = 0x00000001 | 0x00001000  # single- and multi-planar
-_DEVICE_CAPS = 0x80000000
+SIZE = (640, 480)
+_FORMAT = "MJPG"  # raw formats are slow over USB
+_FROZEN_S = 5.0
+# drivers of cameras whose raw pictures need libcamera before anyone can look at them
+_CSI_DRIVERS = ("unicam", "rp1-cfe", "bcm2835-isp", "pispbe", "csi2-cfe")
 
 
 class CameraSource:
-    """A V4L2 camera at 640x480, MJPG where it has it (raw formats are slow over USB), colours as RGB."""
+    """A V4L2 camera, MJPG where it has it, colours as RGB.
+
+    size: width and height to ask for. last: the checksum of the picture at which an earlier opening of this camera
+    froze. A sensor is never without noise: the same picture for 5 s is a frozen camera. One that after it was opened
+    anew still gives that picture shows a still scene without noise, maybe of a program, and is believed.
+    """
 
     live = True
-    skipped = 0
 
-    def __init__(self, device: str, fps: float | None) -> None:
-        self.name = device
-        diagnose(device)
-        cv2 = load_cv2(f"the camera {device}")
+    def __init__(self, device: str, fps: float | None, size: tuple[int, int] | None, frozen: "Frozen") -> None:
+        self.name = f"the camera {device}"
+        camera = diagnose(device)
+        cv2 = load_cv2(self.name)
         match = re.fullmatch(r"/dev/video(\d+)", os.path.realpath(device))
-        self._capture = cv2.VideoCapture(int(match[1]) if match else device, cv2.CAP_V4L2)
-        if not self._capture.isOpened():
-            raise SourceError(f"the camera {device} cannot be opened: another program may use it ({_listed()})")
-        capture = self._capture
-        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*"MJPG"))
-        capture.set(cv2.CAP_PROP_FRAME_WIDTH, WIDTH)
-        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, HEIGHT)
+        capture = cv2.VideoCapture(int(match[1]) if match else device, cv2.CAP_V4L2)
+        if not capture.isOpened():
+            raise SourceError(f"{self.name} cannot be opened: {_held(device, camera)}")
+        width, height = size or SIZE
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*_FORMAT))
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
         if fps:
             capture.set(cv2.CAP_PROP_FPS, fps)
-        width, height = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        got = tuple(int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        pixels = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1").strip("\0 ")
         rate = float(capture.get(cv2.CAP_PROP_FPS))
         self.fps: float | None = rate if 0 < rate <= 1000 else None
-        self.name = f"{device} ({width}x{height}{f', {rate:g} fps' if self.fps else ''})"
+        asked = f"{_FORMAT} {width}x{height}{f' at {fps:g} fps' if fps else ''}"
+        obtained = f"{pixels} {got[0]}x{got[1]}{f' at {rate:g} fps' if self.fps else ''}"
+        self.detail = obtained if asked == obtained else f"{obtained}; asked for {asked}"
+        self._frozen = frozen
+        self._reader = Reader(cv2, capture)
 
-    def pictures(self) -> Iterator[NDArray[np.uint8]]:
-        while True:
-            good, picture = self._capture.read()
-            if not good:
-                raise SourceError(f"the camera {self.name} gives no more frames: check its cable and supply")
-            yield to_rgb(picture)
+    @property
+    def skipped(self) -> int:
+        return self._reader.skipped
+
+    def shots(self) -> Iterator[Shot]:
+        for shot in self._reader.shots():
+            if shot.t_capture is not None and self._frozen.add(zlib.crc32(shot.picture[::8].tobytes()), shot.t_capture):
+                raise SourceError(f"{self.name} has given the same picture for {_FROZEN_S:g} s: it is frozen")
+            yield shot
+        raise SourceError(f"{self.name} gives no more frames: check its cable and supply")
 
     def close(self) -> None:
-        self._capture.release()
+        self._reader.close()
 
 
-def cameras() -> list[int]:
-    """The numbers of the video devices that give pictures, or that may not be asked."""
-    matches = (re.fullmatch(r"video(\d+)", path.name) for path in Path("/dev").glob("video*"))
-    return sorted(int(match[1]) for match in matches if match and _captures(Path("/dev", match[0])))
+class Frozen:
+    """Tells when a camera gives one picture for too long; it outlives reopenings of the camera."""
 
+    def __init__(self) -> None:
+        self._picture: int | None = None
+        self._since = 0.0
+        self._believed: int | None = None
 
-def _captures(device: Path) -> bool:
-    """Whether V4L2 lists video capture among what the node can do: decoders and metadata nodes cannot."""
-    answer = bytearray(104)  # struct v4l2_capability
-    try:
-        handle = os.open(device, os.O_RDWR | os.O_NONBLOCK)
-    except OSError:
-        return True
-    try:
-        fcntl.ioctl(handle, _VIDIOC_QUERYCAP, answer)
-    except OSError:
+    def add(self, picture: int, now: float) -> bool:
+        """Take note of a picture's checksum; True when it has been the same for 5 s."""
+        if picture != self._picture:
+            self._picture, self._since = picture, now
+        if picture != self._believed and now - self._since >= _FROZEN_S:
+            self._believed = picture  # if it comes again after the camera was opened anew, the scene is still
+            return True
         return False
-    finally:
-        os.close(handle)
-    capabilities, of_node = struct.unpack_from("=II", answer, 84)
-    return bool((of_node if capabilities & _DEVICE_CAPS else capabilities) & _CAPTURE)
 
 
-def diagnose(device: str) -> None:
-    """Raise SourceError with the reason where a camera can be seen not to open."""
-    if not os.path.exists(device):
-        raise SourceError(f"there is no camera {device}: {_listed()}")
-    if not os.access(device, os.R_OK | os.W_OK):
+def diagnose(device: str) -> Camera:
+    """What the kernel tells of a camera. Raises SourceError with the reason where it can be seen not to open."""
+    try:
+        camera = query(device)
+    except (FileNotFoundError, ValueError):
+        raise SourceError(f"there is no camera {device}: {_listed()}") from None
+    if camera is None:
+        raise SourceError(f"{device} is no camera, it gives no pictures: {_listed()}")
+    if not camera.readable:
         raise SourceError(
             f"you may not use the camera {device}: add yourself to its group with: "
             "sudo usermod -aG video $USER, then log in again"
         )
-    if not _captures(Path(device)):
-        raise SourceError(f"{device} is no camera, it gives no pictures: {_listed()}")
+    if camera.driver in _CSI_DRIVERS:
+        width, height = SIZE
+        raise SourceError(
+            f"{device} is a Raspberry Pi camera on the CSI port, which needs libcamera: run rpicam-vid -n -t 0 --codec "
+            f"yuv420 --width {width} --height {height} -o - | hydrart run --source -:{width}x{height}:yuv420p"
+        )
+    if camera.busy:
+        raise SourceError(f"the camera {device} cannot be opened: {_held(device, camera)}")
+    return camera
+
+
+def _held(device: str, camera: Camera) -> str:
+    by = ", ".join(f"{name} (process {pid})" for pid, name in camera.holders or holders(device))
+    return f"{by} uses it, end that first" if by else f"another program may use it ({_listed()})"
 
 
 def _listed() -> str:

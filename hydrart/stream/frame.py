@@ -1,5 +1,6 @@
-"""A frame on its way from a source to the network."""
+"""A picture on its way from a source to the network."""
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,12 +8,32 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
+class Shot:
+    """What a source gives. picture: uint8 RGB [H, W, 3]; t_capture: time.monotonic() when the device had it, None
+    where that is when the source gave it; stamp: the caller's own, passed through."""
+
+    picture: NDArray[np.uint8]
+    t_capture: float | None = None
+    stamp: object = None
+
+
+@dataclass(frozen=True, eq=False)
 class Frame:
-    """picture: uint8 RGB [H, W, 3]; number: counted by the source from 0, also those that nobody takes; t_capture:
-    time.monotonic() when it was there; t_wall: time.time() then; capture_ms: how long the source worked for it."""
+    """picture: uint8 RGB [H, W, 3]; number: counted from 0, also those that nobody takes; t_capture:
+    time.monotonic() when it was there; t_wall: time.time() then; capture_ms: how long the source worked for it;
+    asleep_s: see asleep_s(), then; prepared: the network's input, where it was made ahead, and the milliseconds that
+    took; stamp: the caller's own."""
 
     picture: NDArray[np.uint8]
     number: int
     t_capture: float
     t_wall: float
     capture_ms: float
+    asleep_s: float = 0.0
+    prepared: tuple[NDArray[np.float32], float] | None = None
+    stamp: object = None
+
+
+def asleep_s() -> float:
+    """Seconds that the machine was suspended since it booted: time that time.monotonic() does not count."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any, TextIO
 
-from hydrart.stream.stream import Result
+from hydrart.stream.result import Result
 
 _EVERY_S = {True: 0.1, False: 1.0}  # terminal or not
 

@@ -1,159 +1,201 @@
-"""Where frames come from: pictures, animations, video files, cameras, the demo clip."""
+"""Where frames come from: cameras, streams, video files, pictures, stdin, arrays, the demo clip."""
 
 import glob
 import os
 import stat
 from collections.abc import Callable, Iterator
-from itertools import cycle
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageSequence
-
-from hydrart.errors import PictureError, SourceError
-from hydrart.preprocess import guard, is_picture, picture_files, read_picture, upright_rgb
-from hydrart.resources import DEMO
-from hydrart.stream.camera import CameraSource, cameras
+from hydrart.errors import SourceError
+from hydrart.preprocess import is_picture, picture_files
+from hydrart.stream.camera import CameraSource, Frozen
+from hydrart.stream.colour import turned
+from hydrart.stream.frame import Shot
 from hydrart.stream.opencv import VideoFileSource
-
-_DEMO_PLAYS = 14  # the clip lasts 1.4 s, at 30 fps
-
-Rgb = NDArray[np.uint8]
+from hydrart.stream.pictures import ArraySource, DemoSource, PictureSource
+from hydrart.stream.raw import RawSource
+from hydrart.stream.url import UrlSource
+from hydrart.stream.v4l2 import cameras
 
 
 class Source(Protocol):
-    """name: for people; live: frames come by themselves and wait for nobody; fps: the source's own rate, None where
-    it has none; skipped: pictures that could not be read so far."""
+    """name: for people; detail: what was asked for and obtained; live: frames come by themselves and wait for nobody;
+    fps: the source's own rate, None where it has none; skipped: pictures that could not be read so far."""
 
     name: str
     live: bool
     fps: float | None
-    skipped: int
 
-    def pictures(self) -> Iterator[Rgb]:
-        """uint8 RGB [H, W, 3], until the end. Raises SourceError."""
+    @property
+    def detail(self) -> str: ...
 
-    def close(self) -> None:
-        """Give back the device or file; pictures() ends."""
+    @property
+    def skipped(self) -> int: ...
 
-
-class PictureSource:
-    """Picture files in order; animations give all their frames. Unreadable files are told to `warn` and skipped."""
-
-    live = False
-
-    def __init__(self, name: str, paths: list[Path], warn: Callable[[str], None]) -> None:
-        self.name = name
-        self.fps: float | None = None
-        self.skipped = 0
-        self._paths = paths
-        self._warn = warn
-        self._closed = False
-
-    def pictures(self) -> Iterator[Rgb]:
-        read = False
-        for path in self._paths:
-            try:
-                for picture in _frames(path):
-                    if self._closed:
-                        return
-                    read = True
-                    yield picture
-            except PictureError as error:
-                self.skipped += 1
-                self._warn(f"skipped: {error}")
-        if not read:
-            raise SourceError(f"{self.name} holds no readable picture: all {self.skipped} files failed")
+    def shots(self) -> Iterator[Shot]:
+        """Pictures, until the end; called once, in a thread of its own. Raises SourceError."""
 
     def close(self) -> None:
-        self._closed = True
+        """Give back the device or file, from any thread; shots() ends as soon as it can."""
 
 
-class DemoSource:
-    """The clip that ships, played several times over."""
+@dataclass
+class Opener:
+    """Opens a source, and opens it again when it is lost.
 
-    live = False
-    skipped = 0
+    source: a camera (number or /dev/video path), a URL, a video file, folder, glob or picture, "demo",
+    "-:WIDTHxHEIGHT:FORMAT" for raw frames on stdin, an iterable of arrays, an open Source, or a function that
+    returns one. fps, size: asked of a camera. flip: h, v or hv; rotate: clockwise degrees; loop: play files over and
+    over. warn: is told of pictures that are skipped.
+    """
 
-    def __init__(self) -> None:
-        self.name = "demo clip"
-        self.fps: float | None = 15.0
+    source: Any
+    fps: float | None = None
+    size: tuple[int, int] | None = None
+    flip: str | None = None
+    rotate: int = 0
+    loop: bool = False
+    warn: Callable[[str], None] = lambda message: None
+    _frozen: Frozen = field(default_factory=Frozen, repr=False)
+    _peeked: Source | None = field(default=None, repr=False)
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether open() can be called again."""
+        if isinstance(self.source, str | os.PathLike):
+            return not os.fspath(self.source).startswith("-:")
+        return isinstance(self.source, int) or self._function
+
+    @property
+    def _function(self) -> bool:
+        """Whether the source is what opens one: a class does, too."""
+        return callable(self.source) and (isinstance(self.source, type) or not hasattr(self.source, "shots"))
+
+    def peek(self) -> Source:
+        """Open it now; the next open() gives this one. Raises SourceError, MissingExtraError."""
+        self._peeked = self._peeked or self.open()
+        return self._peeked
+
+    def open(self) -> Source:
+        """Raises SourceError, MissingExtraError."""
+        if self._peeked:
+            peeked, self._peeked = self._peeked, None
+            return peeked
+        opened = self._open()
+        try:
+            if self.size and not isinstance(opened, CameraSource):
+                raise SourceError(f"{opened.name} has the size that it has: leave --size to cameras")
+            if self.loop and (opened.live or not self.repeatable):
+                raise SourceError(f"{opened.name} cannot be played again: leave --loop to files")
+        except SourceError:
+            opened.close()
+            raise
+        if self.loop:
+            opened = _Loop(opened, self._open)
+        if self.flip or self.rotate:
+            opened = _Turned(opened, self.flip, self.rotate)
+        return opened
+
+    def _open(self) -> Source:
+        source = self.source
+        if self._function or hasattr(source, "shots"):
+            opened: Source = source() if self._function else source
+            return opened
+        if isinstance(source, int):
+            return CameraSource(f"/dev/video{source}", self.fps, self.size, self._frozen)
+        if not isinstance(source, str | os.PathLike):
+            if hasattr(source, "__iter__"):
+                return ArraySource(source)
+            raise SourceError(f"a {type(source).__name__} is no source: pass a camera number, a path or an iterable")
+        return self._named(os.fspath(source))
+
+    def _named(self, name: str) -> Source:
+        if not name:
+            raise SourceError("the source is an empty text: name a camera, a file or a folder")
+        if name == "demo":
+            return DemoSource()
+        if name == "-" or name.startswith("-:"):
+            return RawSource(name, self.warn)
+        if name.isdecimal() and len(name) < 10:
+            name = f"/dev/video{int(name)}"
+        if name.startswith(("/dev/video", "/dev/v4l/")) or _is_device(name):
+            return CameraSource(name, self.fps, self.size, self._frozen)
+        if "://" in name:
+            return UrlSource(name)
+        path = Path(name)
+        if os.path.isdir(path):
+            paths = picture_files(path)
+            if not paths:
+                raise SourceError(f"{path} holds no pictures: pass a folder with files like .jpg or .png")
+            return PictureSource(name, paths, self.warn)
+        if os.path.exists(path):
+            picture = is_picture(path)
+            return PictureSource(name, [path], self.warn) if picture else VideoFileSource(path, self.warn)
+        matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
+        files = [match for match in matches if match.is_file()]
+        if not files:
+            raise SourceError(f"{name} does not exist and no file matches it: check the path")
+        return PictureSource(name, files, self.warn)
+
+
+class _Wrapped:
+    """A source seen through something."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.name, self.live, self.fps = source.name, source.live, source.fps
+
+    @property
+    def detail(self) -> str:
+        return self._source.detail
+
+    @property
+    def skipped(self) -> int:
+        return self._source.skipped
+
+    def close(self) -> None:
+        self._source.close()
+
+
+class _Turned(_Wrapped):
+    """Pictures turned and mirrored."""
+
+    def __init__(self, source: Source, flip: str | None, degrees: int) -> None:
+        super().__init__(source)
+        self._flip, self._degrees = flip, degrees
+
+    def shots(self) -> Iterator[Shot]:
+        for shot in self._source.shots():
+            yield Shot(turned(shot.picture, self._flip, self._degrees), shot.t_capture, shot.stamp)
+
+
+class _Loop(_Wrapped):
+    """A file that is opened again whenever it ends. What cannot be read of it is counted each time."""
+
+    def __init__(self, source: Source, again: Callable[[], Source]) -> None:
+        super().__init__(source)
+        self._again = again
+        self._skipped = 0
         self._closed = False
 
-    def pictures(self) -> Iterator[Rgb]:
-        clip = list(_frames(DEMO))[::2]
-        for _, picture in zip(range(_DEMO_PLAYS * len(clip)), cycle(clip), strict=False):
+    @property
+    def skipped(self) -> int:
+        return self._skipped + self._source.skipped
+
+    def shots(self) -> Iterator[Shot]:
+        while True:
+            yield from self._source.shots()
             if self._closed:
                 return
-            yield picture
+            self._source.close()
+            before, self._source = self._source, self._again()
+            self._skipped += before.skipped
 
     def close(self) -> None:
         self._closed = True
-
-
-class ArraySource:
-    """Any iterable of uint8 RGB arrays [H, W, 3]."""
-
-    live = False
-    skipped = 0
-
-    def __init__(self, arrays: Any) -> None:
-        self.name = "arrays"
-        self.fps: float | None = None
-        self._arrays = iter(arrays)
-
-    def pictures(self) -> Iterator[Rgb]:
-        for picture in self._arrays:
-            yield np.array(read_picture(picture))
-
-    def close(self) -> None:
-        self._arrays = iter(())
-
-
-def open_source(
-    source: Any,
-    *,
-    fps: float | None = None,
-    warn: Callable[[str], None] = lambda message: None,
-) -> Source:
-    """Open a camera (number or /dev/video path), video file, folder, glob or picture, "demo", or an iterable of
-    arrays; an open Source is passed through. fps is asked of a camera. Raises SourceError, MissingExtraError.
-    """
-    if hasattr(source, "pictures"):
-        opened: Source = source
-        return opened
-    if isinstance(source, int):
-        return CameraSource(f"/dev/video{source}", fps)
-    if not isinstance(source, str | os.PathLike):
-        if hasattr(source, "__iter__"):
-            return ArraySource(source)
-        raise SourceError(f"a {type(source).__name__} is no source: pass a camera number, a path or an iterable")
-    name = os.fspath(source)
-    if not name:
-        raise SourceError("the source is an empty text: name a camera, a file or a folder")
-    if name == "demo":
-        return DemoSource()
-    if name.isdecimal() and len(name) < 10:
-        return CameraSource(f"/dev/video{int(name)}", fps)
-    if name.startswith(("/dev/video", "/dev/v4l/")) or _is_device(name):
-        return CameraSource(name, fps)
-    if "://" in name:
-        raise SourceError("streams from a URL are not supported yet: pass a camera, a video file or a folder")
-    path = Path(name)
-    if os.path.isdir(path):
-        paths = picture_files(path)
-        if not paths:
-            raise SourceError(f"{path} holds no pictures: pass a folder with files like .jpg or .png")
-        return PictureSource(name, paths, warn)
-    if os.path.exists(path):
-        return PictureSource(name, [path], warn) if is_picture(path) else VideoFileSource(path)
-    matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
-    files = [match for match in matches if match.is_file()]
-    if not files:
-        raise SourceError(f"{name} does not exist and no file matches it: check the path")
-    return PictureSource(name, files, warn)
+        self._source.close()
 
 
 def _is_device(name: str) -> bool:
@@ -167,9 +209,3 @@ def default_source() -> int | str:
     """The first camera there is, else the demo clip."""
     found = cameras()
     return found[0] if found else "demo"
-
-
-def _frames(path: Path) -> Iterator[Rgb]:
-    with guard(path), Image.open(path) as image:
-        for frame in ImageSequence.Iterator(image):
-            yield np.asarray(upright_rgb(frame, str(path)))

@@ -1,10 +1,12 @@
 """What a stream has done so far, in bounded memory."""
 
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from hydrart.stream.result import Result
 
 _WINDOW = 36_000  # frames that percentiles look back on: 20 minutes at 30 fps
 
@@ -15,12 +17,13 @@ STAGES = ("capture_ms", "preprocess_ms", "infer_ms", "age_ms")
 class Stats:
     """Counts since the start, and the last latencies of each stage.
 
-    seen: frames that the source gave; processed: answered; dropped: replaced before they were taken; missed:
-    answered after their deadline.
+    seen: frames that the source gave; skipped: pictures that could not be read; processed: answered; dropped:
+    replaced before they were taken; missed: answered after their deadline.
     """
 
     start: float
     seen: int = 0
+    skipped: int = 0
     processed: int = 0
     dropped: int = 0
     missed: int = 0
@@ -30,18 +33,22 @@ class Stats:
     end: float | None = None
     throttled_s: float | None = None
     heat_at: float | None = None
-    stages: dict[str, deque[float]] = field(default_factory=lambda: {stage: deque(maxlen=_WINDOW) for stage in STAGES})
+    # all memory that it ever takes is there from the beginning
+    _times: NDArray[np.float32] = field(default_factory=lambda: np.full((_WINDOW, len(STAGES)), -1, np.float32))
+    _max: list[float] = field(default_factory=lambda: [0.0] * len(STAGES))
 
-    def add(self, k: int, missed: bool, dropped: int, stages: dict[str, float]) -> None:
+    def add(self, result: Result) -> None:
         """Count an answered frame, and those dropped before it."""
+        answer = result.prediction
+        times = (result.capture_ms, answer.preprocess_ms, answer.infer_ms, result.age_ms)
+        self._times[self.processed % _WINDOW] = times
+        self._max = [max(pair) for pair in zip(self._max, times, strict=True)]
         self.processed += 1
-        self.dropped += dropped
-        self.missed += missed
-        self.sum_k += k
-        self.switches += self.last_k not in (None, k)
-        self.last_k = k
-        for stage, value in stages.items():
-            self.stages[stage].append(value)
+        self.dropped += result.dropped
+        self.missed += result.missed
+        self.sum_k += answer.k
+        self.switches += self.last_k not in (None, answer.k)
+        self.last_k = answer.k
 
     def heat(self, now: float, throttled: bool | None) -> None:
         """Count the time for which the device was throttled; unknown where no sensor ever told."""
@@ -61,6 +68,7 @@ class Stats:
             "seconds": round((self.end or now) - self.start, 3),
             "frames": self.processed,
             "dropped": self.dropped,
+            "skipped": self.skipped,
             "camera_fps": round(self.rate(self.seen, now), 3),
             "processed_fps": round(self.rate(self.processed, now), 3),
             "dropped_fps": round(self.rate(self.dropped, now), 3),
@@ -69,10 +77,10 @@ class Stats:
             "switches": self.switches,
             "throttled_s": None if self.throttled_s is None else round(self.throttled_s, 3),
         }
-        for stage, values in self.stages.items():
-            if values:
-                p50, p95 = np.percentile(values, (50, 95)).tolist()
-                lines[stage] = {"p50": round(p50, 3), "p95": round(p95, 3), "max": round(max(values), 3)}
-            else:
-                lines[stage] = None
+        recent = self._times[: min(self.processed, _WINDOW)]
+        for column, stage in enumerate(STAGES):
+            lines[stage] = None
+            if len(recent):
+                p50, p95 = np.percentile(recent[:, column], (50, 95)).tolist()
+                lines[stage] = {"p50": round(p50, 3), "p95": round(p95, 3), "max": round(self._max[column], 3)}
         return lines

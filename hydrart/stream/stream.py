@@ -1,97 +1,42 @@
 """Stream: frames in, answers out, one k per frame."""
 
 import contextlib
-import itertools
 import logging
 import math
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.errors import SettingError, SourceError
-from hydrart.governor.governor import Decision, Governor
-from hydrart.governor.sensors import Sensors, Values
-from hydrart.model import Model, Prediction
+from hydrart.governor.governor import Governor
+from hydrart.governor.sensors import Sensors
+from hydrart.model import Model
+from hydrart.stream.capture import Capture
+from hydrart.stream.events import Event
 from hydrart.stream.frame import Frame
-from hydrart.stream.mailbox import Mailbox
-from hydrart.stream.source import Source, open_source
+from hydrart.stream.pace import RateKeeper
+from hydrart.stream.result import Result
+from hydrart.stream.source import Opener
 from hydrart.stream.stats import Stats
+from hydrart.stream.watch import Watch
 
 _switches = logging.getLogger("hydrart.governor")
 
-_PATIENCE_S = 5.0  # a live source that is silent for longer has failed
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """The answer to one frame.
-
-    frame: its number; t_capture: time.monotonic() when it was captured, t_wall: time.time(); prediction: label,
-    score, k and stage times; capture_ms: what the source worked for it; age_ms: from capture to answer;
-    deadline_ms: what age_ms may be, None without a rate; dropped: frames lost since the last result; decision: the
-    governor's, its reason in a word and the numbers behind it; sensed: what is known from sensors, by the names of
-    Governor.observe; picture: uint8 RGB [H, W, 3] if the stream keeps it.
-    """
-
-    frame: int
-    t_capture: float
-    t_wall: float
-    prediction: Prediction
-    capture_ms: float
-    age_ms: float
-    deadline_ms: float | None
-    dropped: int
-    decision: Decision
-    sensed: Values = field(default_factory=dict)
-    picture: NDArray[np.uint8] | None = None
-
-    @property
-    def missed(self) -> bool:
-        """Whether the answer came after its deadline."""
-        return self.deadline_ms is not None and self.age_ms > self.deadline_ms
-
-    def as_dict(self) -> dict[str, Any]:
-        """The JSON line of this frame; what is not known is None."""
-        answer = self.prediction
-        return {
-            "frame": self.frame,
-            "t_capture": round(self.t_capture, 6),
-            "t_wall": round(self.t_wall, 6),
-            "k": answer.k,
-            "label": answer.label,
-            "score": round(answer.score, 4),
-            "top": [[label, round(score, 4)] for label, score in answer.top(5)],
-            "capture_ms": round(self.capture_ms, 3),
-            "preprocess_ms": round(answer.preprocess_ms, 3),
-            "infer_ms": round(answer.infer_ms, 3),
-            "age_ms": round(self.age_ms, 3),
-            "deadline_ms": None if self.deadline_ms is None else round(self.deadline_ms, 3),
-            "missed": self.missed,
-            "dropped": self.dropped,
-            "temp_c": _rounded(self.sensed.get("temp_c"), 2),
-            "battery": _rounded(self.sensed.get("battery"), 4),
-            "power_w": _rounded(self.sensed.get("power_w"), 3),
-            "reason": self.decision.reason,
-        }
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(value, digits)
-
 
 class Stream:
-    """Iterate over it for results; use it in a `with` block, or close() it.
+    """Iterate over it for results, once; use it in a `with` block, or close() it.
 
-    source: see open_source. fps: frames per second to answer; it also sets the deadline. governor: chooses k;
-    without one a Governor for fps and the model's own table. sensors: running ones; the governor is told what they
-    read. frames: "latest" answers the newest frame and drops
-    what came meanwhile, "all" answers each; the default is latest for live sources. keep_frame: results carry
-    their picture. warn: is told of pictures that are skipped. Raises SourceError, SettingError.
+    source: see Opener; an Opener itself does, too. fps: frames per second to answer; it also sets the deadline.
+    governor: chooses k; without one a Governor for fps and the model's own table. sensors: running ones; the governor
+    is told what they read. frames: "latest" answers the newest frame and drops what came meanwhile, "all" answers
+    each; the default is latest for live sources. keep_frame: results carry their picture. on_loss: "reconnect" opens a
+    live source again when it fails or gives no frame for patience_s, with longer and longer pauses; "exit" ends the
+    stream with the error. on_event: is told of changes of the state, in the thread that iterates. warn: is told of
+    pictures that are skipped, in the thread that captures. Raises SourceError, SettingError.
     """
 
     def __init__(
@@ -104,22 +49,34 @@ class Stream:
         sensors: Sensors | None = None,
         frames: str | None = None,
         keep_frame: bool = False,
+        on_loss: str = "reconnect",
+        patience_s: float = 5.0,
+        on_event: Callable[[Event], None] = lambda event: None,
         warn: Callable[[str], None] = lambda message: None,
     ) -> None:
         if frames not in (None, "latest", "all"):
             raise SettingError(f"frames={frames!r} is unknown: choose latest or all")
+        if on_loss not in ("reconnect", "exit"):
+            raise SettingError(f"on_loss={on_loss!r} is unknown: choose reconnect or exit")
+        opener = source if isinstance(source, Opener) else Opener(source, fps=fps, warn=warn)
+        opened = opener.open()
         self._governor = governor or Governor(model.profile(), fps=fps)
         self._sensors = sensors
         self._model = model
-        self._source: Source = open_source(source, fps=fps, warn=warn)
-        self._latest = self._source.live if frames is None else frames == "latest"
+        self._latest = opened.live if frames is None else frames == "latest"
         self._fps = fps
+        self._live = opened.live
         self._keep_frame = keep_frame
         self._stop = threading.Event()
-        self._mailbox = Mailbox()
-        self._thread: threading.Thread | None = None
-        self._reading = threading.Lock()
         self._stats = Stats(time.monotonic())
+        self._watch = Watch(
+            opened,
+            opener.open if opener.repeatable and on_loss == "reconnect" else None,
+            self._capture,
+            patience_s=max(patience_s, 3 / (fps or opened.fps or math.inf)),
+            stop=self._stop,
+            on_event=on_event,
+        )
 
     def __enter__(self) -> "Stream":
         return self
@@ -130,41 +87,36 @@ class Stream:
     @property
     def name(self) -> str:
         """The source, for people."""
-        return self._source.name
+        return self._watch.source.name
 
     @property
-    def skipped(self) -> int:
-        """Pictures that could not be read so far."""
-        return self._source.skipped
+    def state(self) -> str:
+        """opening, running, stalled, reconnecting or ended."""
+        return self._watch.state
 
     def stats(self) -> dict[str, Any]:
-        """The summary of what was done so far."""
+        """The summary of what was done so far; from any thread."""
+        self._stats.seen, self._stats.skipped = self._watch.seen, self._watch.skipped
         return self._stats.summary(time.monotonic())
 
     def stop(self) -> None:
         """End the loop after the frame at hand; from any thread."""
         self._stop.set()
-        self._mailbox.close()
+        self._watch.stop()
 
     def close(self) -> None:
         """End the stream and give back its source; from any thread."""
         self.stop()
-        if self._thread is not None:
-            self._thread.join(timeout=6)  # a camera that stalls returns from its read after 5 s
-        # OpenCV crashes when a source is closed during a read; one that never ends keeps its source
-        if self._reading.acquire(timeout=2):
-            self._source.close()
-            self._reading.release()
+        self._watch.close()
         self._stats.end = self._stats.end or time.monotonic()
 
     def __iter__(self) -> Iterator[Result]:
-        if self._stop.is_set():
+        if self._stop.is_set() or self.state == "ended":
             raise SourceError(f"the stream of {self.name} has ended: open a new one")
         self._stats.start = time.monotonic()
         previous = -1
-        frames = self._newest() if self._latest else self._every(self._fps)
         try:
-            with contextlib.closing(frames):
+            with contextlib.closing(self._frames()) as frames:
                 for frame in frames:
                     result = self._answer(frame, dropped=frame.number - previous - 1)
                     if result is None:
@@ -174,100 +126,62 @@ class Stream:
         finally:
             self.close()
 
+    def _capture(self, opening: Any, first: int) -> Capture:
+        """How a source of this stream is read."""
+        if self._latest:
+            pace = None if self._live else self._watch.source.fps or self._fps  # a file plays as a camera would
+            return Capture(opening, first=first, fps=pace)
+        return Capture(opening, first=first, lossy=False, prepare=self._prepare)
+
+    def _frames(self) -> Generator[Frame, None, None]:
+        """What to answer, at most fps a second."""
+        rate = RateKeeper(self._fps, self._stop)
+        with contextlib.closing(self._watch.frames()) as frames:
+            while rate.wait():
+                frame = next(frames, None)
+                if frame is None:
+                    return
+                yield frame
+
+    def _prepare(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
+        start = time.perf_counter()
+        x = self._model.preprocess(picture)
+        return x, (time.perf_counter() - start) * 1e3
+
     def _answer(self, frame: Frame, dropped: int) -> Result | None:
         """None where the governor drops the frame, which it may do only where frames may be lost."""
-        governor = self._governor
-        now = time.monotonic()
-        decision = governor.choose(now, waited_ms=(now - frame.t_capture) * 1e3)
+        governor, now = self._governor, time.monotonic()
+        t_capture, t_wall = frame.t_capture, frame.t_wall
+        ahead_ms = frame.prepared[1] if frame.prepared else 0.0
+        if frame.prepared and not self._live:
+            # a file's frame was read ahead; it is as old as if it had been read just in time
+            t_capture, t_wall = now - ahead_ms / 1e3, time.time() - ahead_ms / 1e3
+        # what the governor expects of a k contains the preprocessing
+        decision = governor.choose(now, waited_ms=max((now - t_capture) * 1e3 - ahead_ms, 0.0))
         if decision.drop and self._latest:
             return None
         if self._stats.last_k not in (None, decision.k):
             _switches.info("k %d -> %d, %s", self._stats.last_k, decision.k, decision.why)
-        prediction = self._model(frame.picture, decision.k)
+        x, preprocess_ms = frame.prepared or self._prepare(frame.picture)
+        prediction = self._model.answer(x, decision.k, preprocess_ms)
         now = time.monotonic()
         governor.observe(now, decision.k, prediction.latency_ms, **(self._sensors.news() if self._sensors else {}))
         sensed = self._sensors.latest() if self._sensors else {}
         deadline = governor.deadline_ms
         result = Result(
             frame.number,
-            frame.t_capture,
-            frame.t_wall,
+            t_capture,
+            t_wall,
             prediction,
             frame.capture_ms,
-            age_ms=(now - frame.t_capture) * 1e3,
+            age_ms=(now - t_capture) * 1e3,
             deadline_ms=None if math.isinf(deadline) else deadline,
             dropped=dropped,
             decision=decision,
             sensed=sensed,
             picture=frame.picture if self._keep_frame else None,
+            stamp=frame.stamp,
         )
-        stages = {
-            "capture_ms": frame.capture_ms,
-            "preprocess_ms": prediction.preprocess_ms,
-            "infer_ms": prediction.infer_ms,
-            "age_ms": result.age_ms,
-        }
-        self._stats.add(decision.k, result.missed, dropped, stages)
+        self._stats.add(result)
         self._stats.heat(now, sensed.get("throttled"))
         return result
-
-    def _every(self, fps: float | None) -> Generator[Frame, None, None]:
-        """Each frame of the source, at most fps a second."""
-        rate = RateKeeper(fps, self._stop)
-        pictures = self._source.pictures()
-        for number in itertools.count():
-            with self._reading:
-                start = time.perf_counter()
-                picture = None if self._stop.is_set() else next(pictures, None)
-                capture_ms = (time.perf_counter() - start) * 1e3
-            if picture is None:
-                return
-            self._stats.seen += 1
-            if not (self._source.live or rate.wait()):
-                return
-            yield Frame(picture, number, time.monotonic(), time.time(), capture_ms)
-
-    def _newest(self) -> Generator[Frame, None, None]:
-        """The latest frame of the source, at most fps a second."""
-        self._thread = threading.Thread(target=self._capture, name="hydrart-capture", daemon=True)
-        self._thread.start()
-        rate = RateKeeper(self._fps, self._stop)
-        while rate.wait():
-            try:
-                frame = self._mailbox.take(_PATIENCE_S if self._source.live else threading.TIMEOUT_MAX)
-            except TimeoutError:
-                raise SourceError(
-                    f"{self.name} gave no frame for {_PATIENCE_S:g} s: check its cable and supply"
-                ) from None
-            if frame is None:
-                return
-            yield frame
-
-    def _capture(self) -> None:
-        error: Exception | None = None
-        try:
-            for frame in self._every(self._source.fps or self._fps):
-                self._mailbox.put(frame)
-        except Exception as failure:  # told to the reader, whatever it is
-            error = failure
-        finally:
-            self._mailbox.close(error)
-
-
-class RateKeeper:
-    """Waits for the next of evenly spaced times, counted from the first, so that nothing drifts."""
-
-    def __init__(self, fps: float | None, stop: threading.Event) -> None:
-        self._period = 1 / fps if fps else 0.0
-        self._next = -math.inf
-        self._stop = stop
-
-    def wait(self) -> bool:
-        """Wait for the next time, or not at all if it has passed; False when the stream was told to end."""
-        now = time.monotonic()
-        if self._next < now - self._period:
-            self._next = now  # the first time, or late by more than one
-        elif self._next > now:
-            self._stop.wait(min(self._next - now, threading.TIMEOUT_MAX))
-        self._next += self._period
-        return not self._stop.is_set()

@@ -1,0 +1,38 @@
+"""hydrart cameras"""
+
+import click
+
+from hydrart.cli.errors import one_sentence
+from hydrart.cli.options import json_option, print_json, printable
+from hydrart.stream.v4l2 import Camera, Format, cameras, query
+
+
+@click.command("cameras")
+@json_option
+@one_sentence
+def cameras_command(as_json: bool) -> None:
+    """List the cameras that are here: formats, sizes, rates, and who uses them."""
+    found = [camera for number in cameras() if (camera := query(f"/dev/video{number}"))]
+    if as_json:
+        for camera in found:
+            print_json(camera.as_dict())
+        return
+    for camera in found:
+        click.echo(f"{camera.path}  {printable(camera.name or 'name unknown')}: {_state(camera)}")
+        for form in camera.formats:
+            click.echo(f"  {printable(_text(form))}")
+    if not found:
+        click.echo("no camera is connected", err=True)
+
+
+def _state(camera: Camera) -> str:
+    if not camera.readable:
+        return "you may not use it: sudo usermod -aG video $USER, then log in again"
+    state = {True: "busy", False: "free", None: "busy or free is not known"}[camera.busy]
+    who = ", ".join(f"{name} (process {pid})" for pid, name in camera.holders)
+    return printable(f"{state}, open in {who}" if who else state)
+
+
+def _text(form: Format) -> str:
+    sizes = [f"{w}x{h} {'/'.join(f'{fps:g}' for fps in rates)}".strip() for (w, h), rates in form.sizes.items()]
+    return f"{form.pixels}  {', '.join(sizes)}"

@@ -1,0 +1,107 @@
+"""A thread that reads one source, so that a read that blocks holds up nobody else."""
+
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydrart.stream.frame import Frame, asleep_s
+from hydrart.stream.mailbox import Mailbox
+from hydrart.stream.pace import RateKeeper
+from hydrart.stream.source import Source
+
+Prepare = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], float]]
+
+
+class Capture:
+    """Frames of one source in `mailbox`, until it ends, fails or is stopped; then the source is closed.
+
+    opening: gives the source, in the thread; first: the number of the first frame; lossy: see Mailbox; fps: the pace
+    at which a source that waits (a file) is read, None for as fast as it goes; prepare: makes the network's input
+    here already.
+    """
+
+    def __init__(
+        self,
+        opening: Callable[[], Source],
+        *,
+        first: int = 0,
+        lossy: bool = True,
+        fps: float | None = None,
+        prepare: Prepare | None = None,
+    ) -> None:
+        self.mailbox = Mailbox(lossy)
+        self.source: Source | None = None
+        self.seen = 0
+        self._opening = opening
+        self._first = first
+        self._fps = fps
+        self._prepare = prepare
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="hydrart-capture", daemon=True)
+        self._thread.start()
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next frame gets."""
+        return self._first + self.seen
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs, maybe in a read that never returns."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Take no more frames; from any thread."""
+        self._stop.set()
+        self.mailbox.close()
+        if self.source is not None:
+            self.source.close()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the thread; one that hangs in a read closes its source when that returns."""
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        error: Exception | None = None
+        try:
+            self.source = self._opening()
+            self._read(self.source)
+        except Exception as failure:  # told to the reader, whatever it is
+            error = failure
+        finally:
+            if self.source is not None:
+                with contextlib.suppress(Exception):  # it may be broken
+                    self.source.close()
+            self.mailbox.close(error)
+
+    def _read(self, source: Source) -> None:
+        rate = RateKeeper(self._fps, self._stop)
+        shots = source.shots()
+        for number in itertools.count(self._first):
+            start = time.monotonic()
+            shot = None if self._stop.is_set() else next(shots, None)
+            end = time.monotonic()
+            if shot is None or not rate.wait():
+                return
+            self.seen += 1
+            prepared = self._prepare(shot.picture) if self._prepare else None
+            taken = time.monotonic() if self._fps else end  # a file's frame is there when it is due
+            t_capture = taken if shot.t_capture is None else shot.t_capture
+            work_s = end - (start if shot.t_capture is None else shot.t_capture)
+            frame = Frame(
+                shot.picture,
+                number,
+                t_capture,
+                time.time() - (time.monotonic() - t_capture),
+                max(work_s, 0) * 1e3,
+                asleep_s(),
+                prepared,
+                shot.stamp,
+            )
+            if not self.mailbox.put(frame):
+                return

@@ -1,0 +1,160 @@
+"""Keeps a source going: notices when no frame comes, opens it again, and tells of it."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Generator
+
+from hydrart.errors import HydrartError, SourceError
+from hydrart.stream.capture import Capture
+from hydrart.stream.events import Event
+from hydrart.stream.frame import Frame, asleep_s
+from hydrart.stream.source import Source
+
+_TICK_S = 0.5  # how often the loop looks around while it waits
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+_MOST_STUCK = 3  # reads that never returned: each keeps a thread and a device
+_SLEPT_S = 1.0
+
+
+class Watch:
+    """Frames of a source that may fail.
+
+    source: the opened source; reopen: opens it again, None where it cannot or shall not be: then a loss raises;
+    capture: makes the thread that reads, from the function that opens and the first frame's number. patience_s:
+    silence after which a live source counts as lost.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        reopen: Callable[[], Source] | None,
+        capture: Callable[[Callable[[], Source], int], Capture],
+        *,
+        patience_s: float,
+        stop: threading.Event,
+        on_event: Callable[[Event], None],
+    ) -> None:
+        self.source = source
+        self.state = "opening"
+        self.losses = 0
+        self._reopen = reopen
+        self._make = capture
+        self._patience_s = patience_s
+        self._stop = stop
+        self._on_event = on_event
+        self._capture: Capture | None = None
+        self._stuck: list[Capture] = []
+        self._skipped = 0
+
+    @property
+    def seen(self) -> int:
+        """Frames that the source gave so far."""
+        return self._capture.next_number if self._capture else 0
+
+    @property
+    def skipped(self) -> int:
+        """Pictures that could not be read so far."""
+        return self._skipped + self.source.skipped
+
+    def stop(self) -> None:
+        """End frames(), from any thread."""
+        if self._capture is not None:
+            self._capture.stop()
+
+    def close(self) -> None:
+        """Give back the source, from any thread; a read that hangs is waited for, but not for ever."""
+        if self._capture is None:
+            self.source.close()
+            return
+        self._capture.stop()
+        if self._capture not in self._stuck:
+            self._capture.join(6)  # OpenCV returns after 5 s from a network that is silent
+            self._stuck += [self._capture] * self._capture.alive
+
+    def frames(self) -> Generator[Frame, None, None]:
+        """The frames, over all losses. Raises SourceError where the source is lost for good."""
+        self._tell("opening", self.source.name)
+        why = "closed"
+        try:
+            self._capture = self._start(lambda: self.source, 0)
+            pause = _FIRST_PAUSE_S
+            while True:
+                try:
+                    for frame in self._read(self._capture):
+                        pause = _FIRST_PAUSE_S
+                        yield frame
+                    why = "stopped" if self._stop.is_set() else "no more frames"
+                    return
+                except (HydrartError, OSError) as error:
+                    if not self.source.live or self._reopen is None or self._stop.is_set():
+                        raise
+                    loss = str(error)
+                self._lose(self._capture)
+                self._tell("reconnecting", f"{loss}; next try in {pause:g} s")
+                if self._stop.wait(pause):
+                    why = "stopped"
+                    return
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
+                self._capture = self._start(self._reopen, self._capture.next_number)
+        except Exception as error:
+            why = str(error)
+            raise
+        finally:
+            self._tell("ended", why)
+
+    def _start(self, opening: Callable[[], Source], first: int) -> Capture:
+        capture = self._make(opening, first)
+        if self._stop.is_set():  # it came in between
+            capture.stop()
+        return capture
+
+    def _read(self, capture: Capture) -> Generator[Frame, None, None]:
+        """The frames of one opening, until it ends. Raises what it failed with, and SourceError when it is silent."""
+        while True:
+            frame = self._take(capture)
+            if frame is None:
+                return
+            if self.source.live and asleep_s() - frame.asleep_s > _SLEPT_S:
+                slept = asleep_s() - frame.asleep_s
+                self._tell("stalled", f"the machine slept for {slept:.0f} s: the frame from before is left out")
+                continue
+            if capture.source is not None and capture.source is not self.source:
+                self._skipped += self.source.skipped
+                self.source = capture.source
+            if self.state != "running":
+                self._tell("running", self.source.detail or self.source.name)
+            yield frame
+
+    def _take(self, capture: Capture) -> Frame | None:
+        """The next frame; None at the end. Raises what the source failed with, and SourceError when it is silent."""
+        start = time.monotonic()
+        opened = capture.source is not None
+        while True:
+            with contextlib.suppress(TimeoutError):
+                return capture.mailbox.take(min(_TICK_S, self._patience_s / 5))
+            if not opened and capture.source is not None:
+                start, opened = time.monotonic(), True
+            if not self.source.live:
+                continue
+            silent = time.monotonic() - start
+            # opening has limits of its own, for each of several steps
+            if silent > self._patience_s * (1 if opened else 6):
+                raise SourceError(f"{self.source.name} gave no frame for {silent:.0f} s: check its cable and supply")
+            if self.state == "running" and silent > self._patience_s / 5:
+                self._tell("stalled", f"no frame for {silent:.1f} s")
+
+    def _lose(self, capture: Capture) -> None:
+        """Leave a failed reader behind. Raises SourceError when too many of them hang."""
+        self.losses += 1
+        capture.stop()
+        capture.join(0.1)
+        self._stuck = [*(stuck for stuck in self._stuck if stuck.alive), *[capture] * capture.alive]
+        if len(self._stuck) >= _MOST_STUCK:
+            raise SourceError(
+                f"{self.source.name} hangs: {len(self._stuck)} reads never returned; unplug it, or restart its driver"
+            )
+
+    def _tell(self, state: str, reason: str) -> None:
+        self.state = state
+        self._on_event(Event(state, reason, time.monotonic(), time.time()))
