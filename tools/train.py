@@ -37,10 +37,18 @@ class Files:
 
     data: Path
     output: Path
-    init: Path | None
-    teacher: Path | None
-    dataset: str | None
-    licence: str
+    init: Path | None = None
+    teacher: Path | None = None
+    dataset: str | None = None
+    licence: str = "unknown"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of a training: how many classes there were, and what was measured on the test pictures."""
+
+    classes: int
+    evaluation: Evaluation
 
 
 def device_named(name: str) -> torch.device:
@@ -63,9 +71,10 @@ def shaped(recipe: Recipe, wishes: dict[str, Any], origin: Origin | None) -> Rec
     """With heads, head_dim, depth, patch and image_size as wished, else those of the origin, else the usual ones."""
     usual: dict[str, Any] = {"heads": HEADS} | SHAPE
     if origin is not None:
-        arch = origin.meta.architecture
+        arch, spec = origin.meta.architecture, origin.meta.preprocessing
         usual = {name: getattr(arch, name) for name in usual}
         recipe = replace(recipe, layer_scale=arch.layer_scale, init=origin.digest)
+        recipe = replace(recipe, crop_pct=spec.crop, interpolation=spec.interpolation)
     recipe = replace(recipe, **{name: value if wishes[name] is None else wishes[name] for name, value in usual.items()})
     if recipe.weights and len(recipe.weights) != len(recipe.heads):
         raise TrainError(
@@ -85,13 +94,10 @@ def normalised(recipe: Recipe, origin: Origin | None, pictures: Pictures) -> Rec
     return replace(recipe, mean=mean, std=std)
 
 
-def run(files: Files, recipe: Recipe, wishes: dict[str, Any], place: Place, resume: bool) -> Evaluation:
+def train_and_test(
+    files: Files, recipe: Recipe, place: Place, origin: Origin | None = None, resume: bool = False
+) -> Outcome:
     """Read, train, write, evaluate. Raises HydrartError."""
-    origin = read_origin(files.init) if files.init else None
-    recipe = shaped(recipe, wishes, origin)
-    if origin is not None:
-        spec = origin.meta.preprocessing
-        recipe = replace(recipe, crop_pct=spec.crop, interpolation=spec.interpolation)
     tests = class_folders(files.data / "test")
     spec = Preprocessing(recipe.image_size, recipe.crop_pct, interpolation=recipe.interpolation)
     pictures = read_folder(files.data / "train", spec, place.threads)
@@ -108,7 +114,7 @@ def run(files: Files, recipe: Recipe, wishes: dict[str, Any], place: Place, resu
         click.echo(f"note: {note}", err=True)
     result = train(pictures, recipe, model, place, teacher, resume)
     earlier = origin.meta.history if origin else ()
-    return export(
+    evaluation = export(
         result["state_dict_ema"],
         recipe.architecture(len(pictures.labels)),
         recipe.preprocessing,
@@ -121,6 +127,7 @@ def run(files: Files, recipe: Recipe, wishes: dict[str, Any], place: Place, resu
         history=(*earlier, _entry(files, recipe, result)),
         threads=place.threads,
     )
+    return Outcome(len(pictures.labels), evaluation)
 
 
 def _entry(files: Files, recipe: Recipe, result: dict[str, Any]) -> dict[str, str | int | float]:
@@ -217,8 +224,9 @@ def main(
     names = ("data", "output", "init", "teacher", "dataset", "licence")
     files = Files(**{name: options.pop(name) for name in names})
     options["precision"] = precision_on(place.device, options["precision"])
-    recipe = Recipe(heads=wishes["heads"] or HEADS, **SHAPE, **options)
-    for row in run(files, recipe, wishes, place, resume).rows:
+    origin = read_origin(files.init) if files.init else None
+    recipe = shaped(Recipe(heads=HEADS, **SHAPE, **options), wishes, origin)
+    for row in train_and_test(files, recipe, place, origin, resume).evaluation.rows:
         click.echo(f"k={row.k}: {row.top1:.2%}")
 
 

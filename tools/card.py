@@ -1,0 +1,159 @@
+"""The measured part of a model card: accuracy by k and precision, confusions, the runs that led to the weights.
+
+    python tools/card.py weights/hydravit-cifar10.safetensors --test DIR --card docs/model-card.md
+
+It stands in the card between two comments and is replaced there; accuracy.png and confusion.png are drawn beside it.
+Accuracies are those that `hydrart eval --record` wrote into NAME, NAME-bf16 and NAME-int8; the confusions are counted
+anew on DIR/CLASS/*, with the largest k.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+import figures
+import numpy as np
+from numpy.typing import NDArray
+
+from hydrart.cli.errors import one_sentence
+from hydrart.errors import HydrartError, PictureError
+from hydrart.evaluate import class_folders, class_indices
+from hydrart.metadata import Metadata
+from hydrart.model import Model, load
+from hydrart.weightfile import WeightFile
+
+BEGIN, END = "<!-- measured by tools/card.py -->", "<!-- end -->"
+PRECISIONS = ("fp32", "bf16", "int8")
+WORST = 8  # confusions that are listed
+
+Counts = NDArray[np.int64]
+
+
+class CardError(HydrartError):
+    """A card has no place for the figures, or a weight file lacks them."""
+
+
+def count_answers(model: Model, root: Path) -> Counts:
+    """[true class, answer] over the pictures root/CLASS/*, for the largest k; unreadable ones are left out."""
+    folders = class_folders(root)
+    counts = np.zeros((len(model.labels),) * 2, np.int64)
+    total = sum(map(len, folders.values()))
+    with click.progressbar(length=total, label=f"Classifying {root}", file=sys.stderr) as bar:
+        for index, files in zip(class_indices(list(folders), model.labels), folders.values(), strict=True):
+            for file in files:
+                bar.update(1)
+                try:
+                    x = model.preprocess(file)
+                except PictureError:
+                    continue
+                counts[index, int(model.logits(x).argmax())] += 1
+    return counts
+
+
+def family(path: Path) -> dict[str, Metadata]:
+    """By precision, what the files NAME, NAME-bf16, NAME-int8 say. Raises CardError where one was not measured."""
+    found = {}
+    for precision in PRECISIONS:
+        name = path if precision == "fp32" else path.with_stem(f"{path.stem}-{precision}")
+        if precision != "fp32" and not name.exists():
+            continue
+        meta = WeightFile(name).meta
+        if meta.accuracy is None:
+            raise CardError(f"{name} does not know its accuracy: run hydrart eval --record")
+        found[precision] = meta
+    return found
+
+
+def accuracy_table(files: Mapping[str, Metadata]) -> list[str]:
+    """A column for each k."""
+    arch = next(iter(files.values())).architecture
+    lines = ["| k | " + " | ".join(map(str, arch.heads)) + " |", "|---" * (len(arch.heads) + 1) + "|"]
+    for precision, meta in files.items():
+        assert meta.accuracy is not None
+        for name, table in (("top-1", meta.accuracy.top1), ("top-5", meta.accuracy.top5)):
+            if table:
+                cells = " | ".join(f"{100 * table[k]:.1f}" for k in arch.heads)
+                lines.append(f"| {name}, {precision}, % | {cells} |")
+    lines.append("| parameters, M | " + " | ".join(f"{arch.parameters(k) / 1e6:.2f}" for k in arch.heads) + " |")
+    lines.append("| GMACs | " + " | ".join(f"{arch.macs(k) / 1e9:.3f}" for k in arch.heads) + " |")
+    return lines
+
+
+def confusion_lines(counts: Counts, labels: Sequence[str]) -> list[str]:
+    """How many of each class are recognised, and which are taken for which most often."""
+    share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    own = np.diag(share)
+    best, worst = labels[int(own.argmax())], labels[int(own.argmin())]
+    others = [(share[i, j], labels[i], labels[j]) for i, j in np.ndindex(*share.shape) if i != j]
+    listed = "; ".join(f"{a} as {b} {100 * s:.0f} %" for s, a, b in sorted(others, reverse=True)[:WORST])
+    return [
+        f"Recognised best: {best} ({100 * own.max():.0f} %); least: {worst} ({100 * own.min():.0f} %). "
+        f"Most often mistaken: {listed}.",
+    ]
+
+
+def history_lines(meta: Metadata) -> list[str]:
+    """The runs, as the file tells them."""
+    lines = []
+    for number, run in enumerate(meta.history, 1):
+        short = {key: value for key, value in run.items() if not key.endswith("sha256")}
+        lines.append(f"{number}. " + ", ".join(f"{key} {value}" for key, value in short.items()))
+    return lines or ["Not recorded."]
+
+
+def put(card: Path, lines: Sequence[str]) -> None:
+    """Replace what stands between the comments. Raises CardError."""
+    text = card.read_text("utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise CardError(f"{card} lacks the lines {BEGIN} and {END}: put them where the figures belong")
+    card.write_text(before + "\n".join([BEGIN, "", *lines, "", END]) + after, "utf-8")
+
+
+@click.command()
+@click.argument("weights", type=click.Path(path_type=Path))
+@click.option("--test", required=True, type=click.Path(path_type=Path), help="Folder of CLASS/* to test on.")
+@click.option("--card", required=True, type=click.Path(path_type=Path), help="Markdown file to put the figures into.")
+@click.option("--threads", type=click.IntRange(1, 256))
+@one_sentence
+def main(weights: Path, test: Path, card: Path, threads: int | None) -> None:
+    """Put into CARD what is known of WEIGHTS."""
+    figures.check()
+    files = family(weights)
+    meta = files["fp32"]
+    assert meta.accuracy is not None
+    arch, k = meta.architecture, meta.architecture.heads[-1]
+    model = load(weights, precision="fp32", threads=threads)
+    counts = count_answers(model, test)
+    figures.accuracy_curves(
+        card.with_name("accuracy.png"),
+        {name: file.accuracy.top1 for name, file in files.items() if file.accuracy},
+        {k: arch.macs(k) / 1e9 for k in arch.heads},
+    )
+    top1 = np.trace(counts) / counts.sum()
+    title = f"{weights.stem}, k={k}: answers in % of each class, {counts.sum()} pictures, {top1:.1%} right"
+    figures.confusion(card.with_name("confusion.png"), counts, model.labels, title)
+    put(
+        card,
+        [
+            f"Measured on {meta.accuracy.pictures} pictures of {meta.accuracy.dataset}:",
+            "",
+            *accuracy_table(files),
+            "",
+            "![accuracy of every k](accuracy.png)",
+            "",
+            *confusion_lines(counts, model.labels),
+            "",
+            "![confusion matrix](confusion.png)",
+            "",
+            f"Trainings that led to the weights, licensed {meta.licence}:",
+            "",
+            *history_lines(meta),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

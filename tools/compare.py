@@ -1,0 +1,231 @@
+"""One nested network against ordinary ones trained alone, all with the same recipe.
+
+    python tools/compare.py train --data DIR --results R.json --work WORK --epochs 30
+    python tools/compare.py time --results R.json
+    python tools/compare.py report --results R.json --table R.md --plot R.png
+
+The runs are those of HydraViT's paper: 3, 6 and 12 heads alone, and four nested networks, with and without weighted
+sampling and separate classifiers. Each finished run is added to the results, and a run that is there is not made
+again, so that the comparison may be spread over days; an unfinished one goes on from its checkpoint in WORK.
+"""
+
+import json
+import os
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import figures
+import numpy as np
+import torch
+from recipe import Recipe, TrainError
+from train import HEADS, SHAPE, Files, device_named, precision_on, train_and_test
+from training import Place
+
+from hydrart.architecture import Architecture
+from hydrart.bench.machine import machine
+from hydrart.bench.shapes import random_weights
+from hydrart.bench.timing import Times, interleave
+from hydrart.cli.errors import one_sentence
+from hydrart.model import load
+
+ALONE = (3, 6, 12)
+
+
+@dataclass(frozen=True)
+class Run:
+    """heads: what is trained; weights: how often each k is drawn; separate: a classifier for each."""
+
+    heads: tuple[int, ...]
+    weights: tuple[float, ...] = ()
+    separate: bool = False
+
+
+# Weighted sampling draws k in proportion to k: the larger, the more there is to learn.
+RUNS = {f"{k} heads alone": Run((k,)) for k in ALONE} | {
+    "nested": Run(HEADS),
+    "nested, weighted": Run(HEADS, HEADS),
+    "nested, separate": Run(HEADS, separate=True),
+    "nested, weighted, separate": Run(HEADS, HEADS, separate=True),
+}
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """What was found so far; empty where nothing was. Raises TrainError."""
+    if not path.exists():
+        return {"recipe": None, "runs": {}}
+    try:
+        results = json.loads(path.read_text("utf-8"))
+        for run in results["runs"].values():
+            run["top1"] = {int(k): float(share) for k, share in run["top1"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise TrainError(f"{path} holds no results of this tool: give another --results") from None
+    return dict(results)
+
+
+def write_results(path: Path, results: dict[str, Any]) -> None:
+    """An interruption leaves the last ones whole."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    os.replace(part, path)
+
+
+def shared_part(recipe: Recipe, data: Path) -> dict[str, Any]:
+    """What all runs have in common, as JSON gives it back."""
+    entries = recipe.entries() | {"data": data.resolve().name}
+    varied = ("heads", "weights", "separate_classifiers", "mean", "std", "init", "teacher")
+    return dict(json.loads(json.dumps({name: value for name, value in entries.items() if name not in varied})))
+
+
+def architecture(results: dict[str, Any]) -> Architecture:
+    """Of the nested networks. Raises TrainError where nothing was trained."""
+    if not results["runs"]:
+        raise TrainError("there are no results yet: run compare.py train first")
+    shape = {name: results["recipe"][name] for name in SHAPE}
+    return Architecture(heads=HEADS, classes=results["classes"], **shape)
+
+
+results_option = click.option(
+    "--results", default="docs/comparison.json", type=click.Path(path_type=Path), help="What was found, as JSON."
+)
+
+
+@click.group(context_settings={"show_default": True})
+def main() -> None:
+    """Compare one nested network with ordinary ones of its sizes."""
+
+
+@main.command("train")
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of train/ and test/.")
+@results_option
+@click.option("--work", required=True, type=click.Path(path_type=Path), help="Folder for weights and checkpoints.")
+@click.option("--only", multiple=True, type=click.Choice(list(RUNS)), help="These runs.  [default: all]")
+@click.option("--epochs", default=30, type=click.IntRange(1))
+@click.option("--head-dim", default=SHAPE["head_dim"], type=click.Choice([16, 32, 64]))
+@click.option("--depth", default=SHAPE["depth"], type=click.IntRange(1))
+@click.option("--patch", default=SHAPE["patch"], type=click.IntRange(1))
+@click.option("--image-size", default=SHAPE["image_size"], type=click.IntRange(1))
+@click.option("--batch", default=128, type=click.IntRange(1))
+@click.option("--lr", default=2e-3, type=click.FloatRange(0, 1, min_open=True))
+@click.option("--seed", default=0, type=click.IntRange(0))
+@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--threads", default=None, type=click.IntRange(1, 256), help="[default: every core]")
+@one_sentence
+def train_command(
+    data: Path, results: Path, work: Path, only: tuple[str, ...], device: str, threads: int | None, **options: Any
+) -> None:
+    """Make the runs that are not among the results yet."""
+    place = Place(work, device_named(device), threads or len(os.sched_getaffinity(0)), save_every=120)
+    common = Recipe(heads=HEADS, precision=precision_on(place.device, "auto"), **options)
+    found = read_results(results)
+    if found["recipe"] not in (None, shared_part(common, data)):
+        raise TrainError(f"{results} holds runs of another recipe: give its flags, or another --results")
+    work.mkdir(parents=True, exist_ok=True)
+    for name in only or RUNS:
+        if name in found["runs"]:
+            click.echo(f"{name}: done before", err=True)
+            continue
+        click.echo(name, err=True)
+        run = RUNS[name]
+        output = work / (name.replace(",", "").replace(" ", "-") + ".safetensors")
+        recipe = replace(common, heads=run.heads, weights=run.weights, separate_classifiers=run.separate)
+        files = Files(data=data, output=output)
+        start = time.monotonic()
+        outcome = train_and_test(files, recipe, replace(place, checkpoint=output.with_suffix(".pth")), resume=True)
+        found = read_results(results)  # another process may have added a run
+        found["recipe"] = shared_part(common, data)
+        found["classes"] = outcome.classes
+        found["test_pictures"] = outcome.evaluation.pictures
+        found["runs"][name] = {
+            "top1": {row.k: row.top1 for row in outcome.evaluation.rows},
+            "minutes": round((time.monotonic() - start) / 60, 1),
+            "torch": torch.__version__,
+        }
+        write_results(results, found)
+
+
+@main.command("time")
+@results_option
+@click.option("--threads", default=1, type=click.IntRange(1, 256))
+@one_sentence
+def time_command(results: Path, threads: int) -> None:
+    """Measure each k's latency with hydrart, on an otherwise idle machine."""
+    found = read_results(results)
+    arch = architecture(found)
+    x = np.random.default_rng(0).standard_normal((1, 3, arch.image_size, arch.image_size), np.float32)
+    with random_weights(arch) as path:
+        model = load(path, threads=threads)
+        calls = {str(k): partial(model.logits, x, k) for k in arch.heads}
+        turns = interleave(calls, budget_s=2)
+    here = machine()
+    found["latency"] = {
+        "cpu": f"{here.cpu}, {here.isa}",
+        "threads": threads,
+        "ms": {k: round(Times.of(turn).p50_ms, 4) for k, turn in turns.items()},
+    }
+    write_results(results, found)
+    click.echo(json.dumps(found["latency"]))
+
+
+@main.command("report")
+@results_option
+@click.option("--table", default="docs/comparison.md", type=click.Path(path_type=Path), help="Markdown to write.")
+@click.option("--plot", default="docs/comparison.png", type=click.Path(path_type=Path), help="Picture to write.")
+@one_sentence
+def report_command(results: Path, table: Path, plot: Path) -> None:
+    """Write table and plot of what was found so far."""
+    figures.check()
+    found = read_results(results)
+    arch = architecture(found)
+    alone = {k: found["runs"][name]["top1"][k] for k in ALONE if (name := f"{k} heads alone") in found["runs"]}
+    nested = {name: run["top1"] for name, run in found["runs"].items() if name.startswith("nested")}
+    latency = {int(k): ms for k, ms in found.get("latency", {"ms": {}})["ms"].items()}
+    recipe = found["recipe"]
+    title = (
+        f"{recipe['data']}: {recipe['epochs']} epochs each, {arch.depth} blocks, heads of {arch.head_dim}, "
+        f"tested on {found['test_pictures']} pictures"
+    )
+    figures.comparison(plot, nested, alone, {k: arch.macs(k) / 1e9 for k in HEADS}, latency, title)
+    table.write_text(markdown(found, arch, alone, nested, latency, plot.name), "utf-8")
+
+
+def markdown(
+    found: dict[str, Any],
+    arch: Architecture,
+    alone: dict[int, float],
+    nested: dict[str, dict[int, float]],
+    latency: dict[int, float],
+    picture: str,
+) -> str:
+    """The comparison as a page."""
+    recipe = found["recipe"]
+    missing = [name for name in RUNS if name not in found["runs"]]
+    lines = [
+        "# One nested network against networks trained alone",
+        "",
+        f"Top-1 in percent on the {found['test_pictures']} test pictures of {recipe['data']} (standard error "
+        f"{100 * (0.25 / found['test_pictures']) ** 0.5:.1f} points at most); every run has {recipe['epochs']} epochs, "
+        f"the same recipe and the same seed. Made by `tools/compare.py`; a column is a run.",
+        "",
+    ]
+    columns = {**({"alone": alone} if alone else {}), **nested}
+    head = ["k", "GMACs", *(["ms"] if latency else []), *columns]
+    lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for k in HEADS:
+        cells = [str(k), f"{arch.macs(k) / 1e9:.3f}"]
+        cells += [f"{latency[k]:.2f}"] if latency else []
+        cells += [f"{100 * top1[k]:.1f}" if k in top1 else "" for top1 in columns.values()]
+        lines.append("| " + " | ".join(cells) + " |")
+    if latency:
+        place = found["latency"]
+        lines += ["", f"ms: median of one picture in fp32 on {place['cpu']}, {place['threads']} thread(s)."]
+    if missing:
+        lines += ["", f"Not run yet: {'; '.join(missing)}."]
+    return "\n".join([*lines, "", f"![accuracy against GMACs and latency]({picture})", ""])
+
+
+if __name__ == "__main__":
+    main()
