@@ -74,6 +74,7 @@ class Stream:
         self._keep_frame = keep_frame
         self._smoother = Smoother(smooth)
         self._losses = 0
+        self._captured = -math.inf
         self._stop = threading.Event()
         self._stats = Stats(time.monotonic())
         self._watch = Watch(
@@ -162,7 +163,9 @@ class Stream:
         ahead_ms = frame.prepared[1] if frame.prepared else 0.0
         if frame.prepared and not self._live:
             # a file's frame was read ahead; it is as old as if it had been read just in time
-            t_capture, t_wall = now - ahead_ms / 1e3, time.time() - ahead_ms / 1e3
+            t_capture = max(now - ahead_ms / 1e3, self._captured)
+            t_wall = time.time() - (now - t_capture)
+        self._captured = t_capture
         # what the governor expects of a k contains the preprocessing
         decision = governor.choose(now, waited_ms=max((now - t_capture) * 1e3 - ahead_ms, 0.0))
         if decision.drop and self._latest:
