@@ -40,7 +40,6 @@ class Outputs:
     def __init__(
         self, as_json: bool, log: Path | None, log_mb: float, save_video: Path | None, on_change: bool, quiet: bool
     ) -> None:
-        self.wants_pictures = save_video is not None
         self._as_json, self._on_change, self._quiet = as_json, on_change, quiet
         self._log_to, self._log_mb, self._video_to = log, log_mb, save_video
         self._show: Any = None  # LivePanel or PlainLine
@@ -48,6 +47,7 @@ class Outputs:
         self._video: VideoWriter | None = None
         self._label: str | None = None
         self._lost = False
+        self._page: Any = None  # Dashboard
 
     def __enter__(self) -> "Outputs":
         return self
@@ -56,10 +56,13 @@ class Outputs:
         if self._show:
             self._show.end()
             self._show = None
-        if self._video:
-            self._video.close()
-        if self._log:
-            self._log.close()
+        for output in (self._page, self._video, self._log):
+            if output:
+                output.close()
+
+    def serve(self, page: Any) -> None:
+        """Tell a Dashboard, too."""
+        self._page = page
 
     def start(self, title: str, largest_k: int, fps: float, whole: bool, run: dict[str, Any]) -> None:
         """Open files and panel. fps: of the video; whole: no frame may be left out; run: what the log begins with."""
@@ -98,6 +101,8 @@ class Outputs:
             self._log.write(line)
         if self._video:
             self._video.write(result)
+        if self._page:
+            self._page.result(result, line)
         if self._show:
             self._show.show(result)
 
@@ -105,6 +110,8 @@ class Outputs:
         """A change of state. The ordinary beginning and end are told elsewhere."""
         if self._log:
             self._log.write({"event": event.as_dict()})
+        if self._page:
+            self._page.event(event)
         if event.state in ("stalled", "reconnecting"):
             self._lost = True
             self.say(f"{event.state}: {event.reason}")
