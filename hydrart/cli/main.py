@@ -14,7 +14,9 @@ from hydrart.cli.compiling import tell_when_compiling
 from hydrart.cli.devices import devices
 from hydrart.cli.eval import evaluate_command
 from hydrart.cli.info import info
+from hydrart.cli.replay import replay
 from hydrart.cli.run import run
+from hydrart.cli.simulate import simulate
 from hydrart.cli.slice import slice_command
 from hydrart.cli.warmup import warmup
 
@@ -31,5 +33,18 @@ def main() -> None:
     tell_when_compiling()
 
 
-for command in (run, classify, evaluate_command, info, slice_command, devices, cameras_command, bench, warmup):
+COMMANDS = (
+    run,
+    classify,
+    evaluate_command,
+    info,
+    slice_command,
+    devices,
+    cameras_command,
+    bench,
+    warmup,
+    simulate,
+    replay,
+)
+for command in COMMANDS:
     main.add_command(command)

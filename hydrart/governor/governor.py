@@ -31,6 +31,7 @@ _FRESH = 0.05  # of the period: a frame that waited for longer is dropped where 
 _BELOW_THROTTLING_C = 2.0  # the target where none is given
 _CALMER = 0.5  # cores: other programs use so much less than when it was busiest
 _QUANTILE = 0.99
+_READINGS = ("temp_c", "battery", "power_w", "charging", "throttled", "undervoltage")
 
 
 class Decision(NamedTuple):
@@ -164,15 +165,10 @@ class Governor:
             self._latency.observe(now, k, latency_ms)
             self._measured.add(k)
             self._busy_ws += (self._power[k] - self._idle_w) * latency_ms / 1000
-        told = {
-            "temp_c": _finite(temp_c),
-            "battery": _finite(battery),
-            "power_w": _finite(power_w),
-            "charging": charging,
-            "throttled": throttled,
-            "undervoltage": undervoltage,
-        }
-        self._readings.update({name: value for name, value in told.items() if value is not None})
+        told = (temp_c, battery, power_w, charging, throttled, undervoltage)
+        for name, value in zip(_READINGS, told, strict=True):
+            if value is not None and math.isfinite(value):
+                self._readings[name] = value
         if capacity_wh is not None and 0 < capacity_wh < math.inf and self._battery is None:
             self._capacity_wh = capacity_wh
         if others_load is not None and others_load >= 0:
@@ -374,7 +370,3 @@ def _target(max_temp_c: float | None, profile: Profile) -> float | None:
 def _check(value: float | None, name: str, problem: str) -> None:
     if value is not None and not (math.isfinite(value) and value > 0):
         raise SettingError(f"{name}={value} is {problem}")
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

@@ -20,7 +20,8 @@ _GAIN = 0.15  # share of an ordinary error that moves the shared slow-down
 _OUTLIER = 3.0  # scatters from which an error is a step or a tail, not noise
 _SCATTER_MIN, _SCATTER_MAX = 0.02, 0.3
 _LEARN, _LEARN_AT_SWITCH = 0.04, 0.5  # share of an error that goes to the corrections of this k
-_REACH = 0.5  # share of a correction that the neighbouring k gets too
+_REACH = (1.0, 0.5, 0.25, 0.125)  # shares of what a switch teaches of a k that it, and its neighbours, get
+_FORGET_EVERY_S = 0.5
 _FORGET_S = 20.0  # time constant with which a k that does not run forgets that it was slower than the k that does
 _TAIL_SLOPE = 3.0  # beyond the largest error observed the distribution falls like a Pareto tail with this index
 
@@ -33,11 +34,12 @@ class LatencyModel:
         self._log_idle = {row.k: math.log(row.latency_ms) for row in rows if row.latency_ms is not None}
         self._offset = dict.fromkeys(self._work, 0.0)  # c_k
         self._slope = dict.fromkeys(self._work, 0.0)  # h_k
+        self._near = {k: [(j, _REACH[abs(j - k)]) for j in self._work if abs(j - k) < len(_REACH)] for k in self._work}
         self._seen_at = dict.fromkeys(self._work, -math.inf)
         self._m = 0.0
         self._scatter = max(jitter.sigma, _SCATTER_MIN)
         self._last_k: int | None = None
-        self._last_at = 0.0
+        self._forgot_at = -math.inf
         self._pending: float | None = None  # m as the last frame alone tells it, where that is an outlier
         self._repeats, self._spikes = 0.5, 2.0  # outliers that a second followed, and all of them: decaying counts
         self._errors = deque(_quantiles(jitter, _PRIOR), maxlen=_WINDOW)
@@ -73,9 +75,12 @@ class LatencyModel:
         self._remember(error)
         switched = k != self._last_k
         # what changes with k is k's, what changes without is the load's
-        self._correct(k, error * (_LEARN_AT_SWITCH if switched else _LEARN))
         if switched:
+            for other, share in self._near[k]:
+                self._correct(other, share * _LEARN_AT_SWITCH * error)
             error *= 1 - _LEARN_AT_SWITCH
+        else:
+            self._correct(k, _LEARN * error)
         self._follow(error, self._m + error / (1 + self._slope[k] * (self._m > 0)))
         self._last_k, self._seen_at[k] = k, now
 
@@ -129,14 +134,11 @@ class LatencyModel:
         insort(self._sorted, error)
 
     def _correct(self, k: int, error: float) -> None:
-        """A step of normalised least mean squares on c and h, for k and by halves for its neighbours."""
-        m = max(self._m, 0.0)
+        """A step of normalised least mean squares on c and h."""
+        m = self._m if self._m > 0 else 0.0
         step = error / (1 + m * m)
-        for other in self._offset:
-            share = _REACH ** abs(other - k)
-            if share > 0.05:
-                self._offset[other] += share * step
-                self._slope[other] = max(-0.9, self._slope[other] + share * step * m)
+        self._offset[k] += step
+        self._slope[k] = max(-0.9, self._slope[k] + step * m)
 
     def _follow(self, error: float, m: float) -> None:
         """Move the shared slow-down: smoothly within the scatter, at once when two frames in turn say the same."""
@@ -160,14 +162,16 @@ class LatencyModel:
 
     def _forget(self, now: float) -> None:
         """Ks that do not run become what the one that runs is: a reason to doubt them fades, so that they are tried."""
-        if self._last_k is not None and now > self._last_at:
-            share = 1 - math.exp(-(now - self._last_at) / _FORGET_S)
+        if now - self._forgot_at < _FORGET_EVERY_S:
+            return
+        if self._last_k is not None:
+            share = 1 - math.exp(-(now - self._forgot_at) / _FORGET_S)
             offset, slope = self._offset[self._last_k], self._slope[self._last_k]
             for k in self._offset:
                 if k > self._last_k:
                     self._offset[k] -= share * max(self._offset[k] - offset, 0.0)
                     self._slope[k] -= share * max(self._slope[k] - slope, 0.0)
-        self._last_at = now
+        self._forgot_at = now
 
 
 def _quantiles(jitter: Jitter, n: int) -> list[float]:

@@ -14,7 +14,7 @@ from statistics import median
 from hydrart.governor.profile import Stage, Thermal
 
 _STAGES = (Stage(3.0, 5.0), Stage(4.0, 60.0), Stage(5.0, 400.0))  # orders of magnitude of boards without a profile
-_HORIZONS = (3.0, 10.0, 30.0, 60.0)  # seconds ahead at which the target must hold
+_HORIZONS = (3.0, 8.0, 20.0)  # seconds ahead at which the target must hold
 _PRIOR_STD = 0.3  # of r_i, relative, with a profile
 _VAGUE_STD = 1.0  # without
 _DRIFT = 0.03  # kelvin per sqrt(second) that b wanders
@@ -101,7 +101,7 @@ class ThermalModel:
         if not self._settled:
             return math.inf
         # what is uncertain, and what was not read for long, keeps its distance
-        target = self.target_c - 0.3 - min(math.sqrt(self._error2), 2.0) - min(self._age / 30.0, 5.0)
+        target = self.target_c - 0.2 - min(0.5 * math.sqrt(self._error2), 2.0) - min(self._age / 30.0, 5.0)
         return self._by_model(target) if self.sure else self._by_rule(target)
 
     def _by_model(self, target: float) -> float:

@@ -1,0 +1,65 @@
+"""hydrart replay"""
+
+from pathlib import Path
+
+import click
+
+from hydrart.cli.errors import one_sentence
+from hydrart.cli.options import Number, json_option, print_json
+from hydrart.cli.simulate import HEADER, as_text, model_accuracy
+from hydrart.governor.device import Device, SensorNames, load_device
+from hydrart.governor.profile import Jitter
+
+
+@click.command()
+@click.argument("log", type=click.Path(path_type=Path))
+@click.option("--device", default=None, help="Device profile: idle latencies, powers, heat.  [default: from the log]")
+@click.option("--fps", default=None, type=Number(0.1, 1000), help="Frames a second.  [default: as logged]")
+@click.option("--policy", "chosen", default="governor", help="Who chooses k, or all.")
+@click.option("--accuracy", default=None, help="YAML file, k: top-1, or hydravit-b.  [default: the model that ships]")
+@click.option("--max-temp", default=None, type=Number(1, 150), metavar="C", help="Temperature to stay below.")
+@click.option("--plot", default=None, type=click.Path(path_type=Path), help="PNG to draw the run into.")
+@json_option
+@one_sentence
+def replay(
+    log: Path,
+    device: str | None,
+    fps: float | None,
+    chosen: str,
+    accuracy: str | None,
+    max_temp: float | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Run the frames of LOG, what `hydrart run --json` printed, through a policy; the first row is the run itself."""
+    from hydrart.governor import replay as replaying
+    from hydrart.governor import rivals, simulate
+
+    if plot is not None:
+        from hydrart.bench.plot import check
+
+        check(plot)
+    run = replaying.read_log(log)
+    table = model_accuracy(accuracy)
+    known = (
+        load_device(device)
+        if device is not None
+        else Device("the log's machine", "", {}, {}, None, Jitter(), None, None, SensorNames())
+    )
+    known = replaying.device_of(run, known, tuple(sorted(table)))
+    goals = simulate.Goals(fps or run.fps, max_temp)
+    duration_s = float(run.t_s[-1]) + 1 / goals.fps
+    world = simulate.World(known, replaying.trace_of(run, known), table, goals, duration_s, seed=0)
+    outcomes = rivals.run(world, rivals.policies(world) if chosen == "all" else (chosen,))
+    if not as_json:
+        click.echo(HEADER)
+    for outcome in (replaying.as_it_was(run, world), *outcomes.values()):
+        line = outcome.as_dict(world)
+        if as_json:
+            print_json(line)
+        else:
+            click.echo(as_text(line))
+    if plot is not None:
+        from hydrart.governor.plot import draw
+
+        draw(world, next(iter(outcomes.values())), plot)

@@ -1,0 +1,105 @@
+"""hydrart simulate"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hydrart.cli.errors import one_sentence
+from hydrart.cli.options import Number, json_option, print_json
+from hydrart.errors import ProfileError, WeightFileError
+from hydrart.governor.device import by_k, load_device, load_yaml
+from hydrart.resources import find
+from hydrart.weightfile import WeightFile
+
+HEADER = "policy          late   dropped  accuracy   energy  throttled  over target  switches  settles in  battery ends"
+
+
+def model_accuracy(name: str | None) -> dict[int, float]:
+    """k -> top-1, 0 to 1, of a YAML file or a name that ships; None: of the model that ships. Raises ProfileError."""
+    if name is None:
+        weights = find("hydravit-cifar10", "weights", ".safetensors", WeightFileError)
+        accuracy = WeightFile(weights).meta.accuracy
+        if accuracy is None:
+            raise ProfileError(f"{weights} holds no accuracy: give one with --accuracy")
+        return dict(accuracy.top1)
+    path = find(name, "devices/accuracy", ".yaml", ProfileError)
+    table = by_k(load_yaml(path, "devices/accuracy/hydravit-b.yaml"), str(path))
+    if not table:
+        raise ProfileError(f"{path} is empty: give the top-1 of each k, such as 3: 0.72")
+    if max(table.values()) > 100:
+        raise ProfileError(f"{path} has an accuracy above 100 %: give shares or percentages")
+    percent = max(table.values()) > 1
+    return {k: value / 100 if percent else value for k, value in table.items()}
+
+
+def as_text(line: Mapping[str, Any]) -> str:
+    """A row of the table."""
+    settle = "" if line["settle_frames"] is None else f"{line['settle_frames']:.1f} frames"
+    end = "" if line["battery_end_h"] is None else f"{line['battery_end_h']:.2f} h"
+    return (
+        f"{line['policy']:14} {line['miss_rate']:6.2%} {line['dropped']:8d} {line['accuracy']:9.2%} "
+        f"{line['energy_j']:8.0f} J {line['throttled_s']:7.0f} s {line['over_target_c_s']:9.0f} C s "
+        f"{line['switches_per_min']:5.1f}/min {settle:>12} {end:>12}"
+    )
+
+
+@click.command()
+@click.option("--device", required=True, help="Device profile: a name that ships, or a file.")
+@click.option("--trace", required=True, help="What happens: a trace that ships, or a CSV file.")
+@click.option("--fps", default=15.0, type=Number(0.1, 1000), help="Frames a second.")
+@click.option("--duration", default=1800.0, type=Number(0.1, 1e6), metavar="S", help="Seconds.")
+@click.option("--seed", default=1, type=click.IntRange(0), help="Of the luck.")
+@click.option("--policy", "chosen", default="governor", help="Who chooses k, or all.")
+@click.option("--accuracy", default=None, help="YAML file, k: top-1, or hydravit-b.  [default: the model that ships]")
+@click.option("--max-temp", default=None, type=Number(1, 150), metavar="C", help="Temperature to stay below.")
+@click.option("--until", default=None, type=Number(0.001, 1e4), metavar="H", help="Hours that the battery shall last.")
+@click.option("--charge", default=1.0, type=Number(0.0001, 1), help="Of the battery, at the start.")
+@click.option("--plot", default=None, type=click.Path(path_type=Path), help="PNG to draw the run into.")
+@json_option
+@one_sentence
+def simulate(
+    device: str,
+    trace: str,
+    fps: float,
+    duration: float,
+    seed: int,
+    chosen: str,
+    accuracy: str | None,
+    max_temp: float | None,
+    until: float | None,
+    charge: float,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Let the governor, or a rival, drive a device that is not there.
+
+    A row of frames comes at a rate to a simulated device; what happens meanwhile is in the trace.
+    """
+    from hydrart.governor import rivals
+    from hydrart.governor import simulate as simulation
+    from hydrart.governor.trace import load_trace
+
+    if plot is not None:
+        from hydrart.bench.plot import check
+
+        check(plot)
+    goals = simulation.Goals(fps, max_temp, until)
+    world = simulation.World(
+        load_device(device), load_trace(trace), model_accuracy(accuracy), goals, duration, seed, charge
+    )
+    names = rivals.policies(world) if chosen == "all" else (chosen,)
+    outcomes = rivals.run(world, names)
+    if not as_json:
+        click.echo(HEADER)
+    for outcome in outcomes.values():
+        line = outcome.as_dict(world)
+        if as_json:
+            print_json(line)
+        else:
+            click.echo(as_text(line))
+    if plot is not None:
+        from hydrart.governor.plot import draw
+
+        draw(world, next(iter(outcomes.values())), plot)
