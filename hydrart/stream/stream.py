@@ -167,7 +167,8 @@ class Stream:
             t_wall = time.time() - (now - t_capture)
         self._captured = t_capture
         # what the governor expects of a k contains the preprocessing
-        decision = governor.choose(now, waited_ms=max((now - t_capture) * 1e3 - ahead_ms, 0.0))
+        waited_ms = max((now - t_capture) * 1e3 - ahead_ms, 0.0)
+        decision = governor.choose(now, waited_ms, queued_ms=min((now - frame.t_ready) * 1e3, waited_ms))
         if decision.drop and self._latest:
             return None
         if self._stats.last_k not in (None, decision.k):
