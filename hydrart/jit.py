@@ -1,9 +1,11 @@
 """Numba functions that are compiled once per machine: a cache in the user's folder, keyed by content.
 
-The key is the text of every module of the package, the versions of Python, Numba and llvmlite, the CPU with its
-features and the instruction set in use. An edit or an upgrade therefore never meets code of before.
+The key is the text of every module of the package, the versions of Python, Numba and llvmlite, and the instruction
+set in use; Numba adds the CPU with its features, as far as LLVM knows them. An edit or an upgrade therefore never
+meets code of before.
 """
 
+import contextlib
 import functools
 import hashlib
 import logging
@@ -18,6 +20,9 @@ from typing import Any
 import llvmlite
 import numba
 from numba.core import caching
+
+from hydrart.engine.kernels import isa
+from hydrart.errors import SettingError
 
 # LLVM may reorder sums, but must not assume that numbers are finite
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
@@ -71,7 +76,9 @@ def key() -> str:
     for path in sorted(package.rglob("*.py")):
         digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
     digest.update(repr((sys.version_info[:3], numba.__version__, llvmlite.__version__)).encode())
-    digest.update(os.environ.get("HYDRART_ISA", "").encode())
+    # LLVM does not know every ARM core, nor all its features: two may look alike to it and take other kernels
+    with contextlib.suppress(SettingError):  # none of ours: what remains compiles for any
+        digest.update(isa.choose().name.encode())
     return digest.hexdigest()[:24]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -182,12 +183,13 @@ def test_a_reader_that_leaves_is_no_error(command: str, album: Path, weights: Pa
 
 
 def on_terminal(*args: object, also_stdout: bool = False) -> list[str]:
-    """The lines that a terminal shows in the end: what a carriage return goes back over is gone."""
+    """The lines that a terminal gets, without the codes that move and colour; what a line is drawn over is gone."""
     import pty
 
     own, its = pty.openpty()
     stdout = its if also_stdout else subprocess.DEVNULL
-    with start(*args, stdout=stdout, stderr=its) as process:
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
+    with start(*args, stdout=stdout, stderr=its, env=environment) as process:
         os.close(its)
         text, end = b"", time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
@@ -200,14 +202,17 @@ def on_terminal(*args: object, also_stdout: bool = False) -> list[str]:
         os.close(own)
     assert process.returncode == 0, text
     lines = text.decode().replace("\r\n", "\n").split("\n")
-    return [line.split("\r")[-1].removeprefix("\x1b[K") for line in lines]
+    return [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line.split("\r")[-1]) for line in lines]
 
 
-def test_a_terminal_gets_one_line_that_is_rewritten(weights: Path) -> None:
+def test_a_terminal_gets_a_panel_that_is_drawn_anew(weights: Path) -> None:
     shown = on_terminal("run", "--source", "demo", "--weights", weights, "--max-frames", 12)
-    live = [line for line in shown if "dropped" in line]
-    assert len(live) == 1 and any(label in live[0] for label in CIFAR)
-    assert shown[-1] == "" and len(shown) <= 5
+    rows = [line.strip("│ ") for line in shown if line.startswith("│")]
+    names = [row.split()[0] for row in rows if row[:1].isalpha()]
+    panel = ["label", "k", "last", "latency", "fps", "temperature", "battery"]
+    assert names == panel * (len(names) // len(panel)) and len(names) > len(panel), "it is drawn more than once"
+    assert all(row.split()[1] in CIFAR for row in rows if row.startswith("label"))
+    assert any("10 classes" in line for line in shown if line.startswith("╭")), "the source is its title"
 
 
 def test_json_on_a_terminal_stays_json(weights: Path) -> None:

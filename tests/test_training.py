@@ -158,6 +158,20 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert rates[55] == pytest.approx(0.5, abs=0.01) and rates[100] == pytest.approx(0, abs=1e-9)
 
 
+def test_where_nobody_watches_a_line_a_minute_tells_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
+    with training.Report(100) as report:
+        for position in range(1, 14):
+            now[0] += 10
+            report(position, position, 2.0)
+    assert [line for line in capsys.readouterr().err.splitlines() if "left" in line] == [
+        "step 7, loss 2.000, 18 minutes left"
+    ]
+
+
 def test_averaged_weights_follow(pictures: Pictures) -> None:
     model = build(recipe(), 2)
     averages = training.Averages(model, 0.5)

@@ -59,6 +59,15 @@ def test_help_and_wrong_usage() -> None:
     assert call("warmup", "everything").exit_code == 2
 
 
+def test_code_for_one_instruction_set_is_never_taken_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where Numba tells no difference between the CPUs: their register tiles, and with them buffers, differ."""
+    keys = []
+    for features in (("neon",), ("neon", "dotprod"), ("neon", "dotprod", "i8mm", "bf16"), ()):
+        monkeypatch.setattr(isa, "host_features", lambda features=features: frozenset(features))
+        keys.append(jit.key.__wrapped__())
+    assert len(set(keys)) == 4
+
+
 @pytest.mark.slow
 def test_a_fresh_machine(tmp_path: Path) -> None:
     """Compile into an empty cache, then load from it; a cache that cannot be written costs a warning, no more."""

@@ -244,6 +244,7 @@ class Report:
         self._told = self._started = time.monotonic()
         self._first: int | None = None
         self._loss = math.nan
+        self._watched = sys.stderr.isatty()
 
     def __enter__(self) -> "Report":
         self._bar.__enter__()
@@ -256,10 +257,11 @@ class Report:
         """position: along the bar; step: how many have been made; loss: of the last one."""
         self._loss = loss if math.isnan(self._loss) else self._loss + 0.02 * (loss - self._loss)
         first = self._first = position if self._first is None else self._first
-        self._bar.label = f"Training, loss {self._loss:.3f}"
+        if self._watched:
+            self._bar.label = f"Training, loss {self._loss:.3f}"
         self._bar.update(position - self._bar.pos)
         now = time.monotonic()
-        if not sys.stderr.isatty() and now - self._told > 60:
+        if not self._watched and now - self._told > 60:
             self._told = now
             left = (self._bar.length or 0) - position
             minutes = left * (now - self._started) / max(1, position - first) / 60

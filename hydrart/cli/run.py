@@ -11,18 +11,18 @@ import click
 import numpy as np
 
 from hydrart.cli.errors import drop_stdout, one_sentence
-from hydrart.cli.options import Number, json_option, model_options, print_json, warn
+from hydrart.cli.options import Number, json_option, model_options
+from hydrart.cli.outputs import Outputs, output_options
 from hydrart.cli.sources import make_opener, source_options
 from hydrart.governor.device import load_device
 from hydrart.governor.governor import Governor
 from hydrart.governor.sensors import Sensors
 from hydrart.model import Model, load
-from hydrart.stream.events import Event
-from hydrart.stream.output import LiveLine, summary_text
 from hydrart.stream.stream import Stream
 
 _LIVE_FPS = 15.0
 _SOURCE = ("camera", "source", "size", "flip", "rotate", "loop")
+_OUTPUT = ("log", "log_mb", "save_video", "on_change", "quiet")
 
 
 @click.command()
@@ -45,8 +45,10 @@ _SOURCE = ("camera", "source", "size", "flip", "rotate", "loop")
 @click.option(
     "--on-loss", type=click.Choice(["reconnect", "exit"]), default="reconnect", help="When a camera or stream fails."
 )
+@click.option("--smooth", type=click.IntRange(1, 1000), default=1, help="Average the probabilities of so many frames.")
 @click.option("--duration", type=Number(0.001, 1e9), default=None, help="Seconds to run.")
 @click.option("--max-frames", type=click.IntRange(1), default=None, help="Frames to answer.")
+@output_options
 @model_options
 @json_option
 @one_sentence
@@ -62,6 +64,7 @@ def run(
     device: str | None,
     frames: str | None,
     on_loss: str,
+    smooth: int,
     duration: float | None,
     max_frames: int | None,
     as_json: bool,
@@ -72,6 +75,8 @@ def run(
     Without --camera or --source it takes the first camera, or the demo clip where there is none. Ctrl-C ends it.
     """
     where = {name: options.pop(name) for name in _SOURCE}
+    shown = {name: options.pop(name) for name in _OUTPUT}
+    outputs = Outputs(as_json, **shown)
     if where["camera"] is not None and where["source"] is not None:
         raise click.UsageError("--camera and --source exclude each other")
     if k is not None and (min_k is not None or max_k is not None):
@@ -85,66 +90,53 @@ def run(
     Governor(profile, **goals)  # wrong goals are told before the long part
     names = load_device(device).sensors if device is not None else None
     sensors = Sensors(names, root=sensor_root, battery_cmd=battery_cmd)
-    latencies = warm_up(model)
+    latencies = warm_up(model, shown["quiet"])
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "5")  # else a stalled camera holds us for 10 s
-    opener = make_opener(**where, fps=fps or _LIVE_FPS, told=_warn_on_own_line)
-    opened = opener.peek()
-    fps = fps or (_LIVE_FPS if opened.live else opened.fps)
-    governor = Governor(profile, fps=fps, **goals)
-    for heads, latency_ms in latencies.items():
-        governor.observe(time.monotonic(), heads, latency_ms)
-    options = {"fps": fps, "governor": governor, "frames": frames, "on_loss": on_loss, "on_event": _Telling()}
-    with sensors, Stream(opener, model, sensors=sensors, **options) as stream:
-        what = ", ".join(text for text in (opened.name, opened.detail, f"{fps:g} fps" if fps else "") if text)
-        warn(f"{what}, {len(model.labels)} classes")
-        follow(stream, model, as_json, duration, max_frames)
+    with outputs:
+        opener = make_opener(**where, fps=fps or _LIVE_FPS, told=outputs.say)
+        opened = opener.peek()
+        fps = fps or (_LIVE_FPS if opened.live else opened.fps)
+        governor = Governor(profile, fps=fps, **goals)
+        for heads, latency_ms in latencies.items():
+            governor.observe(time.monotonic(), heads, latency_ms)
+        settings: dict[str, Any] = {
+            "fps": fps,
+            "governor": governor,
+            "frames": frames,
+            "on_loss": on_loss,
+            "smooth": smooth,
+            "keep_frame": outputs.wants_pictures,
+            "on_event": outputs.event,
+        }
+        with sensors, Stream(opener, model, sensors=sensors, **settings) as stream:
+            what = ", ".join(text for text in (opened.name, opened.detail, f"{fps:g} fps" if fps else "") if text)
+            whole = not opened.live if frames is None else frames == "all"
+            facts = {"source": opened.name, "weights": str(model.file.path), "fps": fps, **goals}
+            title = f"{what}, {len(model.labels)} classes"
+            outputs.start(title, model.heads[-1], fps or opened.fps or _LIVE_FPS, whole, facts)
+            follow(stream, outputs, duration, max_frames)
 
 
-def _warn_on_own_line(message: str) -> None:
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", nl=False, err=True)  # the live line, which comes again
-    warn(message)
-
-
-class _Telling:
-    """Tells of a source that fails and comes back; the ordinary beginning and end are told elsewhere."""
-
-    def __init__(self) -> None:
-        self._lost = False
-
-    def __call__(self, event: Event) -> None:
-        if event.state in ("stalled", "reconnecting"):
-            self._lost = True
-            _warn_on_own_line(f"{event.state}: {event.reason}")
-        elif event.state == "running" and self._lost:
-            self._lost = False
-            _warn_on_own_line(f"running again: {event.reason}")
-
-
-def warm_up(model: Model) -> dict[int, float]:
+def warm_up(model: Model, quiet: bool) -> dict[int, float]:
     """Run every k before the first frame, so that none pays for compiling or reading weights: k -> milliseconds."""
     size = model.architecture.image_size
     picture = np.zeros((size, size, 3), np.uint8)
     latencies = {}
     model.warm_up()
-    with click.progressbar(model.heads, label="Warming up", file=sys.stderr) as bar:
+    with click.progressbar(model.heads, label="Warming up", file=sys.stderr, hidden=quiet) as bar:
         for k in bar:
             latencies[k] = min(model(picture, k).latency_ms for _ in range(2))
     return latencies
 
 
-def follow(stream: Stream, model: Model, as_json: bool, duration: float | None, max_frames: int | None) -> None:
+def follow(stream: Stream, outputs: Outputs, duration: float | None, max_frames: int | None) -> None:
     """Show results until the stream, the time or the frames end, or the user does; then the summary."""
-    live = LiveLine(model.heads[-1])
     timer = threading.Timer(duration or 0, stream.stop)
     try:
         if duration:
             timer.start()
         for count, result in enumerate(stream, 1):
-            if as_json:
-                print_json(result.as_dict())
-            if not (as_json and sys.stdout.isatty()):  # they would share the line
-                live.show(result)
+            outputs.result(result)
             if count == max_frames:
                 break
     except KeyboardInterrupt:
@@ -153,10 +145,5 @@ def follow(stream: Stream, model: Model, as_json: bool, duration: float | None, 
         drop_stdout()
     finally:
         timer.cancel()
-        live.end()
         stream.close()
-        summary = stream.stats()
-        if as_json:
-            print_json({"summary": summary})
-        else:
-            click.echo(summary_text(summary))
+        outputs.summary(stream.stats())

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from hydrart.cli.options import warn
 from hydrart.stream.source import Opener, default_source
 
 
@@ -58,9 +57,9 @@ def make_opener(
 ) -> Opener:
     """What opens the source that the options name; without one the first camera, or the demo clip.
 
-    fps: asked of a camera; told: gets what people should know of pictures that cannot be read.
+    fps: asked of a camera; told: gets what people should know.
     """
     chosen: int | str = source if source is not None else camera if camera is not None else default_source()
     if chosen == "demo" and source is None:
-        warn("no camera is here: playing the demo clip")
+        told("no camera is here: playing the demo clip")
     return Opener(chosen, fps, size, flip, rotate, loop, told)

@@ -20,6 +20,7 @@ from hydrart.stream.events import Event
 from hydrart.stream.frame import Frame
 from hydrart.stream.pace import RateKeeper
 from hydrart.stream.result import Result
+from hydrart.stream.smooth import Smoother
 from hydrart.stream.source import Opener
 from hydrart.stream.stats import Stats
 from hydrart.stream.watch import Watch
@@ -33,10 +34,11 @@ class Stream:
     source: see Opener; an Opener itself does, too. fps: frames per second to answer; it also sets the deadline.
     governor: chooses k; without one a Governor for fps and the model's own table. sensors: running ones; the governor
     is told what they read. frames: "latest" answers the newest frame and drops what came meanwhile, "all" answers
-    each; the default is latest for live sources. keep_frame: results carry their picture. on_loss: "reconnect" opens a
-    live source again when it fails or gives no frame for patience_s, with longer and longer pauses; "exit" ends the
-    stream with the error. on_event: is told of changes of the state, in the thread that iterates. warn: is told of
-    pictures that are skipped, in the thread that captures. Raises SourceError, SettingError.
+    each; the default is latest for live sources. keep_frame: results carry their picture. smooth: average the
+    probabilities of so many frames. on_loss: "reconnect" opens a live source again when it fails or gives no frame
+    for patience_s, with longer and longer pauses; "exit" ends the stream with the error. on_event: is told of changes
+    of the state, in the thread that iterates. warn: is told of pictures that are skipped, in the thread that captures.
+    Raises SourceError, SettingError.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Stream:
         sensors: Sensors | None = None,
         frames: str | None = None,
         keep_frame: bool = False,
+        smooth: int = 1,
         on_loss: str = "reconnect",
         patience_s: float = 5.0,
         on_event: Callable[[Event], None] = lambda event: None,
@@ -58,6 +61,8 @@ class Stream:
             raise SettingError(f"frames={frames!r} is unknown: choose latest or all")
         if on_loss not in ("reconnect", "exit"):
             raise SettingError(f"on_loss={on_loss!r} is unknown: choose reconnect or exit")
+        if smooth < 1:
+            raise SettingError(f"smooth={smooth} is no number of frames: pass 1 or more")
         opener = source if isinstance(source, Opener) else Opener(source, fps=fps, warn=warn)
         opened = opener.open()
         self._governor = governor or Governor(model.profile(), fps=fps)
@@ -67,6 +72,9 @@ class Stream:
         self._fps = fps
         self._live = opened.live
         self._keep_frame = keep_frame
+        self._smoother = Smoother(smooth)
+        self._losses = 0
+        self._captured = -math.inf
         self._stop = threading.Event()
         self._stats = Stats(time.monotonic())
         self._watch = Watch(
@@ -155,7 +163,9 @@ class Stream:
         ahead_ms = frame.prepared[1] if frame.prepared else 0.0
         if frame.prepared and not self._live:
             # a file's frame was read ahead; it is as old as if it had been read just in time
-            t_capture, t_wall = now - ahead_ms / 1e3, time.time() - ahead_ms / 1e3
+            t_capture = max(now - ahead_ms / 1e3, self._captured)
+            t_wall = time.time() - (now - t_capture)
+        self._captured = t_capture
         # what the governor expects of a k contains the preprocessing
         decision = governor.choose(now, waited_ms=max((now - t_capture) * 1e3 - ahead_ms, 0.0))
         if decision.drop and self._latest:
@@ -165,6 +175,9 @@ class Stream:
         x, preprocess_ms = frame.prepared or self._prepare(frame.picture)
         prediction = self._model.answer(x, decision.k, preprocess_ms)
         now = time.monotonic()
+        if self._watch.losses != self._losses:
+            self._losses = self._watch.losses
+            self._smoother.forget()
         governor.observe(now, decision.k, prediction.latency_ms, **(self._sensors.news() if self._sensors else {}))
         sensed = self._sensors.latest() if self._sensors else {}
         deadline = governor.deadline_ms
@@ -172,7 +185,7 @@ class Stream:
             frame.number,
             t_capture,
             t_wall,
-            prediction,
+            self._smoother(prediction),
             frame.capture_ms,
             age_ms=(now - t_capture) * 1e3,
             deadline_ms=None if math.isinf(deadline) else deadline,

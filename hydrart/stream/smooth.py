@@ -1,0 +1,27 @@
+"""Labels that do not flicker: the mean of the last probabilities."""
+
+from collections import deque
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydrart.model import Prediction
+
+
+class Smoother:
+    """Averages the probabilities of the last n predictions, fewer at the start. n=1 leaves them as they are."""
+
+    def __init__(self, n: int) -> None:
+        self._recent: deque[NDArray[np.float32]] = deque(maxlen=n)
+
+    def __call__(self, prediction: Prediction) -> Prediction:
+        """The prediction with the mean instead of its own probabilities."""
+        if self._recent.maxlen == 1:
+            return prediction
+        self._recent.append(prediction.probabilities)
+        return replace(prediction, probabilities=np.mean(np.stack(self._recent), axis=0, dtype=np.float32))
+
+    def forget(self) -> None:
+        """Begin anew: what comes next has nothing to do with what came before."""
+        self._recent.clear()
