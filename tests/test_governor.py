@@ -87,6 +87,12 @@ def test_a_profile_spares_the_search() -> None:
     assert decision.k == 7 and decision.expected_ms == pytest.approx(49.0)
 
 
+def test_measured_latencies_replace_those_of_a_profile() -> None:
+    known = powered().measured({k: latency(k) / 4 for k in KS})
+    assert Governor(known, fps=15).choose(0).k == 12 and known.rows[0].power_w == powered().rows[0].power_w
+    assert powered().measured({3: 7.0}).rows[1] == powered().rows[1]
+
+
 def test_nonsense_observations_are_ignored() -> None:
     governor = Governor(TABLE, fps=15)
     before = drive(governor, 10)[-1]

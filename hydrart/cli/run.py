@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from typing import Any
 
 import click
@@ -93,15 +92,13 @@ def run(
     Governor(profile, **goals)  # wrong goals are told before the long part
     names = load_device(device).sensors if device is not None else None
     sensors = Sensors(names, root=sensor_root, battery_cmd=battery_cmd)
-    latencies = warm_up(model, shown["quiet"])
+    profile = profile.measured(warm_up(model, shown["quiet"]))
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "5")  # else a stalled camera holds us for 10 s
     with outputs:
         opener = make_opener(**where, fps=fps or _LIVE_FPS, told=outputs.say)
         opened = opener.peek()
         fps = fps or (_LIVE_FPS if opened.live else opened.fps)
         governor = Governor(profile, fps=fps, **goals)
-        for heads, latency_ms in latencies.items():
-            governor.observe(time.monotonic(), heads, latency_ms)
         settings: dict[str, Any] = {
             "fps": fps,
             "governor": governor,
@@ -132,7 +129,7 @@ def warm_up(model: Model, quiet: bool) -> dict[int, float]:
     model.warm_up()
     with click.progressbar(model.heads, label="Warming up", file=sys.stderr, hidden=quiet) as bar:
         for k in bar:
-            latencies[k] = min(model(picture, k).latency_ms for _ in range(2))
+            latencies[k] = min(model(picture, k).latency_ms for _ in range(3))
     return latencies
 
 

@@ -3,10 +3,11 @@
 import math
 from collections import deque
 
-_RESERVE = 0.01  # of the capacity, kept: gauges are wrong, and lowest when empty
+_RESERVE = 0.005  # of the capacity, kept: gauges are wrong, and lowest when empty
 _WINDOW_S = 300.0  # that the draw is measured over
 _MIN_S = 60.0  # less tells nothing: gauges move in steps
 _MIN_STEP = 0.02  # of the charge that must be gone before a capacity is learnt from it
+_OTHERS_S = 300.0  # time constant of what others draw: a peak of theirs is no reason to change k
 _GAIN = 0.03  # share of the difference between gauge and count that a reading corrects
 _WRONG = 0.2  # difference, of the capacity, from which a reading is doubted
 _DOUBTS = 10  # of these in a row; then the gauge is right
@@ -44,7 +45,7 @@ class BatteryBudget:
         self._spent_j += own_w * dt
         self._charging = charging
         if power_w is not None:
-            self._other_w += (power_w - own_w - self._other_w) * -math.expm1(-dt / 10.0)
+            self._other_w += (power_w - own_w - self._other_w) * -math.expm1(-dt / _OTHERS_S)
         if charging:
             self._history.clear()
             if share is not None:

@@ -257,7 +257,8 @@ class Governor:
             reason = self._limit
         elif self._current is not None and k > self._current and now - self._latency.seen_at(k) > _STALE_S:
             reason = "probe"
-        self._switch(now, k)
+        if k >= (self._current or 0) or not (self._latency.unsure or waited_ms > _FRESH * self._period_ms):
+            self._switch(now, k)  # else it is smaller for this frame only
         return self._decide(now, k, reason, room_ms)
 
     def _best(self, now: float, log_room: float) -> tuple[int, float]:
@@ -307,17 +308,17 @@ class Governor:
 
     def _switch(self, now: float, k: int) -> None:
         """Note a change of k, and from when on the next one upwards is allowed."""
+        frame_s = min(self._period_ms, self.deadline_ms, 1000.0) / 1000
         if self._current is None or k == self._current:
             self._current = k
+            if now - self._climbed_at > _FAILED * frame_s:
+                self._backoff = 1.0
             return
-        frame_s = min(self._period_ms, self.deadline_ms, 1000.0) / 1000
         if k > self._current:
             self._climbed_at = now
         elif now - self._climbed_at < _FAILED * frame_s:
-            self._backoff *= 2
-        else:
-            self._backoff = max(1.0, self._backoff / 2)
-        self._up_at = now + min(_DWELL * self._backoff * frame_s, _DWELL_MAX_S)
+            self._backoff = min(2 * self._backoff, _DWELL_MAX_S / _DWELL / frame_s)
+        self._up_at = now + _DWELL * self._backoff * frame_s
         self._current = k
 
     def _decide(self, now: float, k: int, reason: str, room_ms: float = math.inf) -> Decision:

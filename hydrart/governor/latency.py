@@ -14,7 +14,7 @@ from statistics import NormalDist
 
 from hydrart.governor.profile import Jitter, ProfileRow
 
-_WINDOW = 400  # errors that the distribution is made of
+_WINDOW = 800  # errors that the distribution is made of
 _PRIOR = 50  # errors that the profile's jitter stands in for before any are observed
 _GAIN = 0.15  # share of an ordinary error that moves the shared slow-down
 _OUTLIER = 3.0  # scatters from which an error is a step or a tail, not noise
@@ -22,7 +22,7 @@ _SCATTER_MIN, _SCATTER_MAX = 0.02, 0.3
 _LEARN, _LEARN_AT_SWITCH = 0.04, 0.5  # share of an error that goes to the corrections of this k
 _REACH = (1.0, 0.5, 0.25, 0.125)  # shares of what a switch teaches of a k that it, and its neighbours, get
 _FORGET_EVERY_S = 0.5
-_FORGET_S = 20.0  # time constant with which a k that does not run forgets that it was slower than the k that does
+_FORGET_S = 60.0  # time constant with which corrections fade: a k that was too slow is tried again
 _TAIL_SLOPE = 3.0  # beyond the largest error observed the distribution falls like a Pareto tail with this index
 
 
@@ -40,8 +40,8 @@ class LatencyModel:
         self._scatter = max(jitter.sigma, _SCATTER_MIN)
         self._last_k: int | None = None
         self._forgot_at = -math.inf
-        self._pending: float | None = None  # m as the last frame alone tells it, where that is an outlier
-        self._repeats, self._spikes = 0.5, 2.0  # outliers that a second followed, and all of them: decaying counts
+        self._pending: tuple[float, bool] | None = None  # the last error if it is an outlier; whether k was new
+        self._repeats, self._spikes = 0.05, 2.5  # outliers that a second followed, and all of them: decaying counts
         self._errors = deque(_quantiles(jitter, _PRIOR), maxlen=_WINDOW)
         self._sorted = sorted(self._errors)
 
@@ -70,18 +70,9 @@ class LatencyModel:
                 self._log_idle[k] = log_latency - self._m - self._slope[k] * max(self._m, 0.0)
             self._last_k, self._seen_at[k] = k, now
             return
-        x = log_latency - self._log_idle[k]
-        error = x - self._expected(k, self._m)
+        error = log_latency - self._log_idle[k] - self._expected(k, self._m)
         self._remember(error)
-        switched = k != self._last_k
-        # what changes with k is k's, what changes without is the load's
-        if switched:
-            for other, share in self._near[k]:
-                self._correct(other, share * _LEARN_AT_SWITCH * error)
-            error *= 1 - _LEARN_AT_SWITCH
-        else:
-            self._correct(k, _LEARN * error)
-        self._follow(error, self._m + error / (1 + self._slope[k] * (self._m > 0)))
+        self._learn(k, error, switched=k != self._last_k)
         self._last_k, self._seen_at[k] = k, now
 
     def expected_ms(self, k: int) -> float | None:
@@ -92,6 +83,11 @@ class LatencyModel:
         """The factor over the expected latency that a share q of the frames stayed below."""
         return math.exp(self._sorted[min(len(self._sorted) - 1, int(q * len(self._sorted)))])
 
+    @property
+    def unsure(self) -> bool:
+        """Whether the last frame was an outlier: the next one tells whether the load has changed."""
+        return self._pending is not None
+
     def log_expected(self, k: int) -> float:
         return self._idle(k) + self._expected(k, self._m)
 
@@ -99,9 +95,9 @@ class LatencyModel:
         """The probability that the next frame takes longer than exp(log_budget) milliseconds with k."""
         idle = self._idle(k)
         p = self._exceeds(log_budget - idle - self._expected(k, self._m))
-        if self._pending is not None and self._pending > self._m:
+        if self._pending is not None and self._pending[0] > 0:
             # the last frame was slow: as often as such frames came in twos, the next will be as well
-            again = self._exceeds(log_budget - idle - self._expected(k, self._pending))
+            again = self._exceeds(log_budget - idle - self._expected(k, self._m + self._pending[0]))
             p += self._repeats / self._spikes * (again - p)
         return p
 
@@ -133,6 +129,41 @@ class LatencyModel:
         self._errors.append(error)
         insort(self._sorted, error)
 
+    def _learn(self, k: int, error: float, switched: bool) -> None:
+        """Noise moves the estimates smoothly; an outlier counts when the next frame says the same: the lesser of both.
+
+        What changes with k is half k's, and to a part its neighbours'; what changes without is the load's.
+        """
+        pending, self._pending = self._pending, None
+        if abs(error) <= _OUTLIER * self._scatter:
+            if pending is not None and pending[0] > 0:
+                self._count(again=False)
+            self._m += _GAIN * error / self._sensitivity(k)
+            self._correct(k, _LEARN * error)
+            scatter = self._scatter + 0.05 * (1.25 * abs(error) - self._scatter)
+            self._scatter = min(max(scatter, _SCATTER_MIN), _SCATTER_MAX)
+        elif pending is None or (pending[0] > 0) != (error > 0):
+            self._pending = error, switched
+        else:
+            first, after_switch = pending
+            step = min(error, first, key=abs)
+            if step > 0:
+                self._count(again=True)
+            if after_switch and k == self._last_k:
+                for other, share in self._near[k]:
+                    self._correct(other, share * _LEARN_AT_SWITCH * step)
+                step *= 1 - _LEARN_AT_SWITCH
+            self._m += step / self._sensitivity(k)
+
+    def _count(self, again: bool) -> None:
+        """Whether a slow frame was followed by another."""
+        self._spikes = 1 + 0.95 * self._spikes
+        self._repeats = again + 0.95 * self._repeats
+
+    def _sensitivity(self, k: int) -> float:
+        """By how much k's latency moves with the shared slow-down."""
+        return 1 + self._slope[k] if self._m > 0 else 1.0
+
     def _correct(self, k: int, error: float) -> None:
         """A step of normalised least mean squares on c and h."""
         m = self._m if self._m > 0 else 0.0
@@ -140,37 +171,16 @@ class LatencyModel:
         self._offset[k] += step
         self._slope[k] = max(-0.9, self._slope[k] + step * m)
 
-    def _follow(self, error: float, m: float) -> None:
-        """Move the shared slow-down: smoothly within the scatter, at once when two frames in turn say the same."""
-        if abs(error) <= _OUTLIER * self._scatter:
-            if self._pending is not None and self._pending > self._m:
-                self._spikes = 1 + 0.95 * self._spikes
-                self._repeats *= 0.95
-            self._pending = None
-            self._m += _GAIN * (m - self._m)
-            scatter = self._scatter + 0.05 * (1.25 * abs(error) - self._scatter)
-            self._scatter = min(max(scatter, _SCATTER_MIN), _SCATTER_MAX)
-        elif self._pending is not None and (self._pending > self._m) == (error > 0):
-            if error > 0:
-                self._spikes = 1 + 0.95 * self._spikes
-                self._repeats = 1 + 0.95 * self._repeats
-            self._m = (m + self._pending) / 2
-            self._pending = None
-            self._scatter = min(self._scatter * 1.2, _SCATTER_MAX)
-        else:
-            self._pending = m
-
     def _forget(self, now: float) -> None:
-        """Ks that do not run become what the one that runs is: a reason to doubt them fades, so that they are tried."""
+        """What is known of a k fades while it does not run; of the one that does, it goes over to the slow-down."""
         if now - self._forgot_at < _FORGET_EVERY_S:
             return
+        kept = math.exp((self._forgot_at - now) / _FORGET_S)
         if self._last_k is not None:
-            share = 1 - math.exp(-(now - self._forgot_at) / _FORGET_S)
-            offset, slope = self._offset[self._last_k], self._slope[self._last_k]
-            for k in self._offset:
-                if k > self._last_k:
-                    self._offset[k] -= share * max(self._offset[k] - offset, 0.0)
-                    self._slope[k] -= share * max(self._slope[k] - slope, 0.0)
+            self._m += (1 - kept) * self._offset[self._last_k]
+        for k in self._offset:
+            self._offset[k] *= kept
+            self._slope[k] *= kept
         self._forgot_at = now
 
 

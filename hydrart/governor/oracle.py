@@ -33,11 +33,11 @@ def plan(world: World) -> list[int]:
     if world.start_wh is not None and world.goals.until_h is not None:
         counted = world.times < world.goals.until_h * 3600
         budget_j = world.start_wh * 3600 * (1 - _RESERVE)
-        drawn = world.load_w + world.idle_w
-        budget_j -= float(drawn[counted].sum()) * world.period_s
         missing_s = world.goals.until_h * 3600 - world.frames * world.period_s
         if missing_s > 0:  # the run ends before: only its share may be used
             budget_j *= world.frames * world.period_s / (world.goals.until_h * 3600)
+        drawn = world.load_w + world.idle_w
+        budget_j -= float(drawn[counted].sum()) * world.period_s
         if table.joules(choice)[counted].sum() > budget_j:
             choice, price = _within(table, counted, budget_j)
     if world.target_c is not None and _peak(world, table.joules(choice)) > world.target_c - _SAFE_C:

@@ -1,6 +1,7 @@
 """The table a governor chooses from, and what is known of the device. It knows nothing of networks."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from hydrart.errors import SettingError
 
@@ -60,6 +61,11 @@ class Profile:
     jitter: Jitter = field(default_factory=Jitter)
     thermal: Thermal | None = None
     capacity_wh: float | None = None
+
+    def measured(self, latency_ms: Mapping[int, float]) -> "Profile":
+        """The same with latencies, k -> milliseconds, that were measured here."""
+        rows = tuple(replace(row, latency_ms=latency_ms.get(row.k, row.latency_ms)) for row in self.rows)
+        return replace(self, rows=rows)
 
     def between(self, min_k: int | None, max_k: int | None) -> tuple[ProfileRow, ...]:
         """The rows from min_k to max_k. Raises SettingError where there is none."""

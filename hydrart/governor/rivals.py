@@ -55,7 +55,7 @@ class AlertConstants:
 
 
 # the best of a grid on the tuning seeds: python tools/results.py --tune-alert
-TUNED = AlertConstants(r=0.01, q0=0.0003, alpha=0.3)
+TUNED = AlertConstants(r=0.01, q0=0.001)
 
 
 class Alert(Fixed):

@@ -17,7 +17,9 @@ _STAGES = (Stage(3.0, 5.0), Stage(4.0, 60.0), Stage(5.0, 400.0))  # orders of ma
 _HORIZONS = (3.0, 8.0, 20.0)  # seconds ahead at which the target must hold
 _PRIOR_STD = 0.3  # of r_i, relative, with a profile
 _VAGUE_STD = 1.0  # without
-_DRIFT = 0.03  # kelvin per sqrt(second) that b wanders
+_DRIFT = 0.15  # kelvin per sqrt(second) that b wanders
+_TREND_S = 15.0  # over which the drift of b is averaged, and
+_TREND_AHEAD_S = 10.0  # for which it is taken to go on
 _NOISE = 0.5  # kelvin, of a reading at first
 _GATE = 5.0  # kelvin, at least, by which a reading must be off to be doubted
 _DOUBTS = 15  # readings in a row that are doubted; then they are right, and the model is not
@@ -54,6 +56,7 @@ class ThermalModel:
         self._age = 0.0
         self._integral = 0.0
         self._mean_power = 0.0
+        self._trend = 0.0  # of b, kelvin per second
 
     @property
     def temp_c(self) -> float | None:
@@ -92,7 +95,10 @@ class ThermalModel:
         self._doubted = 0
         self._age = 0.0
         self._readings += 1
+        before = self._state[0]
         self._correct(error)
+        if self.sure:
+            self._trend += ((self._state[0] - before) / dt - self._trend) * -math.expm1(-dt / _TREND_S)
         self._error2 += 0.05 * (min(error**2, 25.0) - self._error2)
         self._integral = max(0.0, self._integral + dt * (reading - self.target_c))
 
@@ -108,7 +114,7 @@ class ThermalModel:
         base, resistances = self._state[0], self._state[1:]
         allowed = math.inf
         for horizon in _HORIZONS:
-            rest, gain = base, 0.0
+            rest, gain = base + max(self._trend, 0.0) * min(horizon, _TREND_AHEAD_S), 0.0
             for r, tau, lag in zip(resistances, self._taus, self._lags, strict=True):
                 left = math.exp(-horizon / tau)
                 rest += r * lag * left

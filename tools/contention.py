@@ -1,0 +1,91 @@
+"""Record how co-runners slow each k down on this machine: a trace for `hydrart simulate`.
+
+    python tools/contention.py -o devices/traces/recorded.csv [--seconds 30]
+
+Three blocks of HydraViT-B's width in int8 with random weights, all cores, every k in turn, again and again; meanwhile
+nothing, then stress-ng on a CPU, then stress-ng on memory, then a compiler, then another hydrart, with rests between
+them. A row is one round; a slow-down is over the median of the rests. Needs stress-ng and a C compiler (cc).
+"""
+
+import argparse
+import csv
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from hydrart.bench.shapes import parse_shape, random_weights
+from hydrart.model import load
+
+_SOURCE = "#include <stdio.h>\n" + "\n".join(
+    f"double f{i}(double x) {{ double s = 0; for (int j = 0; j < 99; j++) s += x * {i} / (j + 1); return s; }}"
+    for i in range(4000)
+)
+_SHAPE = "heads=3-12,depth=3,head_dim=64"
+_HYDRART = "import itertools, hydrart, numpy as np\nm = hydrart.load({path!r})\n"
+_HYDRART += "x = np.zeros((1, 3, 224, 224), np.float32)\nfor _ in itertools.count(): m.logits(x, 6)"
+
+
+def co_runners(folder: Path, weights: Path) -> dict[str, list[str]]:
+    """Name -> command that runs until it is killed."""
+    (folder / "x.c").write_text(_SOURCE)
+    compile_again = f"while true; do cc -O2 -c {folder}/x.c -o {folder}/x.o; done"
+    return {
+        "cpu": ["stress-ng", "--cpu", "1", "--quiet"],
+        "memory": ["stress-ng", "--stream", "1", "--quiet"],
+        "compiler": ["sh", "-c", compile_again],
+        "hydrart": [sys.executable, "-c", _HYDRART.format(path=str(weights))],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each co-runner; rests are half as long")
+    args = parser.parse_args()
+    rounds: list[tuple[float, bool, list[float]]] = []
+    with tempfile.TemporaryDirectory() as name, random_weights(parse_shape(_SHAPE), "int8") as weights:
+        model = load(weights)
+        x = np.zeros((1, 3, 224, 224), np.float32)
+        model.warm_up(*model.heads)
+        start = time.monotonic()
+
+        def record(seconds: float, resting: bool) -> None:
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                at, row = time.monotonic() - start, []
+                for k in model.heads:
+                    before = time.perf_counter()
+                    model.logits(x, k)
+                    row.append(time.perf_counter() - before)
+                rounds.append((at, resting, row))
+
+        record(args.seconds, resting=True)
+        for what, command in co_runners(Path(name), weights).items():
+            print(what, flush=True)
+            process = subprocess.Popen(command, start_new_session=True)
+            record(args.seconds, resting=False)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            record(args.seconds / 2, resting=True)
+        heads = model.heads
+    idle = np.median([row for _, resting, row in rounds if resting], axis=0)
+    print("idle, ms:", dict(zip(heads, (1000 * idle).round(2).tolist(), strict=True)))
+    quiet = np.array([row for _, resting, row in rounds if resting]) / idle
+    shares = {f"{x:g}": round(float((quiet > x).mean()), 5) for x in (1.2, 1.3, 1.5, 2.0, 3.0)}
+    print(f"at rest: scatter {np.log(quiet).std():.4f}, median deviation {np.median(abs(np.log(quiet))):.4f}")
+    print(f"at rest, share of calls above: {shares}, of {quiet.size}")
+    with open(args.output, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["t_s", *(f"slowdown_k{k}" for k in heads)])
+        for at, _, row in rounds:
+            writer.writerow([f"{at:.3f}", *(f"{value:.3f}" for value in np.array(row) / idle)])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The governor against the others on every trace: docs/governor-results.json, and the tables of docs/governor.md.
+
+    python tools/results.py                 # everything: minutes
+    python tools/results.py --trace sun     # that trace again; the rest stays
+    python tools/results.py --tune-alert    # how alert-tuned got its constants
+
+Each trace runs for 30 minutes at 5, 15 and 30 frames a second, with the accuracies of the model that ships and of
+HydraViT-B, with seeds that nothing was tuned on, on the (estimated) Raspberry Pi 5 in a closed passive case. In the
+trace `battery` it has 3 Wh, charged for what half an hour takes with a k in the middle.
+"""
+
+import argparse
+import json
+import multiprocessing
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import results_tables
+import traces
+
+from hydrart.cli.simulate import model_accuracy
+from hydrart.governor import rivals
+from hydrart.governor.device import load_device
+from hydrart.governor.simulate import Goals, World, simulate
+from hydrart.governor.trace import load_trace
+from hydrart.resources import bundled
+
+ROOT = Path(__file__).parents[1]
+DEVICE, SECONDS = "raspberrypi5", 1800.0
+RATES = (5, 15, 30)
+SEEDS = (11, 12)
+TUNING_TRACES, TUNING_SEED = 101, 201  # of tools/traces.py, of the luck
+TABLES = {"hydravit-cifar10": None, "hydravit-b": "hydravit-b"}
+UNTIL_H, CAPACITY_WH = 0.5, 3.0
+RAW, DOC = ROOT / "docs/governor-results.json", ROOT / "docs/governor.md"
+
+
+def make_world(trace: str, fps: float, table: str, seed: int, seconds: float = SECONDS) -> World:
+    """One row's world; trace is a name or a path."""
+    device, accuracy, what = load_device(DEVICE), model_accuracy(TABLES[table]), load_trace(trace)
+    if what.name == "recorded":  # as long as it was
+        seconds = min(seconds, float(what.columns["t_s"][-1]))
+    goals, charge = Goals(fps), 1.0
+    if what.name == "battery":
+        device = replace(device, capacity_wh=CAPACITY_WH)
+        goals = replace(goals, until_h=UNTIL_H)
+        plain = World(device, what, accuracy, Goals(fps), seconds, seed)
+        share = np.minimum(np.median(plain.latency_ms, axis=0) / 1000 / plain.period_s, 1.0)
+        watts = plain.idle_w + (plain.power_w - plain.idle_w) * share
+        fit = share < 1.0
+        middle = (watts[0] + watts[fit][-1]) / 2 + float(plain.load_w.mean())
+        charge = min(1.0, middle * UNTIL_H / CAPACITY_WH)
+    return World(device, what, accuracy, goals, seconds, seed, charge)
+
+
+def measure(job: tuple[str, float, str, int]) -> list[dict[str, Any]]:
+    """A row per policy."""
+    trace, fps, table, seed = job
+    world = make_world(trace, fps, table, seed)
+    rows = []
+    for outcome in rivals.run(world, rivals.policies(world)).values():
+        ran = outcome.k[outcome.k > 0]
+        more = {"over_target_c": round(outcome.over_target_c, 3), "mean_k": round(float(ran.mean()), 3)}
+        until = {"until_h": world.goals.until_h}
+        where = {"trace": trace, "fps": fps, "table": table, "seed": seed}
+        rows.append(where | outcome.as_dict(world) | more | until)
+    return rows
+
+
+def tune_alert(processes: int) -> None:
+    """ALERT's constants with the most delivered accuracy on traces and seeds that the results do not use."""
+    grid = [(q0, r) for q0 in (1e-4, 1e-3, 1e-2, 3e-2, 0.1) for r in (1e-3, 1e-2, 0.1)]
+    with tempfile.TemporaryDirectory() as folder:
+        traces.write(Path(folder), TUNING_TRACES)
+        jobs = [(folder, name, fps) for name in ("quiet", "bursts", "memory", "square") for fps in RATES]
+        with multiprocessing.Pool(processes) as pool:
+            scores = np.mean(pool.starmap(_alert_scores, [(*job, grid) for job in jobs]), axis=0)
+    for (q0, r), score in sorted(zip(grid, scores, strict=True), key=lambda pair: -pair[1]):
+        print(f"q0={q0:g} r={r:g}: {score:.4%}")
+
+
+def _alert_scores(folder: str, name: str, fps: float, grid: list[tuple[float, float]]) -> list[float]:
+    world = make_world(f"{folder}/{name}.csv", fps, "hydravit-b", TUNING_SEED, 300)
+    makers = [rivals.Alert(world, rivals.AlertConstants(q0=q0, r=r)) for q0, r in grid]
+    return [simulate(world, alert, "alert").accuracy for alert in makers]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trace", action="append", choices=sorted(bundled("devices/traces", ".csv")))
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--tables", action="store_true", help="only write the tables again, from what was measured")
+    parser.add_argument("--tune-alert", action="store_true", help="print what ALERT's constants bring on other seeds")
+    args = parser.parse_args()
+    if args.tune_alert:
+        tune_alert(args.processes)
+        return
+    if args.tables:
+        results_tables.write(json.loads(RAW.read_text()), DOC)
+        return
+    traces = args.trace or list(bundled("devices/traces", ".csv"))
+    kept = json.loads(RAW.read_text()) if RAW.exists() and args.trace else []
+    rows = [row for row in kept if row["trace"] not in traces]
+    jobs = [(t, f, table, seed) for t in traces for f in RATES for table in TABLES for seed in SEEDS]
+    with multiprocessing.Pool(args.processes) as pool:
+        for made in pool.imap(measure, jobs):
+            rows += made
+            print(f"{made[0]['trace']} {made[0]['fps']} fps {made[0]['table']} seed {made[0]['seed']}", flush=True)
+    results_tables.write(rows, DOC)
+    RAW.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+
+
+if __name__ == "__main__":
+    main()
