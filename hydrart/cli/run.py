@@ -107,6 +107,7 @@ def run(
             "smooth": smooth,
             "keep_frame": shown["save_video"] is not None or serve_at is not None,
             "on_event": outputs.event,
+            "on_wait": outputs.alive,
         }
         with sensors, Stream(opener, model, sensors=sensors, **settings) as stream:
             what = ", ".join(text for text in (opened.name, opened.detail, f"{fps:g} fps" if fps else "") if text)
@@ -140,6 +141,7 @@ def follow(stream: Stream, outputs: Outputs, duration: float | None, max_frames:
         if duration:
             timer.start()
         for count, result in enumerate(stream, 1):
+            outputs.alive()
             outputs.result(result)
             if count == max_frames:
                 break
