@@ -43,7 +43,7 @@ CONTROLS = "osd_text_mode=1,test_pattern=1"
 LOAD = "for m in /modules/*; do case $m in *vivid*) insmod $m n_devs=1 node_types=0x1;; *) insmod $m;; esac; done"
 REPLUG = f"""
 v4l2-ctl -d {CAMERA} -c disconnect=1
-until rmmod vivid; do sleep 0.5; done
+for i in $(seq 60); do rmmod vivid && break; sleep 1; done
 sleep 3
 insmod /modules/*vivid.ko n_devs=1 node_types=0x1
 sleep 1; v4l2-ctl -d {CAMERA} -c {CONTROLS}

@@ -210,3 +210,19 @@ def test_a_callback_that_fails_is_told(model: hydrart.Model) -> None:
 def test_losses_are_answered_in_known_ways(model: hydrart.Model) -> None:
     with pytest.raises(SettingError, match="choose reconnect or exit"):
         hydrart.Stream([], model, on_loss="panic")
+
+
+def test_frames_that_take_long_to_decode_are_not_stale_for_ever(model: hydrart.Model) -> None:
+    """Where even the smallest k is late the governor drops stale frames; all of these are old when they come."""
+
+    class Slow(Camera):
+        def shots(self) -> Iterator[Shot]:
+            for shot in super().shots():
+                yield Shot(shot.picture, time.monotonic() - 0.05)
+
+    governor = hydrart.Governor(model.profile(), fps=100, deadline_ms=0.01)
+    for k in model.heads:
+        governor.observe(time.monotonic(), k, 5.0)
+    with hydrart.Stream(Slow(ENDLESS), model, governor=governor) as stream:
+        results = list(itertools.islice(stream, 5))
+    assert {result.decision.reason for result in results} == {"overload"}

@@ -187,7 +187,7 @@ def _do(job: Job) -> Answer:
     start, then = time.monotonic(), job.then
     while program.poll() is None and time.monotonic() - start < _JOB_S:
         if then and out.read_bytes().count(b"\n") >= job.after:
-            subprocess.run(then, shell=True, env=os.environ | {"PID": str(program.pid)}, check=False)
+            subprocess.Popen(then, shell=True, env=os.environ | {"PID": str(program.pid)})
             then = ""
         time.sleep(0.1)
     exit_code = program.poll()

@@ -16,6 +16,7 @@ from hydrart.cli.eval import evaluate_command
 from hydrart.cli.info import info
 from hydrart.cli.replay import replay
 from hydrart.cli.run import run
+from hydrart.cli.service import service
 from hydrart.cli.simulate import simulate
 from hydrart.cli.slice import slice_command
 from hydrart.cli.warmup import warmup
@@ -41,6 +42,7 @@ COMMANDS = (
     slice_command,
     devices,
     cameras_command,
+    service,
     bench,
     warmup,
     simulate,

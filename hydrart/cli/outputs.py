@@ -11,6 +11,7 @@ import click
 from hydrart.cli.options import Number, print_json, printable
 from hydrart.stream.events import Event
 from hydrart.stream.log import RotatingLog
+from hydrart.stream.notify import Notifier
 from hydrart.stream.output import summary_text
 from hydrart.stream.result import Result
 from hydrart.stream.video import VideoWriter
@@ -40,7 +41,6 @@ class Outputs:
     def __init__(
         self, as_json: bool, log: Path | None, log_mb: float, save_video: Path | None, on_change: bool, quiet: bool
     ) -> None:
-        self.wants_pictures = save_video is not None
         self._as_json, self._on_change, self._quiet = as_json, on_change, quiet
         self._log_to, self._log_mb, self._video_to = log, log_mb, save_video
         self._show: Any = None  # LivePanel or PlainLine
@@ -48,6 +48,8 @@ class Outputs:
         self._video: VideoWriter | None = None
         self._label: str | None = None
         self._lost = False
+        self._page: Any = None  # Dashboard
+        self._notifier = Notifier()
 
     def __enter__(self) -> "Outputs":
         return self
@@ -56,14 +58,18 @@ class Outputs:
         if self._show:
             self._show.end()
             self._show = None
-        if self._video:
-            self._video.close()
-        if self._log:
-            self._log.close()
+        for output in (self._page, self._video, self._log, self._notifier):
+            if output:
+                output.close()
+
+    def serve(self, page: Any) -> None:
+        """Tell a Dashboard, too."""
+        self._page = page
 
     def start(self, title: str, largest_k: int, fps: float, whole: bool, run: dict[str, Any]) -> None:
         """Open files and panel. fps: of the video; whole: no frame may be left out; run: what the log begins with."""
         self.say(title)
+        self._notifier.say(READY="1")
         if self._log_to:
             self._log = RotatingLog(self._log_to, self._log_mb, {"run": run}, self.say)
         if self._video_to:
@@ -98,13 +104,22 @@ class Outputs:
             self._log.write(line)
         if self._video:
             self._video.write(result)
+        if self._page:
+            self._page.result(result, line)
         if self._show:
             self._show.show(result)
+
+    def alive(self) -> None:
+        """The loop goes round, with or without frames."""
+        self._notifier.alive()
 
     def event(self, event: Event) -> None:
         """A change of state. The ordinary beginning and end are told elsewhere."""
         if self._log:
             self._log.write({"event": event.as_dict()})
+        if self._page:
+            self._page.event(event)
+        self._notifier.say(STATUS=f"{event.state}: {event.reason}")
         if event.state in ("stalled", "reconnecting"):
             self._lost = True
             self.say(f"{event.state}: {event.reason}")

@@ -12,6 +12,7 @@ import numpy as np
 from hydrart.cli.errors import drop_stdout, one_sentence
 from hydrart.cli.options import Number, json_option, model_options
 from hydrart.cli.outputs import Outputs, output_options
+from hydrart.cli.serving import Address, serve
 from hydrart.cli.sources import make_opener, source_options
 from hydrart.governor.device import load_device
 from hydrart.governor.governor import Governor
@@ -47,6 +48,7 @@ _OUTPUT = ("log", "log_mb", "save_video", "on_change", "quiet")
 @click.option("--smooth", type=click.IntRange(1, 1000), default=1, help="Average the probabilities of so many frames.")
 @click.option("--duration", type=Number(0.001, 1e9), default=None, help="Seconds to run.")
 @click.option("--max-frames", type=click.IntRange(1), default=None, help="Frames to answer.")
+@click.option("--serve", "serve_at", type=Address(), default=None, help="Serve the live page there.")
 @output_options
 @model_options
 @json_option
@@ -66,6 +68,7 @@ def run(
     smooth: int,
     duration: float | None,
     max_frames: int | None,
+    serve_at: tuple[str, int] | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -102,8 +105,9 @@ def run(
             "frames": frames,
             "on_loss": on_loss,
             "smooth": smooth,
-            "keep_frame": outputs.wants_pictures,
+            "keep_frame": shown["save_video"] is not None or serve_at is not None,
             "on_event": outputs.event,
+            "on_wait": outputs.alive,
         }
         with sensors, Stream(opener, model, sensors=sensors, **settings) as stream:
             what = ", ".join(text for text in (opened.name, opened.detail, f"{fps:g} fps" if fps else "") if text)
@@ -111,6 +115,10 @@ def run(
             facts = {"source": opened.name, "weights": str(model.file.path), "fps": fps, **goals}
             title = f"{what}, {len(model.labels)} classes"
             outputs.start(title, model.heads[-1], fps or opened.fps or _LIVE_FPS, whole, facts)
+            if serve_at is not None:
+                facts = {"title": title, "heads": model.heads, "governor": governor, "fixed_k": k}
+                page = serve(serve_at, outputs.say, **facts, state=lambda: stream.state, stats=stream.stats)
+                outputs.serve(page)
             follow(stream, outputs, duration, max_frames)
 
 
@@ -133,6 +141,7 @@ def follow(stream: Stream, outputs: Outputs, duration: float | None, max_frames:
         if duration:
             timer.start()
         for count, result in enumerate(stream, 1):
+            outputs.alive()
             outputs.result(result)
             if count == max_frames:
                 break

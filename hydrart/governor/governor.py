@@ -234,8 +234,10 @@ class Governor:
 
     # the fast loop: what fits the deadline
 
-    def choose(self, now: float, waited_ms: float = 0.0) -> Decision:
-        """The k of the next frame. now: seconds on a monotonic clock; waited_ms: the frame's age already."""
+    def choose(self, now: float, waited_ms: float = 0.0, queued_ms: float | None = None) -> Decision:
+        """The k of the next frame. now: seconds on a monotonic clock; waited_ms: the frame's age already; queued_ms:
+        how much of that it lay ready, None for all: capturing and decoding make no frame stale, a fresher one takes as
+        long."""
         smallest = self._rows[0].k
         if self._fixed is not None:
             return self._decide(now, self._fixed, "fixed")
@@ -248,7 +250,7 @@ class Governor:
         if late > 0.5 and not math.isinf(log_room):
             k, late = smallest, self._latency.late(smallest, log_room)
         if late > 0.5 or room_ms <= 0:
-            return self._overloaded(now, smallest, waited_ms, room_ms)
+            return self._overloaded(now, smallest, waited_ms if queued_ms is None else queued_ms, room_ms)
         reason = "largest" if k == self._ranked[0].k else "deadline"
         better = self._better.get(k)
         if better is not None and better.k not in self._open:
@@ -292,10 +294,10 @@ class Governor:
             return 1.0
         return self._latency.late(k, log_room)
 
-    def _overloaded(self, now: float, smallest: int, waited_ms: float, room_ms: float) -> Decision:
+    def _overloaded(self, now: float, smallest: int, queued_ms: float, room_ms: float) -> Decision:
         """No k will be in time: the smallest, on frames that are fresh when it starts, evenly spaced."""
         expected_ms = self._latency.expected_ms(smallest) or 0.0
-        stale = waited_ms > _FRESH * self._period_ms
+        stale = queued_ms > _FRESH * self._period_ms
         busy = (now - self._started_at) * 1000 < 0.95 * min(expected_ms, 1e4) and expected_ms > self._period_ms
         self._switch(now, smallest)
         drop = stale or busy

@@ -102,6 +102,7 @@ class Capture:
                 asleep_s(),
                 prepared,
                 shot.stamp,
+                time.monotonic(),
             )
             if not self.mailbox.put(frame):
                 return

@@ -3,12 +3,19 @@
 import math
 import threading
 import time
+from collections.abc import Callable
+
+_TICK_S = 0.5
 
 
 class RateKeeper:
-    """Waits for the next of evenly spaced times, counted from the first, so that nothing drifts."""
+    """Waits for the next of evenly spaced times, counted from the first, so that nothing drifts.
 
-    def __init__(self, fps: float | None, stop: threading.Event) -> None:
+    on_wait: is called twice a second while it waits.
+    """
+
+    def __init__(self, fps: float | None, stop: threading.Event, on_wait: Callable[[], None] = lambda: None) -> None:
+        self._on_wait = on_wait
         self._period = 1 / fps if fps else 0.0
         self._next = -math.inf
         self._stop = stop
@@ -18,7 +25,7 @@ class RateKeeper:
         now = time.monotonic()
         if self._next < now - self._period:
             self._next = now  # the first time, or late by more than one
-        elif self._next > now:
-            self._stop.wait(min(self._next - now, threading.TIMEOUT_MAX))
+        while (left := self._next - time.monotonic()) > 0 and not self._stop.wait(min(left, _TICK_S)):
+            self._on_wait()
         self._next += self._period
         return not self._stop.is_set()

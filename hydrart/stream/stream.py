@@ -37,8 +37,8 @@ class Stream:
     each; the default is latest for live sources. keep_frame: results carry their picture. smooth: average the
     probabilities of so many frames. on_loss: "reconnect" opens a live source again when it fails or gives no frame
     for patience_s, with longer and longer pauses; "exit" ends the stream with the error. on_event: is told of changes
-    of the state, in the thread that iterates. warn: is told of pictures that are skipped, in the thread that captures.
-    Raises SourceError, SettingError.
+    of the state, in the thread that iterates; on_wait is called there twice a second while there is nothing to do.
+    warn: is told of pictures that are skipped, in the thread that captures. Raises SourceError, SettingError.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Stream:
         on_loss: str = "reconnect",
         patience_s: float = 5.0,
         on_event: Callable[[Event], None] = lambda event: None,
+        on_wait: Callable[[], None] = lambda: None,
         warn: Callable[[str], None] = lambda message: None,
     ) -> None:
         if frames not in (None, "latest", "all"):
@@ -73,6 +74,7 @@ class Stream:
         self._live = opened.live
         self._keep_frame = keep_frame
         self._smoother = Smoother(smooth)
+        self._on_wait = on_wait
         self._losses = 0
         self._captured = -math.inf
         self._stop = threading.Event()
@@ -84,6 +86,7 @@ class Stream:
             patience_s=max(patience_s, 3 / (fps or opened.fps or math.inf)),
             stop=self._stop,
             on_event=on_event,
+            on_wait=on_wait,
         )
 
     def __enter__(self) -> "Stream":
@@ -143,7 +146,7 @@ class Stream:
 
     def _frames(self) -> Generator[Frame, None, None]:
         """What to answer, at most fps a second."""
-        rate = RateKeeper(self._fps, self._stop)
+        rate = RateKeeper(self._fps, self._stop, self._on_wait)
         with contextlib.closing(self._watch.frames()) as frames:
             while rate.wait():
                 frame = next(frames, None)
@@ -167,7 +170,8 @@ class Stream:
             t_wall = time.time() - (now - t_capture)
         self._captured = t_capture
         # what the governor expects of a k contains the preprocessing
-        decision = governor.choose(now, waited_ms=max((now - t_capture) * 1e3 - ahead_ms, 0.0))
+        waited_ms = max((now - t_capture) * 1e3 - ahead_ms, 0.0)
+        decision = governor.choose(now, waited_ms, queued_ms=min((now - frame.t_ready) * 1e3, waited_ms))
         if decision.drop and self._latest:
             return None
         if self._stats.last_k not in (None, decision.k):

@@ -22,7 +22,7 @@ class Watch:
 
     source: the opened source; reopen: opens it again, None where it cannot or shall not be: then a loss raises;
     capture: makes the thread that reads, from the function that opens and the first frame's number. patience_s:
-    silence after which a live source counts as lost.
+    silence after which a live source counts as lost. on_wait: is called at least twice a second while no frame comes.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class Watch:
         patience_s: float,
         stop: threading.Event,
         on_event: Callable[[Event], None],
+        on_wait: Callable[[], None],
     ) -> None:
         self.source = source
         self.state = "opening"
@@ -43,6 +44,7 @@ class Watch:
         self._patience_s = patience_s
         self._stop = stop
         self._on_event = on_event
+        self._on_wait = on_wait
         self._capture: Capture | None = None
         self._stuck: list[Capture] = []
         self._skipped = 0
@@ -92,7 +94,7 @@ class Watch:
                     loss = str(error)
                 self._lose(self._capture)
                 self._tell("reconnecting", f"{loss}; next try in {pause:g} s")
-                if self._stop.wait(pause):
+                if self._pause(pause):
                     why = "stopped"
                     return
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
@@ -133,6 +135,7 @@ class Watch:
         while True:
             with contextlib.suppress(TimeoutError):
                 return capture.mailbox.take(min(_TICK_S, self._patience_s / 5))
+            self._on_wait()
             if not opened and capture.source is not None:
                 start, opened = time.monotonic(), True
             if not self.source.live:
@@ -143,6 +146,13 @@ class Watch:
                 raise SourceError(f"{self.source.name} gave no frame for {silent:.0f} s: check its cable and supply")
             if self.state == "running" and silent > self._patience_s / 5:
                 self._tell("stalled", f"no frame for {silent:.1f} s")
+
+    def _pause(self, seconds: float) -> bool:
+        """Wait; True when the stream was told to end."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not self._stop.wait(min(left, _TICK_S)):
+            self._on_wait()
+        return self._stop.is_set()
 
     def _lose(self, capture: Capture) -> None:
         """Leave a failed reader behind. Raises SourceError when too many of them hang."""

@@ -1,0 +1,47 @@
+"""--serve: the live page, where its extra is installed."""
+
+import os
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hydrart.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from hydrart.dashboard.server import Dashboard
+
+_TOKEN = "HYDRART_TOKEN"
+
+
+class Address(click.ParamType[tuple[str, int]]):
+    """[HOST:]PORT as a pair; without a host it is loopback. Port 0 takes any that is free."""
+
+    name = "[HOST:]PORT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        host, _, port = value.rpartition(":")
+        if not port.isdecimal() or len(port) > 5 or int(port) > 65535:
+            self.fail(f"{value} is no address: write 8080 or 0.0.0.0:8080", param, ctx)
+        return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def serve(address: tuple[str, int], say: Callable[[str], None], **facts: Any) -> "Dashboard":
+    """Start the page and tell where it is. facts: what Dashboard takes. Raises MissingExtraError, SettingError."""
+    try:
+        import prometheus_client  # noqa: F401
+        import simplejpeg  # noqa: F401
+
+        from hydrart.dashboard.guard import is_loopback
+        from hydrart.dashboard.server import Dashboard
+    except ImportError as error:
+        raise MissingExtraError("--serve", error.name or "aiohttp", "dashboard") from None
+    host, port = address
+    token = None if is_loopback(host) else os.environ.get(_TOKEN) or secrets.token_urlsafe(16)
+    dashboard = Dashboard(host, port, token, **facts)
+    shown = f"[{host}]" if ":" in host else host
+    say(f"live page: http://{shown}:{dashboard.port}/{'' if token is None else f'?token={token}'}")
+    return dashboard

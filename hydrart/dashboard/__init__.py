@@ -1,0 +1,1 @@
+"""The live page: `hydrart run --serve PORT`; needs the extra `dashboard`."""

@@ -1,0 +1,65 @@
+"""A stream's numbers for Prometheus, gathered when they are asked for."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from hydrart.stream.events import STATES
+from hydrart.stream.result import Result
+from hydrart.stream.stats import STAGES
+
+_COUNTERS = {
+    "processed": ("frames", "Frames that were answered."),
+    "dropped": ("dropped", "Frames that were not answered."),
+    "skipped": ("skipped", "Pictures that could not be read."),
+    "switches": ("switches", "Changes of k."),
+}
+_SENSED = {
+    "temperature_celsius": "temp_c",
+    "battery_ratio": "battery",
+    "power_watts": "power_w",
+}
+
+
+class Metrics:
+    """stats: the stream's summary; state: its state; latest: its last result."""
+
+    def __init__(
+        self, stats: Callable[[], dict[str, Any]], state: Callable[[], str], latest: Callable[[], Result | None]
+    ) -> None:
+        self._stats, self._state, self._latest = stats, state, latest
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """What prometheus_client calls."""
+        stats, result = self._stats(), self._latest()
+        for name, (key, what) in _COUNTERS.items():
+            yield CounterMetricFamily(f"hydrart_{name}", what, value=stats[key])
+        if stats["miss_rate"] is not None:
+            late = round(stats["miss_rate"] * stats["frames"])
+            yield CounterMetricFamily("hydrart_late", "Answers after their deadline.", value=late)
+        latency = GaugeMetricFamily(
+            "hydrart_latency_seconds", "Time that a frame takes, by stage.", labels=["stage", "quantile"]
+        )
+        for stage in STAGES:
+            for quantile, name in (("0.5", "p50"), ("0.95", "p95")):
+                if stats[stage]:
+                    latency.add_metric([stage.removesuffix("_ms"), quantile], stats[stage][name] / 1e3)
+        yield latency
+        states = GaugeMetricFamily("hydrart_state", "1 for the state that the source is in.", labels=["state"])
+        for name in STATES:
+            states.add_metric([name], float(self._state() == name))
+        yield states
+        if result is None:
+            return
+        yield GaugeMetricFamily("hydrart_heads", "k of the last answer.", value=result.prediction.k)
+        for name, key in _SENSED.items():
+            if (value := result.sensed.get(key)) is not None:
+                yield GaugeMetricFamily(f"hydrart_{name}", "As the sensor tells.", value=value)
