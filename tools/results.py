@@ -1,7 +1,7 @@
 """The governor against the others on every trace: docs/governor-results.json, and the tables of docs/governor.md.
 
     python tools/results.py                 # everything: minutes
-    python tools/results.py --trace sun     # that trace again; the rest stays
+    python tools/results.py --trace sun     # that trace again; the rest stays. --seed 11: that seed again
     python tools/results.py --tune-alert    # how alert-tuned got its constants
 
 Each trace runs for 30 minutes at 5, 15 and 30 frames a second, with the accuracies of the model that ships and of
@@ -24,7 +24,7 @@ import traces
 from hydrart.cli.simulate import model_accuracy
 from hydrart.governor import rivals
 from hydrart.governor.device import load_device
-from hydrart.governor.simulate import Goals, World, simulate
+from hydrart.governor.simulate import Goals, Outcome, World, simulate
 from hydrart.governor.trace import load_trace
 from hydrart.resources import bundled
 
@@ -56,16 +56,33 @@ def make_world(trace: str, fps: float, table: str, seed: int, seconds: float = S
     return World(device, what, accuracy, goals, seconds, seed, charge)
 
 
-def measure(job: tuple[str, float, str, int]) -> list[dict[str, Any]]:
-    """A row per policy."""
-    trace, fps, table, seed = job
-    world = make_world(trace, fps, table, seed)
+def measure(job: tuple[str, float, int]) -> list[dict[str, Any]]:
+    """The rows of a trace at a rate, with both tables."""
+    trace, fps, seed = job
+    rows: list[dict[str, Any]] = []
+    same: dict[str, Outcome] = {}
+    for table in TABLES:
+        world = make_world(trace, fps, table, seed)
+        rows += measure_world(world, trace, table, seed, same)
+    return rows
+
+
+def measure_world(world: World, trace: str, table: str, seed: int, same: dict[str, Outcome]) -> list[dict[str, Any]]:
+    """A row per policy. same: outcomes of policies that do not look at accuracies, kept for the next table."""
+    names = rivals.policies(world)
+    blind = tuple(name for name in names if name not in ("governor", "oracle", "static-oracle", "alert", "alert-tuned"))
+    if not same:
+        same.update(rivals.run(world, blind))
+    outcomes = rivals.run(world, tuple(name for name in names if name not in (*blind, "static-oracle")))
+    outcomes |= {name: same[name].scored(world) for name in blind}
+    outcomes["static-oracle"] = rivals.best_fixed(world, [outcomes[f"fixed-{k}"] for k in world.ks])
     rows = []
-    for outcome in rivals.run(world, rivals.policies(world)).values():
+    for name in names:
+        outcome = outcomes[name]
         ran = outcome.k[outcome.k > 0]
         more = {"over_target_c": round(outcome.over_target_c, 3), "mean_k": round(float(ran.mean()), 3)}
         until = {"until_h": world.goals.until_h}
-        where = {"trace": trace, "fps": fps, "table": table, "seed": seed}
+        where = {"trace": trace, "fps": world.goals.fps, "table": table, "seed": seed}
         rows.append(where | outcome.as_dict(world) | more | until)
     return rows
 
@@ -91,6 +108,7 @@ def _alert_scores(folder: str, name: str, fps: float, grid: list[tuple[float, fl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trace", action="append", choices=sorted(bundled("devices/traces", ".csv")))
+    parser.add_argument("--seed", action="append", type=int, choices=SEEDS)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--tables", action="store_true", help="only write the tables again, from what was measured")
     parser.add_argument("--tune-alert", action="store_true", help="print what ALERT's constants bring on other seeds")
@@ -101,16 +119,18 @@ def main() -> None:
     if args.tables:
         results_tables.write(json.loads(RAW.read_text()), DOC)
         return
-    traces = args.trace or list(bundled("devices/traces", ".csv"))
-    kept = json.loads(RAW.read_text()) if RAW.exists() and args.trace else []
-    rows = [row for row in kept if row["trace"] not in traces]
-    jobs = [(t, f, table, seed) for t in traces for f in RATES for table in TABLES for seed in SEEDS]
+    names = args.trace or list(bundled("devices/traces", ".csv"))
+    kept = json.loads(RAW.read_text()) if RAW.exists() and (args.trace or args.seed) else []
+    seeds = args.seed or SEEDS
+    rows = [row for row in kept if not (row["trace"] in names and row["seed"] in seeds)]
+    jobs = [(name, fps, seed) for name in names for fps in reversed(RATES) for seed in seeds]
     with multiprocessing.Pool(args.processes) as pool:
         for made in pool.imap(measure, jobs):
             rows += made
-            print(f"{made[0]['trace']} {made[0]['fps']} fps {made[0]['table']} seed {made[0]['seed']}", flush=True)
+            rows.sort(key=lambda row: (row["trace"], row["fps"], row["seed"]))  # the policies keep their order
+            RAW.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+            print(f"{made[0]['trace']} {made[0]['fps']} fps seed {made[0]['seed']}", flush=True)
     results_tables.write(rows, DOC)
-    RAW.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ All are told the same. Those that know no heat or battery get none.
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hydrart.errors import SettingError
@@ -256,12 +256,12 @@ def run(world: World, names: tuple[str, ...]) -> dict[str, Outcome]:
             outcomes[name] = simulate(world, Fixed(int(name.removeprefix("fixed-"))), name)
     if "static-oracle" in names:
         fixed = [outcomes.get(f"fixed-{k}") or simulate(world, Fixed(k), f"fixed-{k}") for k in world.ks]
-        outcomes["static-oracle"] = _named(_best_fixed(world, fixed), "static-oracle")
+        outcomes["static-oracle"] = best_fixed(world, fixed)
     return {name: outcomes[name] for name in names}
 
 
-def _best_fixed(world: World, outcomes: list[Outcome]) -> Outcome:
-    """The most accurate of those that meet the goals, or break them least."""
+def best_fixed(world: World, outcomes: list[Outcome]) -> Outcome:
+    """`static-oracle`: the most accurate of those with a fixed k that meet the goals, or break them least."""
 
     def key(outcome: Outcome) -> tuple[float, float, float]:
         heat = max(0.0, outcome.over_target_c - 1.0) if world.target_c is not None else 0.0
@@ -269,8 +269,4 @@ def _best_fixed(world: World, outcomes: list[Outcome]) -> Outcome:
         early = max(0.0, 0.97 * until - (outcome.battery_end_h or 0.0)) if until else 0.0
         return -round(heat, 3), -round(early, 3), outcome.accuracy
 
-    return max(outcomes, key=key)
-
-
-def _named(outcome: Outcome, name: str) -> Outcome:
-    return Outcome(**vars(outcome) | {"policy": name})
+    return replace(max(outcomes, key=key), policy="static-oracle")

@@ -8,7 +8,7 @@ same frames are slow, the same readings wrong.
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -141,6 +141,10 @@ class Outcome:
         """Dropped frames are missed too."""
         return float(self.missed.mean())
 
+    def scored(self, world: World) -> "Outcome":
+        """The same run with the accuracies of another world, of a policy that does not look at them."""
+        return replace(self, accuracy=_delivered(world, self.k, self.missed))
+
     def as_dict(self, world: World) -> dict[str, Any]:
         """The JSON line."""
         us = np.percentile(self.decision_us, (50, 99)).round(2).tolist() if len(self.decision_us) else (None, None)
@@ -257,7 +261,6 @@ def simulate(world: World, policy: Policy, name: str) -> Outcome:
         # as long as it would last on with the mean power so far
         hours = n * period_s / 3600
         empty_h = hours * (1 + left_j / ((world.start_wh or 0.0) * 3600 - left_j))
-    right = np.array([0.0, *world.accuracy])[np.searchsorted(world.ks, chosen) + (chosen > 0)]
     return Outcome(
         policy=name,
         k=chosen,
@@ -265,7 +268,7 @@ def simulate(world: World, policy: Policy, name: str) -> Outcome:
         missed=missed,
         temp_c=temps,
         left=lefts,
-        accuracy=float(np.where(missed, 0.0, right).mean()),
+        accuracy=_delivered(world, chosen, missed),
         energy_j=energy_j,
         throttled_s=throttled_s,
         over_target_c_s=over_c_s,
@@ -273,6 +276,12 @@ def simulate(world: World, policy: Policy, name: str) -> Outcome:
         battery_end_h=empty_h,
         decision_us=np.array(spent) / 1000,
     )
+
+
+def _delivered(world: World, chosen: NDArray[np.int64], missed: NDArray[np.bool_]) -> float:
+    """The mean accuracy of the answers, nothing for those that were missed."""
+    right = np.array([0.0, *world.accuracy])[np.searchsorted(world.ks, chosen) + (chosen > 0)]
+    return float(np.where(missed, 0.0, right).mean())
 
 
 class _Sensing:
