@@ -39,9 +39,9 @@ def resize(
     tall = height - rows.length > 2 * max(0, width - columns.length)
     if tall:
         window, rows, columns = window.transpose(1, 0, 2), columns, rows
-    # beyond the last of either, up to _UNROLL - 1 are read, times zero
-    strip = np.empty((window.shape[1] + _UNROLL - 1) * _LANES, np.uint8)
-    middle = np.empty((window.shape[0] + _UNROLL - 1) * (3 * size + 1), np.uint8)
+    # beyond the last of either some are read, times zero
+    strip = np.empty(max(window.shape[1], columns.reach) * _LANES, np.uint8)
+    middle = np.empty(max(window.shape[0], rows.reach) * (3 * size + 1), np.uint8)
     sums = np.empty(max(_LANES, 3 * size), np.int32)
     line = np.empty(sums.size, np.uint8)
     out = np.empty((1, 3, size, size), np.float32)
@@ -56,8 +56,9 @@ class _Axis:
     """One direction of a resize and crop.
 
     length: pixels that the whole side becomes; begin, end: the source pixels that the crop needs. Its pixel i is the
-    sum of those from begin + first[i] on, times the i-th of equally many weights. first: int32 [size]; weights: int32
-    [size * taps].
+    sum of those from begin + first[i] on, times the i-th of equally many weights; where the border cuts the filter
+    off, its last weights are zero and its last pixels lie beyond the end. first: int32 [size]; weights: int32
+    [size * taps]; reach: from begin to behind the last pixel that is read.
     """
 
     length: int
@@ -65,6 +66,7 @@ class _Axis:
     end: int
     first: NDArray[np.int32]
     weights: NDArray[np.int32]
+    reach: int
 
 
 @functools.lru_cache(maxsize=64)
@@ -85,7 +87,9 @@ def _axis(side: int, shortest: int, size: int, short: int, interpolation: str) -
     weights /= np.cumsum(weights, axis=1)[:, -1:]  # added up one by one, as Pillow does
     rounded = np.trunc(weights * (1 << _BITS) + np.copysign(0.5, weights))
     begin = int(first.min())
-    return _Axis(whole, begin, int(last.max()), (first - begin).astype(np.int32), rounded.astype(np.int32).ravel())
+    reach = int(first.max()) - begin + taps.size
+    first, end = (first - begin).astype(np.int32), int(last.max())
+    return _Axis(whole, begin, end, first, rounded.astype(np.int32).ravel(), reach)
 
 
 def _bicubic(x: NDArray[np.float64]) -> NDArray[np.float64]:

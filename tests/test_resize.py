@@ -148,3 +148,44 @@ def test_inputs_are_their_own_memory() -> None:
 def test_importing_hydrart_does_not_import_numba() -> None:
     program = "import sys, hydrart; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], timeout=300).returncode == 0
+
+
+# each array ends where the next byte may not be read: a crash, were it read
+GUARDED = """
+import ctypes, sys
+import numpy as np
+from hydrart import preprocess, resize
+
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+PAGE = 4096
+
+def guarded(shape, dtype):
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    pages = -(-size // PAGE) + 1
+    base = libc.mmap(None, pages * PAGE, 3, 0x22, -1, 0)
+    end = base + (pages - 1) * PAGE
+    assert libc.mprotect(end, PAGE, 0) == 0
+    return np.frombuffer((ctypes.c_uint8 * size).from_address(end - size), np.uint8).view(dtype).reshape(shape)
+
+class Numpy:
+    def __getattr__(self, name):
+        return guarded if name == "empty" else getattr(np, name)
+
+resize.np = Numpy()
+for height, width in ((1080, 1920), (1920, 1080), (33, 7), (64, 64), (300, 64)):
+    for crop in (1.0, 0.9):
+        for interpolation in ("bicubic", "bilinear"):
+            picture = guarded((height, width, 3), np.uint8)
+            spec = preprocess.Preprocessing(32, crop=crop, interpolation=interpolation)
+            preprocess.preprocess(picture, spec)
+            preprocess.preprocess(picture[:, :, ::-1], spec)
+print("whole")
+"""
+
+
+def test_nothing_is_read_beyond_any_array() -> None:
+    done = subprocess.run([sys.executable, "-c", GUARDED], capture_output=True, text=True, check=False)
+    assert done.stdout == "whole\n", f"{done.returncode} {done.stderr}"

@@ -1,0 +1,118 @@
+"""What a stream costs beyond decoding and inference: python tools/stream_cost.py [--seconds S] [--watchers N]
+
+On a 1080p video (the demo clip, scaled up, MPEG-4) at 15 fps with the shipped model: the loop's own latency, that is
+age less preprocessing and inference; CPU time against a bare loop of OpenCV's read, the model and a sleep; and the
+inference time while nobody and while N clients watch the live page. One JSON object on stdout. The runs that are
+compared take turns.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+import hydrart
+from hydrart.dashboard.server import Dashboard
+
+FPS, K, ROUNDS = 15.0, 6, 3
+# reads the page's pictures and events as a browser does, N times
+WATCHERS = """
+import socket, sys, threading
+def read(path):
+    with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n".encode())
+        while connection.recv(1 << 16):
+            pass
+for _ in range(int(sys.argv[2])):
+    for path in ("/picture", "/events"):
+        threading.Thread(target=read, args=(path,), daemon=True).start()
+sys.stdin.read()
+"""
+
+
+def make_video(path: Path, seconds: float) -> None:
+    """The demo clip at 1080p."""
+    clip = [shot.picture for shot in hydrart.Opener("demo").open().shots()][:20]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (1920, 1080))
+    for i in range(int(seconds * FPS)):
+        writer.write(cv2.resize(np.ascontiguousarray(clip[i % len(clip)][:, :, ::-1]), (1920, 1080)))
+    writer.release()
+
+
+def bare(path: Path, model: hydrart.Model) -> dict[str, float]:
+    """Decoding and inference, and nothing else."""
+    capture = cv2.VideoCapture(str(path))
+    cpu, start, frames = time.process_time(), time.monotonic(), 0
+    while (read := capture.read())[0]:
+        model(read[1][:, :, ::-1], K)
+        frames += 1
+        time.sleep(max(start + frames / FPS - time.monotonic(), 0))
+    return {"cpu_percent": 100 * (time.process_time() - cpu) / (time.monotonic() - start)}
+
+
+def streamed(path: Path, model: hydrart.Model, watchers: int | None) -> dict[str, float]:
+    """The same through a Stream; watchers: of the live page, None for no page."""
+    governor = hydrart.Governor(model.profile(), fps=FPS, k=K)
+    own, infer = [], []
+    with hydrart.Stream(path, model, fps=FPS, governor=governor, keep_frame=watchers is not None) as stream:
+        page, readers = None, None
+        if watchers is not None:
+            facts: dict[str, Any] = {"title": "x", "heads": model.heads, "governor": governor, "fixed_k": K}
+            page = Dashboard("127.0.0.1", 0, None, state=lambda: stream.state, stats=stream.stats, **facts)
+            command = [sys.executable, "-c", WATCHERS, str(page.port), str(watchers)]
+            readers = subprocess.Popen(command, stdin=subprocess.PIPE)
+            time.sleep(1)
+        cpu, start = time.process_time(), time.monotonic()
+        for result in stream:
+            line = result.as_dict()
+            if page:
+                page.result(result, line)
+            own.append(result.age_ms - result.prediction.latency_ms)
+            infer.append(result.prediction.infer_ms)
+        percent = 100 * (time.process_time() - cpu) / (time.monotonic() - start)
+        if readers:
+            readers.communicate()
+        if page:
+            page.close()
+    return {
+        "cpu_percent": percent,
+        "own_ms_p50": statistics.median(own),
+        "own_ms_p95": float(np.percentile(own, 95)),
+        "infer_ms_p50": statistics.median(infer),
+        "infer_ms_mean": statistics.fmean(infer),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--watchers", type=int, default=20)
+    options = parser.parse_args()
+    model = hydrart.load(threads=1)
+    model.warm_up(K)
+    runs: dict[str, list[dict[str, float]]] = {"bare": [], "stream": [], "page": [], "watched": []}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "1080p.mp4")
+        make_video(path, options.seconds)
+        for _ in range(ROUNDS):
+            runs["bare"].append(bare(path, model))
+            runs["stream"].append(streamed(path, model, None))
+            runs["page"].append(streamed(path, model, 0))
+            runs["watched"].append(streamed(path, model, options.watchers))
+    report = {
+        name: {key: round(statistics.median(run[key] for run in rounds), 3) for key in rounds[0]}
+        for name, rounds in runs.items()
+    }
+    print(json.dumps(report | {"fps": FPS, "k": K, "seconds": options.seconds, "watchers": options.watchers}))
+
+
+if __name__ == "__main__":
+    main()
