@@ -27,6 +27,10 @@ def test_tables(rows: list[results_tables.Row], tmp_path: Path) -> None:
     path = tmp_path / "x.md"
     path.write_text(f"before\n{results_tables.START}of yesterday\n{results_tables.END}after\n")
     results_tables.write(rows, path)
+    short = tmp_path / "y.md"
+    short.write_text(f"{results_tables.START}{results_tables.END}")
+    results_tables.write_short(rows, short)
+    assert "| quiet | " in short.read_text() and "| battery | " in short.read_text()
     text = path.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "of yesterday" not in text
     lines = text.splitlines()

@@ -105,6 +105,12 @@ def _alert_scores(folder: str, name: str, fps: float, grid: list[tuple[float, fl
     return [simulate(world, alert, "alert").accuracy for alert in makers]
 
 
+def write(rows: list[dict[str, Any]]) -> None:
+    """Both pages' tables."""
+    results_tables.write(rows, DOC)
+    results_tables.write_short(rows, ROOT / "README.md")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trace", action="append", choices=sorted(bundled("devices/traces", ".csv")))
@@ -117,7 +123,7 @@ def main() -> None:
         tune_alert(args.processes)
         return
     if args.tables:
-        results_tables.write(json.loads(RAW.read_text()), DOC)
+        write(json.loads(RAW.read_text()))
         return
     names = args.trace or list(bundled("devices/traces", ".csv"))
     kept = json.loads(RAW.read_text()) if RAW.exists() and (args.trace or args.seed) else []
@@ -130,7 +136,7 @@ def main() -> None:
             rows.sort(key=lambda row: (row["trace"], row["fps"], row["seed"]))  # the policies keep their order
             RAW.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
             print(f"{made[0]['trace']} {made[0]['fps']} fps seed {made[0]['seed']}", flush=True)
-    results_tables.write(rows, DOC)
+    write(rows)
 
 
 if __name__ == "__main__":

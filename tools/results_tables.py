@@ -11,17 +11,36 @@ BUSY = ("bursts", "memory", "square", "recorded", "flaky")
 
 
 def write(rows: list[Row], path: Path) -> None:
-    """Replace what lies between the markers."""
-    text = path.read_text("utf-8")
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
+    """The page's tables."""
     tables = sorted({row["table"] for row in rows}, reverse=True)
     parts = [
         goals(rows),
         *(main_table(rows, table) for table in tables),
         *(rivals_table(rows, table) for table in tables),
     ]
-    path.write_text(before + START + "\n" + "\n".join(parts) + "\n" + END + after, "utf-8")
+    insert("\n".join(parts), path)
+
+
+def write_short(rows: list[Row], path: Path) -> None:
+    """The README's table: one rate, one table of accuracies."""
+    policies = ("governor", "oracle", "static-oracle", "alert", "alert-tuned", "deadline-1.3")
+    lines = [
+        "| delivered accuracy, % (late, %) | " + " | ".join(policies) + " |",
+        "|---|" + "---|" * len(policies),
+    ]
+    for trace, fps in cells(rows, "hydravit-b"):
+        if fps == 15:
+            here = [of(rows, trace=trace, fps=fps, table="hydravit-b", policy=policy) for policy in policies]
+            values = [f"{100 * m(own, 'accuracy'):.2f} ({100 * m(own, 'miss_rate'):.2f}){_heat(own)}" for own in here]
+            lines.append(f"| {trace} | " + " | ".join(values) + " |")
+    insert("\n".join([*lines, ""]), path)
+
+
+def insert(tables: str, path: Path) -> None:
+    """Replace what lies between the markers."""
+    before, _, rest = path.read_text("utf-8").partition(START)
+    _, _, after = rest.partition(END)
+    path.write_text(before + START + "\n" + tables + "\n" + END + after, "utf-8")
 
 
 def cells(rows: list[Row], table: str) -> list[tuple[str, int]]:

@@ -25,13 +25,14 @@ _DWELL = 4  # frames between a switch and the next one upwards
 _FAILED = 30  # frames: who has to come down sooner after going up waits twice as long the next time
 _DWELL_MAX_S = 20.0
 _LIMIT_DWELL_S = 20.0  # between a change of the power limit and the next upwards
-_REVIEW_S = 1.0  # between two rounds of the slow loop
+_REVIEW_S = 0.99  # between two rounds of the slow loop: sensors are read once a second
 _STALE_S = 30.0  # a k that did not run for so long is tried: `probe`
 _FRESH = 0.05  # of the period: a frame that waited for longer is dropped where even the smallest k is too slow
 _BELOW_THROTTLING_C = 2.0  # the target where none is given
 _CALMER = 0.5  # cores: other programs use so much less than when it was busiest
 _QUANTILE = 0.99
 _READINGS = ("temp_c", "battery", "power_w", "charging", "throttled", "undervoltage")
+_NOTHING = (None,) * len(_READINGS)
 
 
 class Decision(NamedTuple):
@@ -166,9 +167,10 @@ class Governor:
             self._measured.add(k)
             self._busy_ws += (self._power[k] - self._idle_w) * latency_ms / 1000
         told = (temp_c, battery, power_w, charging, throttled, undervoltage)
-        for name, value in zip(_READINGS, told, strict=True):
-            if value is not None and math.isfinite(value):
-                self._readings[name] = value
+        if told != _NOTHING:
+            for name, value in zip(_READINGS, told, strict=True):
+                if value is not None and math.isfinite(value):
+                    self._readings[name] = value
         if capacity_wh is not None and 0 < capacity_wh < math.inf and self._battery is None:
             self._capacity_wh = capacity_wh
         if others_load is not None and others_load >= 0:

@@ -93,11 +93,11 @@ class LatencyModel:
 
     def late(self, k: int, log_budget: float) -> float:
         """The probability that the next frame takes longer than exp(log_budget) milliseconds with k."""
-        idle = self._idle(k)
-        p = self._exceeds(log_budget - idle - self._expected(k, self._m))
+        spare = log_budget - self.log_expected(k)
+        p = self._exceeds(spare)
         if self._pending is not None and self._pending[0] > 0:
             # the last frame was slow: as often as such frames came in twos, the next will be as well
-            again = self._exceeds(log_budget - idle - self._expected(k, self._m + self._pending[0]))
+            again = self._exceeds(spare - self._pending[0] * self._sensitivity(k))
             p += self._repeats / self._spikes * (again - p)
         return p
 

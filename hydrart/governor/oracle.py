@@ -38,9 +38,11 @@ def plan(world: World) -> list[int]:
             budget_j *= world.frames * world.period_s / (world.goals.until_h * 3600)
         drawn = world.load_w + world.idle_w
         budget_j -= float(drawn[counted].sum()) * world.period_s
+        least_j = table.joules(table.choose(price, np.ones(world.frames)))[counted].sum()
+        budget_j = max(budget_j, float(least_j))  # the smallest k answers even if the battery will not last
         if table.joules(choice)[counted].sum() > budget_j:
             choice, price = _within(table, counted, budget_j)
-    if world.target_c is not None and _peak(world, table.joules(choice)) > world.target_c - _SAFE_C:
+    if world.target_c is not None and _temperatures(world, table.joules(choice)).max() > world.target_c - _SAFE_C:
         choice = _heat(world, table, price)
     ks = np.array([*world.ks, 0])
     return [int(k) for k in ks[choice]]
@@ -103,16 +105,16 @@ class _Table:
         return np.column_stack([self.accuracy, np.zeros(len(choice))])[np.arange(len(choice)), choice]
 
 
-def _peak(world: World, joules: Floats) -> float:
-    """The highest temperature that these energies per frame lead to."""
+def _temperatures(world: World, joules: Floats) -> Floats:
+    """What these energies per frame lead to: float64 [frames]; -inf without a thermal model."""
     thermal = world.device.thermal
     if thermal is None:
-        return -np.inf
+        return np.full(world.frames, -np.inf)
     watts = world.idle_w + world.load_w + joules / world.period_s
     total = world.ambient_c.copy()
     for stage in thermal.stages:
         total += _lagged(watts * stage.r_c_per_w, stage, world)
-    return float(total.max())
+    return total
 
 
 def _lagged(heat: Floats, stage: Stage, world: World) -> Floats:
@@ -133,7 +135,7 @@ def _heat(world: World, table: _Table, price: Floats) -> NDArray[np.int64]:
     size = max(1, round(_BLOCK_S / world.period_s))
     starts = np.arange(0, world.frames, size)
     seconds = np.diff([*starts, world.frames]) * world.period_s
-    caps = np.arange(0, len(world.ks) * _MIX + 1) / _MIX
+    caps = np.arange(_MIX, len(world.ks) * _MIX + 1) / _MIX
     # what each cap brings and costs in each block: [blocks, caps]
     gained, spent = [], []
     for cap in caps:
@@ -152,7 +154,9 @@ def _heat(world: World, table: _Table, price: Floats) -> NDArray[np.int64]:
     fast, slow = _stages(thermal.stages)
     quick = sum(stage.r_c_per_w for stage in fast)
     grids = [np.linspace(0, stage.r_c_per_w * watts.max() * 1.02, _GRID[len(slow)]) for stage in slow]
-    target = world.target_c - _SAFE_C
+    # where even the smallest k is too warm, no more than that is asked for
+    least = _temperatures(world, table.joules(table.choose(price, np.ones(world.frames))))
+    target = np.maximum(world.target_c - _SAFE_C, np.maximum.reduceat(least, starts) + _SAFE_C)
 
     def after(x: list[Floats], block: int) -> list[Floats]:
         """Temperatures of the slow stages at the end, for every cap: [..., caps]"""
@@ -165,7 +169,7 @@ def _heat(world: World, table: _Table, price: Floats) -> NDArray[np.int64]:
         """The value of every cap: [..., caps]"""
         ended = after(x, block)
         peak = ambient[block] + quick * watts[block] + sum(ended)
-        fine = _FINE_PER_C * seconds[block] / world.period_s * np.maximum(peak - target, 0.0)
+        fine = _FINE_PER_C * seconds[block] / world.period_s * np.maximum(peak - target[block], 0.0)
         return np.asarray(gain[block] - fine + _interpolated(future, grids, ended))
 
     mesh = [np.asarray(m, float) for m in np.meshgrid(*grids, indexing="ij")] if slow else []
