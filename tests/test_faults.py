@@ -226,3 +226,24 @@ def test_frames_that_take_long_to_decode_are_not_stale_for_ever(model: hydrart.M
     with hydrart.Stream(Slow(ENDLESS), model, governor=governor) as stream:
         results = list(itertools.islice(stream, 5))
     assert {result.decision.reason for result in results} == {"overload"}
+
+
+def test_a_clock_that_jumps_is_no_silence(model: hydrart.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a pause of the whole machine, or of this process."""
+    offset = [0.0]
+    monotonic = time.monotonic
+    monkeypatch.setattr("hydrart.stream.watch.time.monotonic", lambda: monotonic() + offset[0])
+
+    class Late(Camera):
+        def shots(self) -> Iterator[Shot]:
+            for i, shot in enumerate(super().shots()):
+                if i == 3:
+                    offset[0] = 1000.0
+                    self.closed.wait(0.3)
+                yield shot
+
+    events: list[Event] = []
+    with hydrart.Stream(lambda: Late(ENDLESS), model, frames="all", on_event=events.append) as stream:
+        results = list(itertools.islice(stream, 8))
+    assert [result.frame for result in results] == list(range(8))
+    assert "reconnecting" not in [event.state for event in events]

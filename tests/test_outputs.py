@@ -30,13 +30,15 @@ def logged(path: Path) -> list[dict[str, Any]]:
 
 def test_the_log_of_a_run_holds_all_of_it(weights: Path, tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
-    frames, summary = run_json("--source", "demo", "--weights", weights, "--max-frames", 8, "--log", path)
-    first, *lines, last = logged(path)
-    assert (
-        first["run"]["source"] == "demo clip" and first["run"]["weights"] == str(weights) and first["run"]["fps"] == 15
+    frames, summary = run_json(
+        "--source", "demo", "--weights", weights, "--max-frames", 8, "--fps", 1000, "--log", path
     )
+    first, *lines, last = logged(path)
+    run = first["run"]
+    assert (run["source"], run["weights"], run["fps"]) == ("demo clip", str(weights), 1000)
     assert [line for line in lines if "frame" in line] == frames and last == {"summary": summary}
     assert [line["event"]["state"] for line in lines if "event" in line] == ["opening", "running", "ended"]
+    assert "as it was" in good("replay", path, "--device", "generic").stdout, "a log can be replayed"
     good("run", "--source", "demo", "--weights", weights, "--max-frames", 2, "--log", path)
     assert len(logged(path)) == len(lines) + 2 + 7, "a second run goes on in the same file"
 

@@ -166,7 +166,7 @@ class Stream:
         ahead_ms = frame.prepared[1] if frame.prepared else 0.0
         if frame.prepared and not self._live:
             # a file's frame was read ahead; it is as old as if it had been read just in time
-            t_capture = max(now - ahead_ms / 1e3, self._captured)
+            t_capture = max(now - ahead_ms / 1e3, self._captured + 1e-6)  # stamps grow, also to six decimals
             t_wall = time.time() - (now - t_capture)
         self._captured = t_capture
         # what the governor expects of a k contains the preprocessing

@@ -130,17 +130,20 @@ class Watch:
 
     def _take(self, capture: Capture) -> Frame | None:
         """The next frame; None at the end. Raises what the source failed with, and SourceError when it is silent."""
-        start = time.monotonic()
+        tick = min(_TICK_S, self._patience_s / 5)
+        silent = 0.0
         opened = capture.source is not None
         while True:
+            before = time.monotonic()
             with contextlib.suppress(TimeoutError):
-                return capture.mailbox.take(min(_TICK_S, self._patience_s / 5))
+                return capture.mailbox.take(tick)
             self._on_wait()
             if not opened and capture.source is not None:
-                start, opened = time.monotonic(), True
+                silent, opened = 0.0, True
             if not self.source.live:
                 continue
-            silent = time.monotonic() - start
+            # a clock that jumps, or this process stopped for a while, is no silence of the source
+            silent += min(time.monotonic() - before, 2 * tick)
             # opening has limits of its own, for each of several steps
             if silent > self._patience_s * (1 if opened else 6):
                 raise SourceError(f"{self.source.name} gave no frame for {silent:.0f} s: check its cable and supply")
