@@ -6,6 +6,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -118,3 +119,11 @@ def test_nobody_is_told_where_nobody_asked(monkeypatch: pytest.MonkeyPatch, tmp_
     time.sleep(0.002)
     lost.alive()
     lost.close()
+
+
+def test_a_32_bit_system_gets_a_sentence() -> None:
+    program = "import sys; sys.maxsize = 2**31 - 1; sys.argv = ['setup.py', '--version']; exec(open('setup.py').read())"
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.startswith("hydrart needs a 64-bit Python")
+    assert len(done.stderr.splitlines()) == 1

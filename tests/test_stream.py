@@ -18,7 +18,7 @@ from hydrart.stream.colour import Depth
 from hydrart.stream.frame import Frame, Shot
 from hydrart.stream.mailbox import Mailbox
 from hydrart.stream.opencv import to_rgb
-from hydrart.stream.pace import RateKeeper
+from hydrart.stream.pace import RateKeeper, RateLimit
 from hydrart.stream.pictures import DemoSource
 from hydrart.stream.result import Result
 from hydrart.stream.source import Opener
@@ -267,3 +267,15 @@ def test_stats_are_bounded_and_right() -> None:
     assert summary["infer_ms"] == {"p50": 2, "p95": 2, "max": 2} and summary["capture_ms"]["max"] == 3
     nothing = Stats(0.0).summary(0.0)
     assert not math.isnan(nothing["processed_fps"]) and nothing["infer_ms"] is None
+
+
+@pytest.mark.parametrize(
+    ("camera", "answers"), [(30, 15), (20, 15), (15.1, 15), (15, 15), (14, 14), (5, 5), (1000, 15)]
+)
+def test_a_rate_limit_thins_out_evenly(camera: float, answers: float) -> None:
+    limit = RateLimit(15)
+    rng = np.random.default_rng(0)
+    times = [100 + i / camera + rng.uniform(0, 0.1 / camera) for i in range(int(60 * camera))]
+    allowed = sum(map(limit.allows, times))
+    assert abs(allowed - 60 * answers) <= 0.02 * 60 * answers + 2
+    assert all(map(RateLimit(None).allows, times))

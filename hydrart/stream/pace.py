@@ -1,4 +1,4 @@
-"""Evenly spaced times."""
+"""Evenly spaced times, and no more than so many a second."""
 
 import math
 import threading
@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 _TICK_S = 0.5
+_EARLY = 0.25  # of the period
 
 
 class RateKeeper:
@@ -29,3 +30,19 @@ class RateKeeper:
             self._on_wait()
         self._next += self._period
         return not self._stop.is_set()
+
+
+class RateLimit:
+    """Thins out what comes at times of its own to fps a second on average; None lets everything through."""
+
+    def __init__(self, fps: float | None) -> None:
+        self._period = 1 / fps if fps else 0.0
+        self._due = -math.inf
+
+    def allows(self, now: float) -> bool:
+        """Whether what comes now is due, or nearly so: a camera of the same rate is never quite on time."""
+        if now < self._due - _EARLY * self._period:
+            return False
+        # the next is due on a grid, unless that is in the past already
+        self._due = max(self._due, now - self._period) + self._period
+        return True

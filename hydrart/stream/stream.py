@@ -18,7 +18,7 @@ from hydrart.model import Model
 from hydrart.stream.capture import Capture
 from hydrart.stream.events import Event
 from hydrart.stream.frame import Frame
-from hydrart.stream.pace import RateKeeper
+from hydrart.stream.pace import RateKeeper, RateLimit
 from hydrart.stream.result import Result
 from hydrart.stream.smooth import Smoother
 from hydrart.stream.source import Opener
@@ -146,13 +146,29 @@ class Stream:
 
     def _frames(self) -> Generator[Frame, None, None]:
         """What to answer, at most fps a second."""
-        rate = RateKeeper(self._fps, self._stop, self._on_wait)
         with contextlib.closing(self._watch.frames()) as frames:
+            if self._latest:
+                yield from self._due(frames)
+                return
+            rate = RateKeeper(self._fps, self._stop, self._on_wait)
             while rate.wait():
                 frame = next(frames, None)
                 if frame is None:
                     return
                 yield frame
+
+    def _due(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """Frames as they come, so that none waits for its turn; of those that come too early only the very last."""
+        limit = RateLimit(self._fps)
+        early = None
+        for frame in frames:
+            if limit.allows(frame.t_ready):
+                early = None
+                yield frame
+            else:
+                early = frame
+        if early is not None and not self._stop.is_set():
+            yield early
 
     def _prepare(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
         start = time.perf_counter()
