@@ -157,10 +157,17 @@ def goals(rows: list[Row]) -> str:
         3.0,
         "%",
     )
-    lines.append(
-        f"| accuracy within 1.5 % of the oracle's on average | {'yes' if mean(map(ratio, own)) >= 0.985 else 'no'} | "
-        f"mean {100 * (1 - mean(map(ratio, own))):.2f} %, worst {100 * (1 - min(map(ratio, own))):.2f} % |"
-    )
+    for what, runs in (
+        ("the traces that were made", [row for row in own if row["trace"] != "recorded"]),
+        ("the recorded trace", of(own, trace="recorded")),
+    ):
+        short = [100 * (1 - ratio(row)) for row in runs]
+        if short:
+            held = "yes" if mean(short) <= 1.5 else "no"
+            lines.append(
+                f"| accuracy within 1.5 % of the oracle's on average, {what} | {held} | "
+                f"mean {mean(short):.2f} %, worst {max(short):.2f} % |"
+            )
     goal(
         "energy at most 3 % above the oracle's",
         own,
