@@ -64,8 +64,8 @@ def main_table(rows: list[Row], table: str) -> str:
     lines = [
         f"### Accuracies of {table}",
         "",
-        "Means over the seeds, for late frames and accuracy with their range. Accuracy is of delivered answers, in "
-        "percent of all frames; in brackets its ratio to the oracle's, then the ratio of energies.",
+        "Means over the seeds, of late frames and accuracy also the range. Accuracy is that of answers in time, in "
+        "percent of all frames; accuracy and energy are set against the oracle's; heat is the most of all seeds.",
         "",
         "| trace | fps | late % | accuracy % | of the oracle | energy | ALERT late, accuracy | tuned late, accuracy | "
         "throttled s | over target C | settles in frames | switches/min |",
