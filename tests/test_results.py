@@ -6,6 +6,9 @@ import pytest
 import results
 import results_tables
 
+import hydrart
+from hydrart.resources import bundled
+
 
 @pytest.fixture(scope="module")
 def rows() -> list[results_tables.Row]:
@@ -39,3 +42,9 @@ def test_tables(rows: list[results_tables.Row], tmp_path: Path) -> None:
     assert any(line.startswith(f"| quiet | 15 | {late:.2f}") for line in lines)
     assert any(line.startswith("| at most 1 % late when quiet | ") for line in lines)
     assert sum(line.startswith("| fixed-") for line in lines) == 10
+
+
+def test_every_trace_is_in_the_recorded_results() -> None:
+    text = Path(hydrart.__file__).parents[1].joinpath("docs/governor.md").read_text("utf-8")
+    for trace in bundled("devices/traces", ".csv"):
+        assert f"| {trace} | 15 | " in text, "measure it: python tools/results.py --trace"

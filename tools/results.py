@@ -1,7 +1,7 @@
 """The governor against the others on every trace: docs/governor-results.json, and the tables of docs/governor.md.
 
     python tools/results.py                 # everything: minutes
-    python tools/results.py --trace sun     # that trace again; the rest stays. --seed 11: that seed again
+    python tools/results.py --trace sun     # that trace again; the rest stays; --seed 11, --fps 15 likewise
     python tools/results.py --tune-alert    # how alert-tuned got its constants
 
 Each trace runs for 30 minutes at 5, 15 and 30 frames a second, with the accuracies of the model that ships and of
@@ -30,7 +30,7 @@ from hydrart.resources import bundled
 
 ROOT = Path(__file__).parents[1]
 DEVICE, SECONDS = "raspberrypi5", 1800.0
-RATES = (5, 15, 30)
+RATES = (30, 15, 5)
 SEEDS = (11, 12)
 TUNING_TRACES, TUNING_SEED = 101, 201  # of tools/traces.py, of the luck
 TABLES = {"hydravit-cifar10": None, "hydravit-b": "hydravit-b"}
@@ -115,6 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trace", action="append", choices=sorted(bundled("devices/traces", ".csv")))
     parser.add_argument("--seed", action="append", type=int, choices=SEEDS)
+    parser.add_argument("--fps", action="append", type=int, choices=RATES)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--tables", action="store_true", help="only write the tables again, from what was measured")
     parser.add_argument("--tune-alert", action="store_true", help="print what ALERT's constants bring on other seeds")
@@ -126,16 +127,14 @@ def main() -> None:
         write(json.loads(RAW.read_text()))
         return
     names = args.trace or list(bundled("devices/traces", ".csv"))
-    kept = json.loads(RAW.read_text()) if RAW.exists() and (args.trace or args.seed) else []
-    seeds = args.seed or SEEDS
-    rows = [row for row in kept if not (row["trace"] in names and row["seed"] in seeds)]
-    jobs = [(name, fps, seed) for name in names for fps in reversed(RATES) for seed in seeds]
+    rows: list[dict[str, Any]] = json.loads(RAW.read_text()) if RAW.exists() else []
+    jobs = [(name, fps, seed) for fps in args.fps or RATES for name in names for seed in args.seed or SEEDS]
     with multiprocessing.Pool(args.processes) as pool:
-        for made in pool.imap(measure, jobs):
-            rows += made
+        for job, made in zip(jobs, pool.imap(measure, jobs), strict=True):
+            rows = [row for row in rows if (row["trace"], row["fps"], row["seed"]) != job] + made
             rows.sort(key=lambda row: (row["trace"], row["fps"], row["seed"]))  # the policies keep their order
             RAW.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
-            print(f"{made[0]['trace']} {made[0]['fps']} fps seed {made[0]['seed']}", flush=True)
+            print("{} at {} fps, seed {}".format(*job), flush=True)
     write(rows)
 
 

@@ -64,8 +64,8 @@ def main_table(rows: list[Row], table: str) -> str:
     lines = [
         f"### Accuracies of {table}",
         "",
-        "Means over the seeds, for late frames and accuracy with their range. Accuracy is of delivered answers, in "
-        "percent of all frames; in brackets its ratio to the oracle's, then the ratio of energies.",
+        "Means over the seeds, of late frames and accuracy also the range. Accuracy is that of answers in time, in "
+        "percent of all frames; accuracy and energy are set against the oracle's; heat is the most of all seeds.",
         "",
         "| trace | fps | late % | accuracy % | of the oracle | energy | ALERT late, accuracy | tuned late, accuracy | "
         "throttled s | over target C | settles in frames | switches/min |",
@@ -157,10 +157,17 @@ def goals(rows: list[Row]) -> str:
         3.0,
         "%",
     )
-    lines.append(
-        f"| accuracy within 1.5 % of the oracle's on average | {'yes' if mean(map(ratio, own)) >= 0.985 else 'no'} | "
-        f"mean {100 * (1 - mean(map(ratio, own))):.2f} %, worst {100 * (1 - min(map(ratio, own))):.2f} % |"
-    )
+    for what, runs in (
+        ("the traces that were made", [row for row in own if row["trace"] != "recorded"]),
+        ("the recorded trace", of(own, trace="recorded")),
+    ):
+        short = [100 * (1 - ratio(row)) for row in runs]
+        if short:
+            held = "yes" if mean(short) <= 1.5 else "no"
+            lines.append(
+                f"| accuracy within 1.5 % of the oracle's on average, {what} | {held} | "
+                f"mean {mean(short):.2f} %, worst {max(short):.2f} % |"
+            )
     goal(
         "energy at most 3 % above the oracle's",
         own,

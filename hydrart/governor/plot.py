@@ -42,8 +42,9 @@ def draw(world: World, outcome: Outcome, path: Path) -> None:
                 axis.axhline(world.target_c, color="tab:orange", linewidth=1, linestyle="--", label="target")
             if world.throttle_c is not None:
                 axis.axhline(world.throttle_c, color="tab:red", linewidth=1, linestyle="--", label="throttles")
+            axis.margins(y=0.1)
             axis.set_ylabel("temperature, C")
-            axis.legend(loc="lower right", fontsize=7, ncols=4)
+            axis.legend(loc="center right", fontsize=7, ncols=4)
         else:
             axis.plot(minutes, 100 * outcome.left, linewidth=1)
             axis.set_ylabel("battery, %")
