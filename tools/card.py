@@ -52,16 +52,19 @@ def count_answers(model: Model, root: Path) -> Counts:
 
 
 def family(path: Path) -> dict[str, Metadata]:
-    """By precision, what the files NAME, NAME-bf16, NAME-int8 say. Raises CardError where one was not measured."""
+    """By precision, what NAME, NAME-bf16, NAME-int8 say, where they were measured. Raises CardError if fp32 was not."""
     found = {}
     for precision in PRECISIONS:
         name = path if precision == "fp32" else path.with_stem(f"{path.stem}-{precision}")
         if precision != "fp32" and not name.exists():
             continue
         meta = WeightFile(name).meta
-        if meta.accuracy is None:
+        if meta.accuracy is not None:
+            found[precision] = meta
+        elif precision == "fp32":
             raise CardError(f"{name} does not know its accuracy: run hydrart eval --record")
-        found[precision] = meta
+        else:
+            click.echo(f"left out: {name} does not know its accuracy", err=True)
     return found
 
 
