@@ -6,7 +6,6 @@ import pytest
 import results
 import results_tables
 
-import hydrart
 from hydrart.resources import bundled
 
 
@@ -45,6 +44,6 @@ def test_tables(rows: list[results_tables.Row], tmp_path: Path) -> None:
 
 
 def test_every_trace_is_in_the_recorded_results() -> None:
-    text = Path(hydrart.__file__).parents[1].joinpath("docs/governor.md").read_text("utf-8")
+    text = Path(__file__).parents[1].joinpath("docs/governor.md").read_text("utf-8")
     for trace in bundled("devices/traces", ".csv"):
         assert f"| {trace} | 15 | " in text, "measure it: python tools/results.py --trace"
