@@ -316,7 +316,8 @@ def test_the_page_in_a_real_browser(local: Page, tmp_path: Path) -> None:
     async def visit() -> None:
         async with chromium.browser(tmp_path) as tab:
             await tab.open(f"http://localhost:{local.port}/")
-            await tab.until("document.getElementById('name')?.textContent.length > 0 && lastK !== null")
+            await tab.until("document.getElementById('name')?.textContent.length > 0")
+            await tab.until("typeof lastK !== 'undefined' && lastK !== null")  # its script may come later
             await tab.until("document.getElementById('picture').naturalWidth === 64")
             await tab.until("document.querySelector('canvas').width > 100")
             drawn = (
