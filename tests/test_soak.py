@@ -3,6 +3,7 @@
 HYDRART_SOAK=1000000 makes it as long as in docs/streaming.md; without, it takes a minute.
 """
 
+import gc
 import json
 import os
 import random
@@ -74,6 +75,7 @@ def slow_reader(port: int, stop: threading.Event) -> None:
 def test_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     signal.alarm(900 + FRAMES // 100)  # only a hang takes longer
     server = pytest.importorskip("hydrart.dashboard.server", reason="the extra dashboard is not installed")
+    gc.collect()  # what earlier tests left open would close meanwhile
     monkeypatch.setattr(watch, "_FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(Losing, "given", 0)
     model = hydrart.load(make_file(tmp_path / "tiny.safetensors", TINY), threads=1)
@@ -112,5 +114,5 @@ def test_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert losses > FRAMES / 10_000 and summary["switches"] > FRAMES / 1000
     settled = [sample for sample in samples if sample["frames"] >= SETTLED]
     assert settled[-1]["bytes"] - settled[0]["bytes"] < MOST_GROWTH, samples
-    for name in ("descriptors", "threads"):  # one reader more: a thread ends when the next has begun
-        assert settled[-1][name] - settled[0][name] <= 1, samples
+    for name in ("descriptors", "threads"):  # one reader more or less: a thread ends when the next has begun
+        assert abs(settled[-1][name] - settled[0][name]) <= 1, samples

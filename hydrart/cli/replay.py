@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from hydrart.cli.errors import one_sentence
-from hydrart.cli.options import Number, json_option, print_json
-from hydrart.cli.simulate import HEADER, as_text, model_accuracy
+from hydrart.cli.options import Number, json_option
+from hydrart.cli.simulate import model_accuracy, show
 from hydrart.governor.device import Device, SensorNames, load_device
 from hydrart.governor.profile import Jitter
 
@@ -51,14 +51,7 @@ def replay(
     duration_s = float(run.t_s[-1]) + 1 / goals.fps
     world = simulate.World(known, replaying.trace_of(run, known), table, goals, duration_s, seed=0)
     outcomes = rivals.run(world, rivals.policies(world) if chosen == "all" else (chosen,))
-    if not as_json:
-        click.echo(HEADER)
-    for outcome in (replaying.as_it_was(run, world), *outcomes.values()):
-        line = outcome.as_dict(world)
-        if as_json:
-            print_json(line)
-        else:
-            click.echo(as_text(line))
+    show((replaying.as_it_was(run, world), *outcomes.values()), world, as_json)
     if plot is not None:
         from hydrart.governor.plot import draw
 

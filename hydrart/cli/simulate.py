@@ -1,6 +1,6 @@
 """hydrart simulate"""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,18 @@ def model_accuracy(name: str | None) -> dict[int, float]:
         raise ProfileError(f"{path} has an accuracy above 100 %: give shares or percentages")
     percent = max(table.values()) > 1
     return {k: value / 100 if percent else value for k, value in table.items()}
+
+
+def show(outcomes: Iterable[Any], world: Any, as_json: bool) -> None:
+    """A line for each policy, as it comes."""
+    if not as_json:
+        click.echo(HEADER)
+    for outcome in outcomes:
+        line = outcome.as_dict(world)
+        if as_json:
+            print_json(line)
+        else:
+            click.echo(as_text(line))
 
 
 def as_text(line: Mapping[str, Any]) -> str:
@@ -91,14 +103,7 @@ def simulate(
     )
     names = rivals.policies(world) if chosen == "all" else (chosen,)
     outcomes = rivals.run(world, names)
-    if not as_json:
-        click.echo(HEADER)
-    for outcome in outcomes.values():
-        line = outcome.as_dict(world)
-        if as_json:
-            print_json(line)
-        else:
-            click.echo(as_text(line))
+    show(outcomes.values(), world, as_json)
     if plot is not None:
         from hydrart.governor.plot import draw
 
