@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: tr
 
 import training  # noqa: E402
 from augmentation import OPERATIONS, augment, crop_and_mirror, mixup, rand_augment  # noqa: E402
-from nested_vit import NestedViT, block_matrix  # noqa: E402
+from nested_vit import NestedViT  # noqa: E402
 from optimizer import Optimizer, orthogonal  # noqa: E402
 from parity import one_thread  # noqa: E402
 from pictures import Pictures, read_folder  # noqa: E402
@@ -248,11 +248,11 @@ def test_muon_moves_only_what_the_drawn_k_uses(pictures: Pictures, tmp_path: Pat
         gradients(batch)
         optimizer.step(3 * 16, 1e-2, gradients.run)
     for name, value in model.state_dict().items():
-        part = block_matrix(name, value, 48)
+        part = model.matrix(name, value, 48)
         if part is None:
             continue
         moved = value != before[name]
-        inside = block_matrix(name, moved, 48)
+        inside = model.matrix(name, moved, 48)
         assert inside is not None and inside.all() and moved.sum() == inside.sum(), name
 
 

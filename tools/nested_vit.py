@@ -9,6 +9,7 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
+from network import Network
 from torch import Tensor, nn
 
 LN_EPS = 1e-6
@@ -58,10 +59,11 @@ class _Block(nn.Module):
         return x + (y if self.ls2 is None else y * self.ls2.gamma[: y.shape[-1]])
 
 
-class NestedViT(nn.Module):
+class NestedViT(Network):
     """The whole network; `forward(x, k)` runs its first k heads.
 
-    x: float [B, channels, image_size, image_size], normalised. Returns logits [B, classes], float32.
+    x: [B, channels, image_size, image_size], normalised, of the parameters' dtype. Returns float32 logits
+    [B, classes].
     separate: the ks that have a classifier of their own (heads.K.*) instead of the prefix of a common one.
     """
 
@@ -110,27 +112,25 @@ class NestedViT(nn.Module):
         for block in blocks[:-1]:
             x = block(x, k, x.shape[1])
         x = blocks[-1](x, k, 1)  # only the class token is classified
-        with torch.autocast(x.device.type, enabled=False):
-            x = _norm(self.norm, x[:, 0].float())
-            if self.head is None:
-                return cast(Tensor, self.heads[str(k)](x))
-            return F.linear(x, self.head.weight[:, :p], self.head.bias)
+        x = F.layer_norm(x[:, 0].float(), (p,), self.norm.weight[:p].float(), self.norm.bias[:p].float(), LN_EPS)
+        head = cast(nn.Linear, self.heads[str(k)]) if self.head is None else self.head
+        return F.linear(x, head.weight[:, :p].float(), head.bias.float())
 
+    def matrix(self, name: str, weight: Tensor, width: int) -> Tensor | None:
+        """The part of a block's matrix that `width` channels use, as a view [n, outputs, inputs]; None for others.
 
-def block_matrix(name: str, weight: Tensor, p: int) -> Tensor | None:
-    """The part of a block's matrix that p channels use, as a view [n, outputs, inputs]; None for other tensors.
-
-    Queries, keys and values are three matrices (n = 3).
-    """
-    if not name.startswith("blocks.") or weight.ndim != 2:
-        return None
-    if name.endswith("attn.qkv.weight"):
-        return weight.view(3, -1, weight.shape[1])[:, :p, :p]
-    if name.endswith("mlp.fc1.weight"):
-        return weight[None, : 4 * p, :p]
-    if name.endswith("mlp.fc2.weight"):
-        return weight[None, :p, : 4 * p]
-    return weight[None, :p, :p]
+        Queries, keys and values are three matrices (n = 3).
+        """
+        p = width
+        if not name.startswith("blocks.") or weight.ndim != 2:
+            return None
+        if name.endswith("attn.qkv.weight"):
+            return weight.view(3, -1, weight.shape[1])[:, :p, :p]
+        if name.endswith("mlp.fc1.weight"):
+            return weight[None, : 4 * p, :p]
+        if name.endswith("mlp.fc2.weight"):
+            return weight[None, :p, : 4 * p]
+        return weight[None, :p, :p]
 
 
 def _norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ def _attention(attn: _Attention, x: Tensor, k: int, queries: int) -> Tensor:
         key, v = kv.permute(2, 0, 3, 1, 4).reshape(2, batch * k, tokens, p // k)
     # bmm, softmax, bmm: on a CPU faster to train through than scaled_dot_product_attention.
     scores = torch.bmm(q * (p // k) ** -0.5, key.transpose(1, 2))
-    y = torch.bmm(scores.softmax(dim=-1).to(v.dtype), v)
+    y = torch.bmm(scores.softmax(dim=-1), v)
     y = y.view(batch, k, queries, p // k).transpose(1, 2).reshape(batch, queries, p)
     return F.linear(y, attn.proj.weight[:p, :p], attn.proj.bias[:p])
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from nested_vit import NestedViT, block_matrix
+from network import Network
 from recipe import Recipe
 from torch import Tensor
 
@@ -23,10 +23,11 @@ Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # map() of
 class Optimizer:
     """step() moves the parameters along their gradients; state_dict() and load_state_dict() keep its memory."""
 
-    def __init__(self, model: NestedViT, recipe: Recipe) -> None:
+    def __init__(self, model: Network, recipe: Recipe) -> None:
         named = dict(model.named_parameters())
-        self._recipe = recipe
-        self._muon = {n: p for n, p in named.items() if recipe.optimizer == "muon" and _is_matrix(n, p)}
+        self._model, self._recipe = model, recipe
+        muon = recipe.optimizer == "muon"
+        self._muon = {name: p for name, p in named.items() if muon and model.matrix(name, p, 1) is not None}
         self._momentum = {name: torch.zeros_like(p) for name, p in self._muon.items()}
         rest = {name: p for name, p in named.items() if name not in self._muon}
         decayed = [p for n, p in rest.items() if p.ndim > 1 and n not in ("cls_token", "pos_embed")]
@@ -51,13 +52,18 @@ class Optimizer:
     @torch.no_grad()  # holds in the calling thread only
     def _orthogonal_step(self, name: str, width: int, lr: float) -> None:
         parameter = self._muon[name]
-        weight = _part(name, parameter, width)
-        gradient = _part(name, _gradient(parameter), width)
-        momentum = _part(name, self._momentum[name], width)
+        weight = self._part(name, parameter, width)
+        gradient = self._part(name, _gradient(parameter), width)
+        momentum = self._part(name, self._momentum[name], width)
         momentum.mul_(self._recipe.momentum).add_(gradient)
-        direction = orthogonal(gradient + self._recipe.momentum * momentum)
+        direction = orthogonal(gradient + self._recipe.momentum * momentum, self._recipe.dtype)
         weight.mul_(1 - lr * self._recipe.weight_decay)
         weight.sub_(direction, alpha=lr * 0.2 * max(weight.shape[1:]) ** 0.5)
+
+    def _part(self, name: str, tensor: Tensor, width: int) -> Tensor:
+        part = self._model.matrix(name, tensor, width)
+        assert part is not None
+        return part
 
     def state_dict(self) -> dict[str, Any]:
         return {"adamw": self._adamw.state_dict(), "momentum": self._momentum}
@@ -68,30 +74,20 @@ class Optimizer:
             self._momentum[name].copy_(momentum)
 
 
-def orthogonal(matrices: Tensor) -> Tensor:
+def orthogonal(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """The nearest semi-orthogonal matrices of [n, rows, columns], roughly: singular values end between 0.7 and 1.2.
 
-    Five Newton-Schulz iterations with Jordan's coefficients, in float32.
+    Five Newton-Schulz iterations with Jordan's coefficients, computed in `dtype`; bfloat16 will do.
     """
     x = matrices.float()
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.transpose(1, 2)
-    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
+    x = (x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)).to(dtype)
     for _ in range(5):
         gram = x @ x.transpose(1, 2)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
     return x.transpose(1, 2) if tall else x
-
-
-def _is_matrix(name: str, parameter: Tensor) -> bool:
-    return block_matrix(name, parameter, 1) is not None
-
-
-def _part(name: str, tensor: Tensor, width: int) -> Tensor:
-    part = block_matrix(name, tensor, width)
-    assert part is not None
-    return part
 
 
 def _gradient(parameter: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+
 from hydrart.architecture import Architecture
 from hydrart.errors import HydrartError
 from hydrart.preprocess import Preprocessing
@@ -74,6 +76,10 @@ class Recipe:
     @property
     def preprocessing(self) -> Preprocessing:
         return Preprocessing(self.image_size, self.crop_pct, self.mean, self.std, self.interpolation)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
     @property
     def shares(self) -> tuple[float, ...]:

@@ -1,6 +1,6 @@
-"""What a training starts from: new weights, or those of a checkpoint or weight file; and its teacher."""
+"""What a training starts from: new weights, or those of a checkpoint or weight file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from torch import Tensor
 
 from hydrart.architecture import listing
 from hydrart.metadata import Metadata
-from hydrart.preprocess import Preprocessing
 from hydrart.weightwriter import sha256
 
 
@@ -74,7 +73,7 @@ def adopt(model: NestedViT, origin: Origin, recipe: Recipe, labels: list[str]) -
         )
     notes = []
     own = model.state_dict()
-    known = _known_classes(origin.meta, labels)
+    known = known_classes(origin.meta.labels, labels)
     if not known:
         notes.append(f"the classifier starts anew: {origin.path} has other classes")
     width = recipe.heads[-1] * recipe.head_dim
@@ -93,8 +92,9 @@ def adopt(model: NestedViT, origin: Origin, recipe: Recipe, labels: list[str]) -
     return notes
 
 
-def _known_classes(meta: Metadata, labels: list[str]) -> bool:
-    return [label.casefold() for label in meta.labels] == [label.casefold() for label in labels]
+def known_classes(known: Sequence[str], labels: Sequence[str]) -> bool:
+    """The same classes in the same order, in capitals or not."""
+    return [label.casefold() for label in known] == [label.casefold() for label in labels]
 
 
 def _classifier(tensors: Mapping[str, Tensor], name: str, own: Tensor) -> Tensor | None:
@@ -125,43 +125,3 @@ def _positions(value: Tensor, tokens: int) -> Tensor:
     grid = value[:, 1:].transpose(1, 2).reshape(1, -1, old, old)
     grid = F.interpolate(grid, (new, new), mode="bicubic", antialias=True)
     return torch.cat((value[:, :1], grid.flatten(2).transpose(1, 2)), dim=1)
-
-
-class Teacher:
-    """A trained network of the same classes whose answers a student learns as well; its largest k is asked."""
-
-    def __init__(self, origin: Origin, labels: list[str], student: Preprocessing) -> None:
-        arch, own = origin.meta.architecture, origin.meta.preprocessing
-        if not _known_classes(origin.meta, labels):
-            raise TrainError(f"{origin.path} knows other classes than the pictures: a teacher must know the same")
-        self._k = arch.heads[-1]
-        self._size = own.size
-        self._model = NestedViT(
-            image_size=arch.image_size,
-            patch=arch.patch,
-            depth=arch.depth,
-            heads=origin.heads,
-            head_dim=arch.head_dim,
-            classes=arch.classes,
-            layer_scale=arch.layer_scale,
-            separate=arch.heads if arch.separate_classifiers else (),
-        )
-        self._model.load_state_dict(origin.tensors)
-        self._model.requires_grad_(False)
-        # from the student's normalisation to the teacher's
-        ratio = [a / b for a, b in zip(student.std, own.std, strict=True)]
-        shift = [(a - b) / c for a, b, c in zip(student.mean, own.mean, own.std, strict=True)]
-        self._ratio, self._shift = (torch.tensor(values).view(3, 1, 1) for values in (ratio, shift))
-
-    def to(self, device: torch.device) -> "Teacher":
-        self._model.to(device)
-        self._ratio, self._shift = self._ratio.to(device), self._shift.to(device)
-        return self
-
-    @torch.no_grad()
-    def __call__(self, x: Tensor) -> Tensor:
-        """Log-probabilities float32 [B, classes] of the student's input [B, 3, S, S]."""
-        x = x * self._ratio + self._shift
-        if x.shape[-1] != self._size:
-            x = F.interpolate(x, (self._size, self._size), mode="bicubic", antialias=True)
-        return F.log_softmax(self._model(x, self._k), dim=1)

@@ -19,8 +19,9 @@ from export import export
 from optimizer import OPTIMIZERS
 from pictures import Pictures, mean_and_std, read_folder
 from recipe import Recipe, TrainError
-from start import Origin, Teacher, adopt, build, read_origin
-from training import Place, train
+from start import Origin, adopt, build, read_origin
+from teacher import Teacher
+from training import Place, make_folder, train
 
 from hydrart.architecture import listing
 from hydrart.cli.errors import one_sentence
@@ -98,6 +99,7 @@ def train_and_test(
     files: Files, recipe: Recipe, place: Place, origin: Origin | None = None, resume: bool = False
 ) -> Outcome:
     """Read, train, write, evaluate. Raises HydrartError."""
+    make_folder(place.checkpoint.parent)
     tests = class_folders(files.data / "test")
     spec = Preprocessing(recipe.image_size, recipe.crop_pct, interpolation=recipe.interpolation)
     pictures = read_folder(files.data / "train", spec, place.threads)
@@ -106,9 +108,8 @@ def train_and_test(
     recipe = normalised(recipe, origin, pictures)
     teacher = None
     if files.teacher:
-        found = read_origin(files.teacher)
-        recipe = replace(recipe, teacher=found.digest)
-        teacher = Teacher(found, pictures.labels, recipe.preprocessing).to(place.device)
+        teacher = Teacher(files.teacher, pictures.labels, recipe.preprocessing).to(place.device, recipe.dtype)
+        recipe = replace(recipe, teacher=teacher.digest)
     model = build(recipe, len(pictures.labels))
     for note in adopt(model, origin, recipe, pictures.labels) if origin else []:
         click.echo(f"note: {note}", err=True)

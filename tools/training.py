@@ -5,6 +5,7 @@ gradients are added in the same order. So a run that was interrupted, or that ha
 the same bits (on one CPU model, and where its length is given in epochs).
 """
 
+import copy
 import itertools
 import math
 import os
@@ -12,7 +13,7 @@ import pickle
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +24,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from augmentation import augment, mixup
-from nested_vit import NestedViT
+from network import Network
 from optimizer import Optimizer
 from parity import one_thread
 from pictures import Pictures
 from recipe import Recipe, TrainError
-from start import Teacher
+from teacher import Teacher
 from torch import Tensor
 
-SHARD = 32  # pictures whose gradient one CPU thread computes at a time
+SHARD = 64  # pictures whose gradient one CPU thread computes at a time
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,11 @@ def batches(data: Pictures, recipe: Recipe, start: int) -> Iterator[Batch]:
 class Averages:
     """An exponential moving average of the weights; early on a shorter one, so that it forgets the beginning."""
 
-    def __init__(self, model: NestedViT, decay: float) -> None:
+    def __init__(self, model: Network, decay: float) -> None:
         self.state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         self._decay = decay
 
-    def update(self, model: NestedViT, step: int) -> None:
+    def update(self, model: Network, step: int) -> None:
         decay = min(self._decay, (1 + step) / (10 + step))
         own, new = list(self.state.values()), list(model.state_dict().values())
         torch._foreach_lerp_(own, new, 1 - decay)
@@ -92,9 +93,12 @@ class Gradients:
     shards meet once a step.
     """
 
-    def __init__(self, model: NestedViT, recipe: Recipe, teacher: Teacher | None, place: Place) -> None:
-        self._model, self._recipe, self._teacher, self._device = model, recipe, teacher, place.device
-        self._parameters = list(model.parameters())
+    def __init__(self, model: Network, recipe: Recipe, teacher: Teacher | None, place: Place) -> None:
+        self._recipe, self._teacher = recipe, teacher
+        self._parameters: list[Tensor] = list(model.parameters())
+        # Computes in place of the model, with its weights rounded once a step.
+        self._model = copy.deepcopy(model).to(recipe.dtype)
+        self._rounded: list[Tensor] = list(self._model.parameters())
         self._mean, self._std = (
             torch.tensor(values, device=place.device).view(3, 1, 1) * 255 for values in (recipe.mean, recipe.std)
         )
@@ -107,31 +111,35 @@ class Gradients:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
 
+    def submit(self, function: Callable[[Any], Any], argument: Any) -> "Future[Any]":
+        """One call on one of the threads."""
+        return self._pool.submit(function, argument)
+
     def run(self, function: Callable[[Any], Any], arguments: Any) -> Any:
         """map() on the threads."""
         return self._pool.map(function, arguments)
 
     def __call__(self, batch: Batch) -> float:
         """Leave the gradient of the mean loss in the parameters' .grad, clipped; returns the loss."""
+        with torch.no_grad():
+            torch._foreach_copy_(self._rounded, self._parameters)
         x = (batch.x - self._mean) / self._std
         other = batch.y.flip(0)  # whom mixup blended in
         shards = zip(*(torch.split(values, self._shard) for values in (x, batch.y, other)), strict=True)
         results = list(self.run(lambda shard: self._shard_gradient(shard, batch), list(shards)))
         for parameter, *gradients in zip(self._parameters, *(gradient for _, gradient in results), strict=True):
             # zeros, not None, where this k does not reach: AdamW goes on with its momentum there
-            total = next((g for g in gradients if g is not None), None)
-            parameter.grad = torch.zeros_like(parameter) if total is None else total
-            if total is not None:
-                for gradient in gradients[1:]:
-                    total.add_(gradient)
+            parameter.grad = torch.zeros_like(parameter)
+            for gradient in gradients:
+                if gradient is not None:
+                    parameter.grad.add_(gradient)
         torch.nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip)
         return math.fsum(loss for loss, _ in results)
 
     def _shard_gradient(self, shard: tuple[Tensor, ...], batch: Batch) -> tuple[float, tuple[Tensor | None, ...]]:
         recipe = self._recipe
         x, y, other = shard
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            logits = self._model(x, batch.k)
+        logits = self._model(x.to(recipe.dtype), batch.k)
         loss = self._cross_entropy(logits, y) * batch.share
         if batch.share < 1:
             loss = loss + self._cross_entropy(logits, other) * (1 - batch.share)
@@ -140,7 +148,7 @@ class Gradients:
             divergence = F.kl_div(F.log_softmax(logits, dim=1), wanted, reduction="sum", log_target=True)
             loss = (1 - recipe.distill) * loss + recipe.distill * divergence
         loss = loss / len(batch.y)
-        gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+        gradients = torch.autograd.grad(loss, self._rounded, allow_unused=True)
         return float(loss.detach()), gradients
 
     def _cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
@@ -160,15 +168,29 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     return state
 
 
+def make_folder(folder: Path) -> None:
+    """Before hours of work for it. Raises TrainError where nothing can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainError(f"{folder} cannot be made ({error.strerror}): give another --output") from error
+    if not os.access(folder, os.W_OK):
+        raise TrainError(f"{folder} cannot be written to: give another --output")
+
+
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint so that an interruption leaves the last one whole."""
+    """Write a checkpoint so that an interruption leaves the last one whole. Raises TrainError."""
     temporary = path.with_name(path.name + ".part")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    try:
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # PyTorch's own writer raises the latter
+        temporary.unlink(missing_ok=True)
+        raise TrainError(f"{path} cannot be written: make room in its folder, and go on with --resume") from error
 
 
 def train(
-    data: Pictures, recipe: Recipe, model: NestedViT, place: Place, teacher: Teacher | None = None, resume: bool = False
+    data: Pictures, recipe: Recipe, model: Network, place: Place, teacher: Teacher | None = None, resume: bool = False
 ) -> dict[str, Any]:
     """Run the recipe from `model`'s weights, or go on from the checkpoint; returns the last checkpoint's content.
 
@@ -220,16 +242,21 @@ def train(
         gradients = stack.enter_context(Gradients(model, recipe, teacher, place))
         report = stack.enter_context(Report(steps or round(3600 * (recipe.hours or 1))))
         saved, loss = time.monotonic(), math.nan
-        for batch in batches(data, recipe, step):
-            if (done := progress()) >= 1:
-                break
+        source = batches(data, recipe, step)
+        ahead = gradients.submit(next, source)  # while the one before is computed
+        while (done := progress()) < 1:
+            batch = ahead.result()
+            ahead = gradients.submit(next, source)
             loss = gradients(batch)
             optimizer.step(batch.k * recipe.head_dim, recipe.learning_rate(done), gradients.run)
             step += 1
             average.update(model, step)
             report(step if steps else round(elapsed()), step, loss)
             if time.monotonic() - saved > place.save_every:
-                save(place.checkpoint, state(False))
+                try:
+                    save(place.checkpoint, state(False))
+                except TrainError as error:
+                    click.echo(f"note: {error}", err=True)  # there may be room again at the next
                 saved = time.monotonic()
     result = state(True)
     save(place.checkpoint, result)
