@@ -30,6 +30,7 @@ _STALE_S = 30.0  # a k that did not run for so long is tried: `probe`
 _FRESH = 0.05  # of the period: a frame that waited for longer is dropped where even the smallest k is too slow
 _BELOW_THROTTLING_C = 2.0  # the target where none is given
 _CALMER = 0.5  # cores: other programs use so much less than when it was busiest
+_CALMER_S = 10.0  # between two such reliefs: a load that swings is no relief at each swing
 _QUANTILE = 0.99
 _READINGS = ("temp_c", "battery", "power_w", "charging", "throttled", "undervoltage")
 _NOTHING = (None,) * len(_READINGS)
@@ -116,12 +117,13 @@ class Governor:
         self._battery: BatteryBudget | None = None
         self._current: int | None = None
         self._climbed_at = self._up_at = -math.inf
+        self._climbed_to = 0
         self._backoff = 1.0
         self._started_at = -math.inf  # of the frame that ran last
         self._reviewed_at: float | None = None
         self._busy_ws = 0.0  # joules beyond idle since the last review
         self._readings: dict[str, float | bool | None] = {}
-        self._busiest = 0.0
+        self._busiest, self._calmed_at = 0.0, -math.inf
 
     def fix(self, k: int | None) -> None:
         """Keep to one k, or with None choose again. Raises SettingError."""
@@ -174,9 +176,9 @@ class Governor:
         if capacity_wh is not None and 0 < capacity_wh < math.inf and self._battery is None:
             self._capacity_wh = capacity_wh
         if others_load is not None and others_load >= 0:
-            if others_load < self._busiest - _CALMER:
+            if others_load < self._busiest - _CALMER and now - self._calmed_at >= _CALMER_S:
                 self._latency.calmed()
-                self._backoff, self._busiest = 1.0, others_load
+                self._backoff, self._busiest, self._calmed_at = 1.0, others_load, now
             self._busiest = max(self._busiest, others_load)
         if self._reviewed_at is None:
             self._reviewed_at = now
@@ -313,11 +315,11 @@ class Governor:
         frame_s = min(self._period_ms, self.deadline_ms, 1000.0) / 1000
         if self._current is None or k == self._current:
             self._current = k
-            if now - self._climbed_at > _FAILED * frame_s:
-                self._backoff = 1.0
+            if k >= self._climbed_to and now - self._climbed_at > _FAILED * frame_s:
+                self._backoff = 1.0  # the climb has held
             return
         if k > self._current:
-            self._climbed_at = now
+            self._climbed_at, self._climbed_to = now, k
         elif now - self._climbed_at < _FAILED * frame_s:
             self._backoff = min(2 * self._backoff, _DWELL_MAX_S / _DWELL / frame_s)
         self._up_at = now + _DWELL * self._backoff * frame_s
