@@ -23,11 +23,12 @@ from numba.core import caching
 
 from hydrart.engine.kernels import isa
 from hydrart.errors import SettingError
+from hydrart.pipeline import Inner
 
 # LLVM may reorder sums, but must not assume that numbers are finite
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
 
-kernel = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
+kernel = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=Inner, **_OPTIONS)
 """For functions that compiled ones call: compiled and cached as a part of those."""
 
 log = logging.getLogger(__name__)

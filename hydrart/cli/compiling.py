@@ -17,7 +17,7 @@ class _Once(logging.Handler):
             from hydrart.engine.kernels import isa
 
             self.told = True
-            warn(f"compiling the kernels for {isa.choose().name.upper()}, once per machine: 15 s or more")
+            warn(f"compiling the kernels for {isa.choose().name.upper()}, once per machine: 10 s or more")
 
 
 def tell_when_compiling() -> None:
