@@ -16,7 +16,8 @@ from mca import loops, optimised, target_machine, triple
 from numpy.typing import NDArray
 
 from hydrart.engine.kernels import emit, emit_gemm, emit_pack, emit_rows, isa
-from hydrart.engine.kernels.isa import ACTIVATIONS, BLOCK_DOTS, FLOAT_DOTS, ISAS, Isa
+from hydrart.engine.kernels.emit_tiles import BLOCKS, gemm_tiles
+from hydrart.engine.kernels.isa import ACTIVATIONS, BLOCK_DOTS, FLOAT_DOTS, ISAS, TILE_DOTS, Isa
 
 Array = NDArray[Any]
 
@@ -33,6 +34,8 @@ INSTRUCTION = {
     ("maddubs", 16): r"vpmaddubsw\t.*%zmm",
     ("vnni", 16): r"vpdpbusd\t.*%zmm",
     ("dpbf16", 16): r"vdpbf16ps\t.*%zmm",
+    ("tdpbf16", 16): r"tdpbf16ps\t%tmm",
+    ("tdpbusd", 16): r"tdpbusd\t%tmm",
 }
 SPILL = r"%[xyz]mm.*\(%rsp\)|\(%rsp\).*%[xyz]mm|\b[qv]\d+\b.*\[sp"
 DOTS = [(i, dot) for i in ISAS for dot in dict.fromkeys(i.dot(precision) for precision in ("fp32", "bf16", "int8"))]
@@ -54,7 +57,11 @@ def named(value: Any) -> str | None:
 def module(i: Isa) -> Any:
     """All functions of an instruction set, through LLVM's passes."""
     out = ir.Module()
-    functions = [emit_gemm.gemm_tile(out, i, dot, vectors) for own, dot, vectors in TILES if own is i]
+    functions = [
+        (gemm_tiles if dot in TILE_DOTS else emit_gemm.gemm_tile)(out, i, dot, vectors)
+        for own, dot, vectors in TILES
+        if own is i
+    ]
     functions += [
         emit_pack.unpack(out, i, name, i.vectors if wide else 1) for own, name, wide in CONVERSIONS if own is i
     ]
@@ -96,6 +103,8 @@ def function(i: Isa, name: str, args: int) -> Callable[..., None]:
 def test_the_inner_loop_is_the_dot_and_nothing_spills(i: Isa, dot: str, vectors: int) -> None:
     body = loops(assembly(i), f"hydrart.{i.name}.gemm.{dot}.{vectors}")[0]
     expected = emit.UNROLL * i.rows * vectors // (2 if dot in BLOCK_DOTS else 1)
+    if dot in TILE_DOTS:
+        expected = 2 * min(vectors, 2)
     assert sum(bool(re.match(INSTRUCTION[dot, i.lanes], code)) for code in body) == expected, body
     # AVX2 has one register too few: an accumulator on the stack is faster (Zen 3) than to load A again
     allowed = 2 * emit.UNROLL if (dot, i.lanes, vectors) == ("maddubs", 8, 2) else 0
@@ -133,11 +142,11 @@ def operands(rng: np.random.Generator, dot: str, rows: int, steps: int, columns:
         a = rng.standard_normal((rows, steps)).astype(np.float32)
         w = rng.standard_normal((columns, steps)).astype(np.float32)
         exact, stored = (a.astype(np.float64), w.astype(np.float64)), (a, w)
-    elif dot in ("dpbf16", "bfmmla"):
+    elif dot in FLOAT_DOTS:
         (a, a_bits), (w, w_bits) = (random_bf16(rng, (n, 2 * steps)) for n in (rows, columns))
         exact, stored = (a.astype(np.float64), w.astype(np.float64)), (a_bits, w_bits)
     else:
-        low, high = {"maddubs": (0, 128), "vnni": (0, 256)}.get(dot, (-128, 128))
+        low, high = {"maddubs": (0, 128), "vnni": (0, 256), "tdpbusd": (0, 256)}.get(dot, (-128, 128))
         a = rng.integers(low, high, (rows, 4 * steps)).astype(np.int8 if low else np.uint8)
         w = rng.integers(-127 if dot == "maddubs" else -128, 128, (columns, 4 * steps)).astype(np.int8)
         exact, stored = (a.astype(np.int64), w.astype(np.int64)), (a, w)
@@ -165,18 +174,27 @@ def tiled(i: Isa, dot: str, lanes: Array, tile: int) -> tuple[Array, list[Array]
     lists = [[x.ctypes.data + v * vector_bytes for x in tiles] for v in range(columns // i.lanes)]
     shift = (4 * tile).bit_length() - 1 if len(tiles) > 1 else 62
     wrap = 4 * columns * tile - 1 if len(tiles) > 1 else -1
-    return np.array([shift, 4 * columns, wrap, 8 * len(tiles), *np.ravel(lists)], np.int64), tiles
+    run = math.gcd(tile, 16)
+    return np.array([shift, 4 * columns, wrap, 8 * len(tiles), run, *np.ravel(lists)], np.int64), tiles
 
 
-@pytest.mark.parametrize(("i", "dot", "vectors"), [t for t in TILES if t[0] in HERE], ids=named)
-def test_products(i: Isa, dot: str, vectors: int) -> None:
+PRODUCTS = [
+    (i, dot, vectors, blocks)
+    for i, dot, vectors in TILES
+    for blocks in range(1, 1 + (BLOCKS if dot in TILE_DOTS else 1))
+    if i in HERE
+]
+
+
+@pytest.mark.parametrize(("i", "dot", "vectors", "blocks"), PRODUCTS, ids=named)
+def test_products(i: Isa, dot: str, vectors: int, blocks: int) -> None:
     rng = np.random.default_rng(0)
-    run = function(i, f"gemm.{dot}.{vectors}", 14)
+    run = function(i, f"gemm.{dot}.{vectors}", 15 if dot in TILE_DOTS else 14)
     floating = dot in FLOAT_DOTS
-    rows, columns = i.rows, vectors * i.lanes
+    rows, columns = blocks * i.rows, vectors * i.lanes
     tile_columns = 1 << (columns - 1).bit_length()  # tiles are a power of two wide
     # steps in all and of a tile
-    for steps, tile, pad in ((4, 4, 0), (8, 4, 4), (36, 36, 20), (256, 16, 16)):
+    for steps, tile, pad in ((4, 4, 0), (8, 4, 4), (24, 8, 8), (36, 36, 20), (256, 16, 16), (96, 32, 0)):
         a, w, a_lanes, w_lanes = operands(rng, dot, rows, steps, columns)
         a_rows = np.zeros((rows, steps + pad), np.uint32)
         a_rows[:, :steps] = a_lanes
@@ -202,6 +220,7 @@ def test_products(i: Isa, dot: str, vectors: int) -> None:
                 expected = expected + start[:, :columns]
             c = start.copy()
             run(
+                *([blocks] if dot in TILE_DOTS else []),
                 a_rows,
                 a_rows.strides[0],
                 record,

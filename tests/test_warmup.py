@@ -12,7 +12,7 @@ from hydrart import jit
 from hydrart.cli import devices, warmup
 from hydrart.engine.kernels import isa
 
-LINE = f"compiling the kernels for {isa.choose().name.upper()}, once per machine: 15 s or more"
+LINE = f"compiling the kernels for {isa.choose().name.upper()}, once per machine: 10 s or more"
 
 
 def compile_something() -> None:

@@ -18,10 +18,13 @@ from llvmlite import ir
 
 from hydrart.architecture import Architecture
 from hydrart.engine.kernels import emit, isa
-from hydrart.engine.kernels.emit import I32, I64, UNROLL
+from hydrart.engine.kernels.emit import I8, I32, I64, UNROLL
+from hydrart.engine.kernels.emit_tiles import PRODUCT, A, B, configurations, pointer, tile
+from hydrart.engine.kernels.isa import FLOAT_DOTS, TILE_DOTS
 
 _TURNS = 1 << 18  # of the loop in one timed run: some milliseconds
-_PER_LANE = {"fma": 1, "dpbf16": 2, "maddubs": 4, "vnni": 4, "sdot": 4, "bfmmla": 4, "smmla": 8}  # products
+_PER_LANE = {"fma": 1, "dpbf16": 2, "tdpbf16": 2, "bfmmla": 4}  # products
+_PER_LANE |= {"maddubs": 4, "vnni": 4, "tdpbusd": 4, "sdot": 4, "smmla": 8}
 _WORD = 0x3C003C00  # two bfloat16 or one float32 of 0.008, or four small bytes: nothing overflows, nothing is denormal
 
 
@@ -91,6 +94,8 @@ def _together(loop: Callable[[int, int], None], threads: int) -> float:
 
 def _products(target: isa.Isa, dot: str) -> int:
     """In one turn of the loop."""
+    if dot in TILE_DOTS:
+        return UNROLL * A * 16**3 * _PER_LANE[dot]
     return UNROLL * target.rows * target.vectors * target.lanes * _PER_LANE[dot]
 
 
@@ -98,7 +103,7 @@ def _products(target: isa.Isa, dot: str) -> int:
 def _compiled(target: isa.Isa, dot: str) -> tuple[Callable[[int, int], None], str]:
     module = ir.Module("hydrart.peak")
     module.triple = llvm.get_default_triple()
-    function = _emit(module, target, dot)
+    function = (_emit_tiles if dot in TILE_DOTS else _emit)(module, target, dot)
     function.linkage = "external"
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
@@ -115,7 +120,7 @@ def _compiled(target: isa.Isa, dot: str) -> tuple[Callable[[int, int], None], st
 def _emit(module: Any, target: isa.Isa, dot: str) -> Any:
     """void loop(i64 turns, i64 address): what the registers hold at first is read from there, all is written back."""
     n = target.lanes
-    floating = dot in ("fma", "dpbf16", "bfmmla")
+    floating = dot in FLOAT_DOTS
     words = ir.VectorType(I32, n)
     sums_type = ir.VectorType(emit.F32, n) if floating else words
     count = target.rows * target.vectors
@@ -153,5 +158,32 @@ def _emit(module: Any, target: isa.Isa, dot: str) -> Any:
         b.position_at_end(after)
         for i, total in enumerate(sums):
             emit.store(b, total, place(i))
+
+    return emit.define(module, target, f"peak.{dot}", 2, body)
+
+
+def _emit_tiles(module: Any, target: isa.Isa, dot: str) -> Any:
+    """The same on tiles of AMX: one of values and one of weights, into all accumulators in turn."""
+
+    def body(b: Any, args: list[Any]) -> None:
+        turns, address = args
+        tile(b, "ldtilecfg", pointer(b, b.ptrtoint(configurations(module, target, [(16, 16)]), I64)))
+        for number in (A, B):
+            tile(b, "tileloadd64", I8(number), pointer(b, address), I64(64))
+        before, loop, after = b.block, b.append_basic_block("turns"), b.append_basic_block("after")
+        b.branch(loop)
+        b.position_at_end(loop)
+        turn = b.phi(I64)
+        turn.add_incoming(I64(0), before)
+        for _ in range(UNROLL):
+            for number in range(A):
+                tile(b, PRODUCT[dot], I8(number), I8(A), I8(B))
+        following = b.add(turn, I64(1))
+        turn.add_incoming(following, loop)
+        b.cbranch(b.icmp_unsigned("<", following, turns), loop, after)
+        b.position_at_end(after)
+        for number in range(A):
+            tile(b, "tilestored64", I8(number), pointer(b, emit.offset(b, address, number * 1024)), I64(64))
+        tile(b, "tilerelease")
 
     return emit.define(module, target, f"peak.{dot}", 2, body)

@@ -7,7 +7,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from hydrart.engine.kernels.emit_gemm import LISTS, STORE
-from hydrart.engine.kernels.gemm import COLUMNS, LANES, ROWS, VECTORS, describe_nothing, describe_panel
+from hydrart.engine.kernels.gemm import BF16_BLOCKS, COLUMNS, LANES, ROWS, VECTORS, describe_nothing, describe_panel
 from hydrart.engine.kernels.intrinsics import (
     ISA,
     bits,
@@ -25,6 +25,7 @@ from hydrart.jit import kernel
 
 SHORT = ISA.short
 RECORD = (LISTS + VECTORS) * 8
+MOST = ROWS * BF16_BLOCKS  # tokens at a time
 
 
 @register_jitable
@@ -34,11 +35,11 @@ def padded(n: int, to: int) -> int:
 
 @register_jitable
 def scratch_bytes(tokens: int, head_dim: int) -> int:
-    """Panels of the keys and the values of one head, scores and outputs of ROWS tokens, records, room to align them."""
+    """Panels of the keys and the values of one head, scores and outputs of MOST tokens, records, room to align them."""
     wide = padded(tokens, max(COLUMNS, 16))
     columns = padded(head_dim, COLUMNS)
     records = (wide // COLUMNS + columns // COLUMNS + 1) * RECORD
-    return (wide * head_dim + wide * columns + ROWS * (wide + 16) + ROWS * columns) * 4 + records + 320
+    return (wide * head_dim + wide * columns + MOST * (wide + 17) + MOST * columns) * 4 + records + 320
 
 
 @kernel
@@ -90,13 +91,13 @@ def pack_pairs(values, stride, tokens, steps, head_dim, zeros, panels):
 
 
 @kernel
-def product(short, n, a, lda, record, steps, nothing, c, ldc, row_scale):
+def product(short, n, blocks, a, lda, record, steps, nothing, c, ldc, row_scale):
     """A register tile of n columns."""
     vectors = min(VECTORS, -(-n // LANES))
     if SHORT and short:
-        gemm_bf16(vectors, a, lda, record, steps, nothing, 0, c, ldc, STORE, 0, 0, row_scale, 0, 0)
+        gemm_bf16(vectors, blocks, a, lda, record, steps, nothing, 0, c, ldc, STORE, 0, 0, row_scale, 0, 0)
     else:
-        gemm_fp32(vectors, a, lda, record, steps, nothing, 0, c, ldc, STORE, 0, 0, row_scale, 0, 0)
+        gemm_fp32(vectors, 1, a, lda, record, steps, nothing, 0, c, ldc, STORE, 0, 0, row_scale, 0, 0)
 
 
 @kernel
@@ -110,22 +111,22 @@ def attend(qkv, stride, tokens, head_dim, short, begin, end, out, out_stride, sc
     per = 2 if short else 1  # values to a 32-bit lane
     width = head_dim * 4 // per
     lanes = head_dim // per
-    steps = padded(-(-tokens // per), 4)
+    steps = padded(-(-tokens // per), 8 if short else 4)
     key_panels, value_panels = -(-tokens // COLUMNS), -(-head_dim // COLUMNS)
     wide, columns = key_panels * COLUMNS, value_panels * COLUMNS
     keys = padded(scratch, 64)
     values = keys + wide * lanes * 4
     scores = values + steps * columns * 4
     score_stride = (max(padded(tokens, 16), wide, steps) + 16) * 4
-    result = padded(scores + ROWS * score_stride, 64)
-    inverses = result + ROWS * columns * 4
-    records = padded(inverses + ROWS * 4, 64)
+    result = padded(scores + MOST * score_stride, 64)
+    inverses = result + MOST * columns * 4
+    records = padded(inverses + MOST * 4, 64)
     nothing = records + (key_panels + value_panels) * RECORD
     describe_nothing(nothing, scores)
     for panel in range(key_panels):
-        describe_panel(records + panel * RECORD, keys + panel * lanes * COLUMNS * 4, 1)
+        describe_panel(records + panel * RECORD, keys + panel * lanes * COLUMNS * 4, lanes, 1)
     for panel in range(value_panels):
-        describe_panel(records + (key_panels + panel) * RECORD, values + panel * steps * COLUMNS * 4, 1)
+        describe_panel(records + (key_panels + panel) * RECORD, values + panel * steps * COLUMNS * 4, steps, 1)
     pack_keys(qkv + width, stride, tokens, lanes, keys)
     if SHORT and short:
         zeros = f32_at(scores)
@@ -135,13 +136,15 @@ def attend(qkv, stride, tokens, head_dim, short, begin, end, out, out_stride, sc
     else:
         pack_values(qkv + 2 * width, stride, tokens, steps, head_dim, values)
     scale = np.int64(bits(np.float32(1 / np.sqrt(np.float64(head_dim)))))
-    for token in range(begin, end, ROWS):
+    together = ROWS * (BF16_BLOCKS if short else 1)
+    for token in range(begin, end, together):
+        count = min(together, end - token)
+        blocks = -(-count // ROWS)
         q = qkv + token * stride
         for panel in range(key_panels):
             left, c = tokens - panel * COLUMNS, scores + panel * COLUMNS * 4
-            product(short, left, q, stride, records + panel * RECORD, lanes, nothing, c, score_stride, 0)
-        count = min(ROWS, end - token)
-        for r in range(ROWS):
+            product(short, left, blocks, q, stride, records + panel * RECORD, lanes, nothing, c, score_stride, 0)
+        for r in range(blocks * ROWS):
             row, inverse = scores + r * score_stride, inverses + r * 4
             if SHORT and short:
                 softmax_bf16(row, tokens, scale, inverse)
@@ -150,7 +153,7 @@ def attend(qkv, stride, tokens, head_dim, short, begin, end, out, out_stride, sc
         for panel in range(value_panels):
             record, c = records + (key_panels + panel) * RECORD, result + panel * COLUMNS * 4
             left = head_dim - panel * COLUMNS
-            product(short, left, scores, score_stride, record, steps, nothing, c, columns * 4, inverses)
+            product(short, left, blocks, scores, score_stride, record, steps, nothing, c, columns * 4, inverses)
         for r in range(count):
             x, y = f32_at(result + r * columns * 4), f32_at(out + (token + r) * out_stride)
             for d in range(head_dim):

@@ -21,13 +21,14 @@ from hydrart.engine.kernels.emit import (
     splat,
     store,
 )
-from hydrart.engine.kernels.isa import BLOCK_DOTS, FLOAT_DOTS, Isa
+from hydrart.engine.kernels.isa import BLOCK_DOTS, FLOAT_DOTS, TILE_DOTS, Isa
 
 # Words of a record that tells where B lies, before its addresses. A vector of columns has a list of addresses, one for
 # each tile down the inputs: where the vector's first step lies.
 #   TILE_SHIFT: a byte offset in a row of A, shifted right by this, is an index in the list
 #   STEP_BYTES: from step to step; WRAP: byte offset in a tile & WRAP; LIST_BYTES: from list to list
-TILE_SHIFT, STEP_BYTES, WRAP, LIST_BYTES, LISTS = range(5)
+#   RUN: steps that a tile of AMX takes at once, 16, 8 or 4, of which both `steps` and a list's tiles are multiples
+TILE_SHIFT, STEP_BYTES, WRAP, LIST_BYTES, RUN, LISTS = range(6)
 # The same for what is prefetched, with one list: a position >> AHEAD_SHIFT is an index, & AHEAD_WRAP an offset
 AHEAD_SHIFT, AHEAD_WRAP, AHEAD_LIST = range(3)
 AHEAD_BYTES = 64  # fetched for each turn of the loop, UNROLL steps
@@ -64,7 +65,7 @@ def gemm_tile(module: Any, isa: Isa, name: str, vectors: int) -> Any:
         for address in out:
             for byte in range(0, vectors * n * 4, 64):
                 prefetch(b, offset(b, address, byte), 1, 3)
-        tile_shift, step_bytes, wrap, list_bytes = (word(record, index) for index in range(LISTS))
+        tile_shift, step_bytes, wrap, list_bytes = (word(record, index) for index in range(RUN))
         lists = [b.add(offset(b, record, LISTS * 8), b.mul(list_bytes, I64(v))) for v in range(vectors)]
         step_at = {u: b.mul(step_bytes, I64(u)) for u in (2, UNROLL)}
         ahead_shift, ahead_wrap = word(ahead, AHEAD_SHIFT), word(ahead, AHEAD_WRAP)
@@ -113,58 +114,82 @@ def gemm_tile(module: Any, isa: Isa, name: str, vectors: int) -> Any:
         if name in BLOCK_DOTS:
             sums = {(r, v): halves(b, sums[r & ~1, v], sums[r | 1, v], r & 1) for r, v in grid}
         values = [sums[place] if floating else b.sitofp(sums[place], f32) for place in grid]
-
-        def of_columns(address: Any) -> list[Any]:
-            return [load(b, offset(b, address, v * n * 4), f32) for v in range(vectors)]
-
-        def by_column(address: Any, operation: Any) -> None:
-            def apply() -> list[Any]:
-                factors = of_columns(address)
-                return [operation(value, factors[v]) for value, (_, v) in zip(values, grid, strict=True)]
-
-            values[:] = _or_else(b, address, apply, values)
-
-        pair = 4 if floating else 8  # bytes of a row's scales
-
-        def by_row() -> list[Any]:
-            factors = [splat(b, load(b, offset(b, row_scale, r * pair), F32), n) for r in range(isa.rows)]
-            return [b.fmul(value, factors[r]) for value, (r, _) in zip(values, grid, strict=True)]
-
-        def with_sums() -> list[Any]:
-            sums_of = of_columns(column_sums)
-            lows = [splat(b, load(b, offset(b, row_scale, r * pair + 4), F32), n) for r in range(isa.rows)]
-            return [b.fadd(value, b.fmul(lows[r], sums_of[v])) for value, (r, v) in zip(values, grid, strict=True)]
-
-        values[:] = _or_else(b, row_scale, by_row, values)
-        if not floating:
-            values[:] = _or_else(b, column_sums, with_sums, values)
-        by_column(column_scale, b.fmul)
-        by_column(bias, b.fadd)
-        by_column(gamma, b.fmul)
-        places = [offset(b, out[r], v * n * 4) for r, v in grid]
-        adds = b.zext(b.icmp_unsigned("==", mode, I64(ADD)), I64)
-        values[:] = _or_else(
-            b, adds, lambda: [b.fadd(v, load(b, at, f32)) for v, at in zip(values, places, strict=True)], values
-        )
-        if isa.short:
-            wide, short, end = (b.append_basic_block(part) for part in ("wide", "short", "end"))
-            b.cbranch(b.icmp_unsigned("==", mode, I64(STORE_BF16)), short, wide)
-            b.position_at_end(short)
-            for value, (r, v) in zip(values, grid, strict=True):
-                store(b, bfloat16(b, value), offset(b, out[r], v * n * 2))
-            b.branch(end)
-            b.position_at_end(wide)
-        for value, place in zip(values, places, strict=True):
-            store(b, value, place)
-        if isa.short:
-            b.branch(end)
-            b.position_at_end(end)
+        finish(b, isa, floating, grid, values, out, mode, bias, gamma, row_scale, column_scale, column_sums)
 
     return define(module, isa, f"gemm.{name}.{vectors}", 14, body)
 
 
+def finish(
+    b: Any,
+    isa: Isa,
+    floating: bool,
+    grid: list[tuple[int, int]],
+    values: list[Any],
+    out: list[Any],
+    mode: Any,
+    bias: Any,
+    gamma: Any,
+    row_scale: Any,
+    column_scale: Any,
+    column_sums: Any,
+) -> None:
+    """Scale products and write them: values by place (row, vector), `out` the addresses of the rows; see gemm_tile."""
+    n = isa.lanes
+    f32 = ir.VectorType(F32, n)
+    vectors = 1 + max(v for _, v in grid)
+    rows = len(out)
+
+    def of_columns(address: Any) -> list[Any]:
+        return [load(b, offset(b, address, v * n * 4), f32) for v in range(vectors)]
+
+    def by_column(address: Any, operation: Any) -> None:
+        def apply() -> list[Any]:
+            factors = of_columns(address)
+            return [operation(value, factors[v]) for value, (_, v) in zip(values, grid, strict=True)]
+
+        values[:] = _or_else(b, address, apply, values)
+
+    pair = 4 if floating else 8  # bytes of a row's scales
+
+    def by_row() -> list[Any]:
+        factors = [splat(b, load(b, offset(b, row_scale, r * pair), F32), n) for r in range(rows)]
+        return [b.fmul(value, factors[r]) for value, (r, _) in zip(values, grid, strict=True)]
+
+    def with_sums() -> list[Any]:
+        sums_of = of_columns(column_sums)
+        lows = [splat(b, load(b, offset(b, row_scale, r * pair + 4), F32), n) for r in range(rows)]
+        return [b.fadd(value, b.fmul(lows[r], sums_of[v])) for value, (r, v) in zip(values, grid, strict=True)]
+
+    values[:] = _or_else(b, row_scale, by_row, values)
+    if not floating:
+        values[:] = _or_else(b, column_sums, with_sums, values)
+    by_column(column_scale, b.fmul)
+    by_column(bias, b.fadd)
+    by_column(gamma, b.fmul)
+    places = [offset(b, out[r], v * n * 4) for r, v in grid]
+    adds = b.zext(b.icmp_unsigned("==", mode, I64(ADD)), I64)
+    values[:] = _or_else(
+        b, adds, lambda: [b.fadd(v, load(b, at, f32)) for v, at in zip(values, places, strict=True)], values
+    )
+    if isa.short:
+        wide, short, end = (b.append_basic_block(part) for part in ("wide", "short", "end"))
+        b.cbranch(b.icmp_unsigned("==", mode, I64(STORE_BF16)), short, wide)
+        b.position_at_end(short)
+        for value, (r, v) in zip(values, grid, strict=True):
+            store(b, bfloat16(b, value), offset(b, out[r], v * n * 2))
+        b.branch(end)
+        b.position_at_end(wide)
+    for value, place in zip(values, places, strict=True):
+        store(b, value, place)
+    if isa.short:
+        b.branch(end)
+        b.position_at_end(end)
+
+
 def gemm(module: Any, isa: Isa, name: str) -> Any:
-    """gemm_tile for as many vectors of columns as the first argument says, 1 to those of the register tile."""
+    """gemm_tile for as many vectors of columns as the first argument says, 1 to those of the register tile, and as
+    many blocks of rows as the second: one, but of tiles."""
+    from hydrart.engine.kernels.emit_tiles import gemm_tiles
 
     def body(b: Any, args: list[Any]) -> None:
         end = b.append_basic_block("end")
@@ -175,11 +200,14 @@ def gemm(module: Any, isa: Isa, name: str) -> Any:
             if vectors < isa.vectors:
                 choice.add_case(I64(vectors), block)
             b.position_at_end(block)
-            b.call(gemm_tile(module, isa, name, vectors), args[1:])
+            if name in TILE_DOTS:
+                b.call(gemm_tiles(module, isa, name, vectors), args[1:])
+            else:
+                b.call(gemm_tile(module, isa, name, vectors), args[2:])
             b.branch(end)
         b.position_at_end(end)
 
-    return define(module, isa, f"gemm.{name}", 15, body)
+    return define(module, isa, f"gemm.{name}", 16, body)
 
 
 def _pinned(b: Any, isa: Isa, value: Any) -> Any:

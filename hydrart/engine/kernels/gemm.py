@@ -7,8 +7,9 @@ another order, they are first unpacked into panels of the register tile's width.
 
 from numba.extending import register_jitable
 
-from hydrart.engine.kernels.emit import EXPAND
-from hydrart.engine.kernels.emit_gemm import ADD, AHEAD_LIST, LISTS, STORE_BF16
+from hydrart.engine.kernels.emit import EXPAND, UNROLL
+from hydrart.engine.kernels.emit_gemm import ADD, AHEAD_BYTES, AHEAD_LIST, LISTS, STORE_BF16
+from hydrart.engine.kernels.emit_tiles import AHEAD_PER_STEP, BLOCKS
 from hydrart.engine.kernels.intrinsics import (
     ISA,
     gelu,
@@ -21,7 +22,7 @@ from hydrart.engine.kernels.intrinsics import (
     unpack_bf16,
     unpack_int8,
 )
-from hydrart.engine.kernels.isa import BLOCK_DOTS
+from hydrart.engine.kernels.isa import BLOCK_DOTS, TILE_DOTS
 from hydrart.jit import kernel
 
 FP32, BF16, INT8 = 0, 1, 2  # precision of a matrix
@@ -41,6 +42,12 @@ INT8_IN_PLACE = ISA.conversion("int8") is None
 INTEGER = ISA.int8 != "fma"  # int8 weights meet integers
 BF16_PAIR = 2 if ISA.bf16 in BLOCK_DOTS else 1  # steps that a vector of a panel holds
 INT8_PAIR = 2 if ISA.int8 in BLOCK_DOTS else 1
+
+
+# blocks of rows that are multiplied at once
+BF16_BLOCKS = BLOCKS if ISA.bf16 in TILE_DOTS else 1
+INT8_BLOCKS = BLOCKS if ISA.int8 in TILE_DOTS else 1
+AHEAD = AHEAD_PER_STEP if ISA.int8 in TILE_DOTS else AHEAD_BYTES // UNROLL  # bytes fetched for each step
 
 
 @register_jitable
@@ -69,17 +76,17 @@ def unpack_tile(w, tile, head_dim, column, step, panels, panel_bytes):
 
 
 @kernel
-def describe(record, shift, step_bytes, wrap, entries):
+def describe(record, shift, step_bytes, wrap, entries, run):
     """Begin a record of B (emit_gemm.py), whose lists have so many entries each; returns where the lists begin."""
     words = i64_at(record)
-    words[0], words[1], words[2], words[3] = shift, step_bytes, wrap, entries * 8
+    words[0], words[1], words[2], words[3], words[4] = shift, step_bytes, wrap, entries * 8, run
     return record + LISTS * 8
 
 
 @kernel
-def describe_panel(record, panel, pair):
+def describe_panel(record, panel, steps, pair):
     """A record of one panel [steps][COLUMNS]; a vector of it holds `pair` steps."""
-    lists = i64_at(describe(record, NEVER, COLUMNS * 4, -1, 1))
+    lists = i64_at(describe(record, NEVER, COLUMNS * 4, -1, 1, run_of(steps)))
     for v in range(VECTORS):
         lists[v] = panel + v * LANES * 4 * pair
 
@@ -88,13 +95,21 @@ def describe_panel(record, panel, pair):
 def describe_tiles(record, tiles, w, head_dim, out, vector, vectors, inner, inners):
     """A record of tiles where they lie: `vectors` from `vector` on, counted from output block `out`; `inners` input
     blocks from `inner` on."""
-    lists = i64_at(describe(record, w.tile_shift - log2(head_dim), head_dim * 4, w.tile_bytes - 1, inners))
+    lists = i64_at(
+        describe(record, w.tile_shift - log2(head_dim), head_dim * 4, w.tile_bytes - 1, inners, run_of(w.rows))
+    )
     per_tile = head_dim // LANES
     for v in range(vectors):
         at = vector + v
         first = w.first + (out + at // per_tile) * w.stride + inner
         for j in range(inners):
             lists[v * inners + j] = tiles[first + j] + at % per_tile * LANES * 4
+
+
+@kernel
+def run_of(steps):
+    """Of steps, a multiple of 4, how many a tile of AMX takes at once."""
+    return 16 if steps % 16 == 0 else 8 if steps % 8 == 0 else 4
 
 
 @kernel
@@ -113,7 +128,7 @@ def describe_ahead(record, tiles, w, out, outs, inner, inners):
         for j in range(inners):
             words[AHEAD_LIST + count] = tiles[w.first + (out + i) * w.stride + inner + j]
             count += 1
-    for i in range(inners // 4 + 2):  # the last run of prefetches ends beyond them
+    for i in range(inners * AHEAD // 64 + 2):  # the last run of prefetches ends beyond them
         words[AHEAD_LIST + count + i] = words[AHEAD_LIST]
     return count * w.tile_bytes
 
@@ -164,6 +179,8 @@ def gemm(tiles, w, following, head_dim, begin, end, depth, sums, a, lda, row_sca
     group = GROUP // head_dim
     integer = INTEGER and w.precision == INT8
     direct = in_place(w.precision)
+    together = INT8_BLOCKS if w.precision == INT8 else BF16_BLOCKS if w.precision == BF16 else 1
+    together = -(-rows // max(-(-rows // together), 1)) or 1  # as equal parts as can be; a thread may have no rows
     element = 2 if w.mode == STORE_BF16 else 4
     records = panels + PANEL_BYTES
     for inner in range(0, depth, chunk):
@@ -188,7 +205,7 @@ def gemm(tiles, w, following, head_dim, begin, end, depth, sums, a, lda, row_sca
                     describe_tiles(record, tiles, w, head_dim, out, panel * VECTORS, here, inner, length)
                 else:
                     pair = INT8_PAIR if w.precision == INT8 else BF16_PAIR
-                    describe_panel(record, panels + panel * steps * COLUMNS * 4, pair)
+                    describe_panel(record, panels + panel * steps * COLUMNS * 4, steps, pair)
             # the tiles of the next turn
             if out + group < end:
                 to_fetch = describe_ahead(ahead, tiles, w, out + group, min(group, end - out - group), inner, length)
@@ -198,14 +215,15 @@ def gemm(tiles, w, following, head_dim, begin, end, depth, sums, a, lda, row_sca
                 n_length = min(chunk, depth - inner - length)
                 to_fetch = describe_ahead(ahead, tiles, w, begin, min(group, end - begin), inner + length, n_length)
             position = 0
-            for block in range(rows):
-                row = block * ROWS
+            for block in range(0, rows, together):
+                row, blocks = block * ROWS, min(together, rows - block)
                 for panel in range(-(-vectors // VECTORS)):
                     at = column + panel * COLUMNS
                     output = at + begin * head_dim
                     multiply(
                         w,
                         min(VECTORS, vectors - panel * VECTORS),
+                        blocks,
                         a + row * lda + inner * per * 4,
                         lda,
                         records + panel * record_bytes,
@@ -220,21 +238,21 @@ def gemm(tiles, w, following, head_dim, begin, end, depth, sums, a, lda, row_sca
                         row_scale + row * 8 if integer else 0,
                         sums + (w.sums + output) * 4 if integer and inner == 0 else 0,
                     )
-                    position += steps * 16
+                    position += steps * AHEAD
                 if w.activate and last:
-                    for r in range(ROWS):
+                    for r in range(blocks * ROWS):
                         gelu(c + (row + r) * ldc + column * 4, count * head_dim)
 
 
 @kernel
-def multiply(w, vectors, a, lda, b, steps, ahead, position, c, ldc, mode, column, first, row_scale, sums):
-    """One register tile: the dot for the precision of the weights."""
+def multiply(w, vectors, blocks, a, lda, b, steps, ahead, position, c, ldc, mode, column, first, row_scale, sums):
+    """One register tile, or as many as these blocks of rows: the dot for the precision of the weights."""
     bias = w.bias + column * 4 if first and w.bias else 0
     gamma = w.gamma + column * 4 if w.gamma else 0
     if w.precision == INT8:
         scale = w.scale + column * 4
-        gemm_int8(vectors, a, lda, b, steps, ahead, position, c, ldc, mode, bias, gamma, row_scale, scale, sums)
+        gemm_int8(vectors, blocks, a, lda, b, steps, ahead, position, c, ldc, mode, bias, gamma, row_scale, scale, sums)
     elif w.precision == BF16:
-        gemm_bf16(vectors, a, lda, b, steps, ahead, position, c, ldc, mode, bias, gamma, 0, 0, 0)
+        gemm_bf16(vectors, blocks, a, lda, b, steps, ahead, position, c, ldc, mode, bias, gamma, 0, 0, 0)
     else:
-        gemm_fp32(vectors, a, lda, b, steps, ahead, position, c, ldc, mode, bias, gamma, 0, 0, 0)
+        gemm_fp32(vectors, blocks, a, lda, b, steps, ahead, position, c, ldc, mode, bias, gamma, 0, 0, 0)

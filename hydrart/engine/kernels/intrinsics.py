@@ -32,7 +32,7 @@ def _wrap(args: int, generate: Callable[[Any], Any]) -> Any:
 
 
 def _gemm(precision: str) -> Any:
-    return _wrap(15, lambda module: emit_gemm.gemm(module, ISA, ISA.dot(precision)))
+    return _wrap(16, lambda module: emit_gemm.gemm(module, ISA, ISA.dot(precision)))
 
 
 gemm_fp32, gemm_bf16, gemm_int8 = _gemm("fp32"), _gemm("bf16"), _gemm("int8")

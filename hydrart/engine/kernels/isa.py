@@ -4,9 +4,11 @@ A weight of each precision meets its activation in one of these ways ("dots"), `
 
     fma       float32 times float32                                   every CPU
     dpbf16    2 bfloat16 pairs into float32                           AVX512_BF16
+    tdpbf16   the same, tiles of 16 by 16 lanes at once               AMX-BF16
     maddubs   4 uint8 x int8 into int32; pairs saturate at 16 bits,
               so that activations have 7 bits                         AVX2, AVX-512BW
     vnni      4 uint8 x int8 into int32                               AVX512_VNNI, AVX-VNNI
+    tdpbusd   the same, tiles of 16 by 16 lanes at once               AMX-INT8
     sdot      4 int8 x int8 into int32                                NEON with dotprod
     smmla     2 rows of 8 int8 by 2 columns of 8 into 2 x 2 int32     NEON with i8mm
     bfmmla    2 rows of 4 bfloat16 by 2 columns into 2 x 2 float32    NEON with bf16
@@ -14,6 +16,7 @@ A weight of each precision meets its activation in one of these ways ("dots"), `
 maddubs was measured against pairs of int16 (vpmaddwd) on Zen 3: 29.4 against 21.9 products a clock.
 """
 
+import functools
 import os
 import platform
 from dataclasses import dataclass
@@ -50,7 +53,7 @@ class Isa:
     @property
     def short(self) -> bool:
         """Whether attention is computed in bfloat16, unless the weights are float32."""
-        return self.bf16 == "dpbf16"
+        return self.bf16 in ("dpbf16", "tdpbf16")
 
     def conversion(self, precision: str) -> str | None:
         """How stored weights of this precision are unpacked for their dot (emit_pack.unpack), None for not at all."""
@@ -64,19 +67,23 @@ class Isa:
         return {"fp32": "fma", "bf16": self.bf16, "int8": self.int8}[precision]
 
 
-FLOAT_DOTS = ("fma", "dpbf16", "bfmmla")
+FLOAT_DOTS = ("fma", "dpbf16", "tdpbf16", "bfmmla")
+TILE_DOTS = ("tdpbf16", "tdpbusd")  # of AMX
 BLOCK_DOTS = ("smmla", "bfmmla")  # two rows by two columns, over two steps at once
 
 # dot -> the lowest and the highest integer that activations become
-ACTIVATIONS = {"maddubs": (0, 127), "vnni": (0, 255), "sdot": (-128, 127), "smmla": (-128, 127)}
+ACTIVATIONS = {"maddubs": (0, 127), "vnni": (0, 255), "tdpbusd": (0, 255), "sdot": (-128, 127), "smmla": (-128, 127)}
 
 _AVX2 = ("avx2", "fma")
 _AVX512 = (*_AVX2, "avx512f", "avx512bw", "avx512vl", "avx512dq")
+_AVX512_BF16 = (*_AVX512, "avx512vnni", "avx512bf16")
+_AMX = ("amx-tile", "amx-bf16", "amx-int8")
 _NEON = ("neon",)
 
 # best first
 ISAS = (
-    Isa("avx512-bf16", 16, 6, 4, "dpbf16", "vnni", (*_AVX512, "avx512vnni", "avx512bf16")),
+    Isa("amx", 16, 6, 4, "tdpbf16", "tdpbusd", (*_AVX512_BF16, *_AMX)),
+    Isa("avx512-bf16", 16, 6, 4, "dpbf16", "vnni", _AVX512_BF16),
     Isa("avx512-vnni", 16, 6, 4, "fma", "vnni", (*_AVX512, "avx512vnni")),
     Isa("avx512", 16, 6, 4, "fma", "maddubs", _AVX512),
     Isa("avx2-vnni", 8, 6, 2, "fma", "vnni", (*_AVX2, "avxvnni")),
@@ -98,7 +105,8 @@ def host_features() -> frozenset[str]:
         # LLVM does not report these on Linux: ask the kernel
         there = [name for name, (entry, bit) in _ARM_FEATURES.items() if _getauxval(entry) >> bit & 1]
         return frozenset(["neon", *there])
-    return frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
+    features = frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
+    return features if features.isdisjoint(_AMX) or _may_use_tiles() else features.difference(_AMX)
 
 
 def choose(name: str | None = None) -> Isa:
@@ -121,6 +129,15 @@ def choose(name: str | None = None) -> Isa:
             f"the instruction set {name!r} is not to be had on this CPU: choose from {', '.join(usable)}"
         )
     return usable[name]
+
+
+@functools.cache
+def _may_use_tiles() -> bool:
+    """Linux gives a process the tiles' registers when it asks: Documentation/arch/x86/xstate.rst."""
+    import ctypes
+
+    arch_prctl, request, tile_data = 158, 0x1023, 18
+    return platform.system() == "Linux" and ctypes.CDLL(None).syscall(arch_prctl, request, tile_data) == 0
 
 
 def _getauxval(kind: int) -> int:

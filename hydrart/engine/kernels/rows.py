@@ -65,11 +65,13 @@ def to_integers(source, target, n, scale):
 WRITERS = {
     "fma": (to_fp32, 4),
     "dpbf16": (to_bfloat16, 2),
+    "tdpbf16": (to_bfloat16, 2),
     "maddubs": (to_integers, 1),
     "sdot": (to_integers, 1),
     "smmla": (to_integers, 1),
     "bfmmla": (to_bfloat16, 2),
     "vnni": (to_integers, 1),
+    "tdpbusd": (to_integers, 1),
 }
 
 bf16_from_row, BF16_BYTES = WRITERS[ISA.bf16]

@@ -1,0 +1,165 @@
+"""LLVM IR of the matrix product on AMX: the CPU multiplies whole tiles, 16 rows of 64 bytes each.
+
+Source: Intel, "Architecture Instruction Set Extensions Programming Reference", chapter "Intel AMX".
+"""
+
+from typing import Any
+
+from llvmlite import ir
+
+from hydrart.engine.kernels.emit import F32, I8, I32, I64, VOID, declare, define, load, offset, prefetch
+from hydrart.engine.kernels.emit_gemm import AHEAD_LIST, AHEAD_SHIFT, AHEAD_WRAP, LISTS, STORE_BF16, finish
+from hydrart.engine.kernels.isa import FLOAT_DOTS, Isa
+
+BLOCKS = 5  # blocks of rows at once, at most: those of two tiles of up to 16
+RUNS = (16, 8, 4)
+AHEAD_PER_STEP = 64  # bytes that are prefetched, for four vectors
+A, B = 4, 6  # tiles 0 to 3 are accumulators, 4 and 5 hold activations, 6 and 7 weights
+PRODUCT = {"tdpbf16": "tdpbf16ps", "tdpbusd": "tdpbusd"}  # dot -> instruction
+
+
+def tile(b: Any, instruction: str, *operands: Any) -> None:
+    """Tiles are operands by their number, an i8."""
+    b.call(declare(b.module, f"llvm.x86.{instruction}", VOID, [value.type for value in operands]), operands)
+
+
+def pointer(b: Any, address: Any) -> Any:
+    return b.inttoptr(address, I8.as_pointer())
+
+
+def configurations(module: Any, isa: Isa, shapes: list[tuple[int, int]]) -> Any:
+    """A constant with what ldtilecfg loads, 64 bytes each, for so many steps and rows at a time."""
+    name = f"hydrart.{isa.name}.shapes.{len(shapes)}"
+    if name not in module.globals:
+        content = b"".join(_palette(steps, rows) for steps, rows in shapes)
+        table = ir.GlobalVariable(module, ir.ArrayType(I8, len(content)), name)
+        table.initializer = ir.Constant(table.type.pointee, bytearray(content))
+        table.linkage, table.global_constant = "internal", True
+    return module.globals[name]
+
+
+def gemm_tiles(module: Any, isa: Isa, name: str, vectors: int) -> Any:
+    """emit_gemm.gemm_tile for 1 to BLOCKS blocks of rows, whose number comes before its arguments.
+
+    Two tiles of rows meet two of columns, so that each that is loaded is used twice; further columns follow.
+    """
+    n = isa.lanes
+
+    def body(b: Any, args: list[Any]) -> None:
+        blocks, a, lda, record, steps, ahead, position, c, ldc, mode, bias, gamma, row_scale, column_scale, sums = args
+        words = range(LISTS)
+        tile_shift, step_bytes, wrap, list_bytes, run = (load(b, offset(b, record, 8 * word), I64) for word in words)
+        height = b.mul(blocks, I64(isa.rows // 2))  # of a tile
+        products = b.ptrtoint(b.alloca(ir.ArrayType(ir.VectorType(F32, n), BLOCKS * isa.rows * 2)), I64)
+        tile(b, "ldtilecfg", _shape(b, isa, run, blocks))
+        for first in range(0, vectors, 2):
+            columns = min(2, vectors - first)
+            lists = [
+                b.add(offset(b, record, LISTS * 8), b.mul(list_bytes, I64(first + column))) for column in range(columns)
+            ]
+            _multiply(b, name, columns, (a, lda, height), (lists, tile_shift, step_bytes, wrap, run), steps,
+                      ahead, b.add(position, b.mul(steps, I64(first * AHEAD_PER_STEP // 4))))  # fmt: skip
+            for i in range(2):
+                below = b.mul(height, I64(i * columns * n * 4))
+                for v in range(columns):
+                    to = offset(b, b.add(products, below), v * n * 4)
+                    tile(b, "tilestored64", I8(2 * i + v), pointer(b, to), I64(columns * n * 4))
+
+            def shifted(address: Any, element: int = 4, first: int = first) -> Any:
+                moved = offset(b, address, first * n * element)
+                return b.select(b.icmp_unsigned("!=", address, I64(0)), moved, address) if first else address
+
+            of_columns = [shifted(address) for address in (bias, gamma, column_scale, sums)]
+            wide, short = shifted(c), shifted(c, 2)
+            to = b.select(b.icmp_unsigned("==", mode, I64(STORE_BF16)), short, wide)
+            _write(b, isa, name, columns, b.mul(height, I64(2)), products, to, ldc, mode, row_scale, of_columns)
+        tile(b, "tilerelease")
+
+    return define(module, isa, f"gemm.{name}.{vectors}", 15, body)
+
+
+def _multiply(
+    b: Any, name: str, columns: int, rows: tuple[Any, ...], weights: tuple[Any, ...], steps: Any, ahead: Any, fetch: Any
+) -> None:
+    """Into the accumulators 2 * i + v, of tile i of rows and v of columns; fetch: where prefetching stands."""
+    a, lda, height = rows
+    lists, tile_shift, step_bytes, wrap, run = weights
+    ahead_shift, ahead_wrap = (load(b, offset(b, ahead, word * 8), I64) for word in (AHEAD_SHIFT, AHEAD_WRAP))
+    run_bytes, run_ahead = b.shl(run, I64(2)), b.mul(run, I64(AHEAD_PER_STEP // 2))
+    down, lower = b.mul(run, step_bytes), b.add(a, b.mul(lda, height))
+    for i in range(2):
+        for v in range(columns):
+            tile(b, "tilezero", I8(2 * i + v))
+    before, loop, after = b.block, b.append_basic_block("runs"), b.append_basic_block("write")
+    b.branch(loop)
+    b.position_at_end(loop)
+    at, within, fetched = b.phi(I64), b.phi(I64), b.phi(I64)
+    for phi, start in ((at, I64(0)), (within, I64(0)), (fetched, fetch)):
+        phi.add_incoming(start, before)
+    for line in range(RUNS[0] * AHEAD_PER_STEP // 2 // 64):
+        place = b.add(fetched, b.and_(I64(line * 64), b.sub(run_ahead, I64(1))))
+        entry = b.shl(b.lshr(place, ahead_shift), I64(3))
+        base = load(b, b.add(offset(b, ahead, AHEAD_LIST * 8), entry), I64)
+        prefetch(b, b.add(base, b.and_(place, ahead_wrap)), 0, 2)
+    for i, address in enumerate((a, lower)):
+        tile(b, "tileloadd64", I8(A + i), pointer(b, b.add(address, at)), lda)
+    entry = b.shl(b.lshr(at, tile_shift), I64(3))
+    for v in range(columns):
+        base = load(b, b.add(lists[v], entry), I64)
+        tile(b, "tileloadd64", I8(B + v), pointer(b, b.add(base, within)), step_bytes)
+        for i in range(2):
+            tile(b, PRODUCT[name], I8(2 * i + v), I8(A + i), I8(B + v))
+    following = b.add(at, run_bytes)
+    at.add_incoming(following, loop)
+    within.add_incoming(b.and_(b.add(within, down), wrap), loop)
+    fetched.add_incoming(b.add(fetched, run_ahead), loop)
+    b.cbranch(b.icmp_unsigned("<", following, b.shl(steps, I64(2))), loop, after)
+    b.position_at_end(after)
+
+
+def _write(
+    b: Any, isa: Isa, name: str, columns: int, rows: Any, products: Any, c: Any, ldc: Any, mode: Any, row_scale: Any,
+    of_columns: list[Any],
+) -> None:  # fmt: skip
+    """Row by row, from the products on the stack."""
+    floating = name in FLOAT_DOTS
+    n = isa.lanes
+    f32 = ir.VectorType(F32, n)
+    bias, gamma, column_scale, sums = of_columns
+    before, loop, after = b.block, b.append_basic_block("row"), b.append_basic_block("done")
+    scaled = b.icmp_unsigned("!=", row_scale, I64(0))
+    b.branch(loop)
+    b.position_at_end(loop)
+    row, at, to, scale = (b.phi(I64) for _ in range(4))
+    for phi, start in ((row, I64(0)), (at, products), (to, c), (scale, row_scale)):
+        phi.add_incoming(start, before)
+    kind = f32 if floating else ir.VectorType(I32, n)
+    values = [load(b, offset(b, at, v * n * 4), kind) for v in range(columns)]
+    if not floating:
+        values = [b.sitofp(value, f32) for value in values]
+    grid = [(0, v) for v in range(columns)]
+    finish(b, isa, floating, grid, values, [to], mode, bias, gamma, scale, column_scale, sums)
+    following = b.add(row, I64(1))
+    scale_next = b.select(scaled, offset(b, scale, 4 if floating else 8), I64(0))
+    ends = (following, offset(b, at, columns * n * 4), b.add(to, ldc), scale_next)
+    for phi, value in zip((row, at, to, scale), ends, strict=True):
+        phi.add_incoming(value, b.block)
+    b.cbranch(b.icmp_unsigned("<", following, rows), loop, after)
+    b.position_at_end(after)
+
+
+def _shape(b: Any, isa: Isa, run: Any, blocks: Any) -> Any:
+    """Where the configuration of the tiles lies, of 64 bytes, for these steps and rows at a time."""
+    shapes = [(steps, count * isa.rows // 2) for steps in RUNS for count in range(1, BLOCKS + 1)]
+    table = b.ptrtoint(configurations(b.module, isa, shapes), I64)
+    index = b.select(b.icmp_unsigned("==", run, I64(RUNS[1])), I64(1), I64(2))
+    index = b.select(b.icmp_unsigned("==", run, I64(RUNS[0])), I64(0), index)
+    index = b.add(b.mul(index, I64(BLOCKS)), b.sub(blocks, I64(1)))
+    return pointer(b, b.add(table, b.mul(index, I64(64))))
+
+
+def _palette(steps: int, rows: int) -> bytes:
+    """Of palette 1: bytes of a row and rows, for each tile."""
+    widths, heights = zip(*[(64, rows)] * 4, *[(4 * steps, rows)] * 2, *[(64, steps)] * 2, strict=True)
+    head = bytes([1]) + bytes(15)
+    return head + b"".join(w.to_bytes(2, "little") for w in widths) + bytes(16) + bytes(heights) + bytes(8)
