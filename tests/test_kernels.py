@@ -338,10 +338,10 @@ def test_softmax(i: Isa) -> None:
         function(i, "softmax", 4)(row, n, int(np.float32(scale).view(np.int32)), inverse)
         weights = np.exp(scale * (x.astype(np.float64) - x.max()))
         np.testing.assert_allclose(row[:n] * inverse, weights / weights.sum(), atol=1e-6)
-        assert not row[n:].any()
+        assert (row[n:] < 2e-38).all()
         if i.short:
             row = np.pad(x, (0, -n % 16), constant_values=np.nan)
             function(i, "softmax.bf16", 4)(row, n, int(np.float32(scale).view(np.int32)), inverse)
             short = (row.view(np.uint16)[: row.size].astype(np.uint32) << 16).view(np.float32)
             np.testing.assert_allclose(short[:n] * inverse, weights / weights.sum(), rtol=2**-8, atol=1e-6)
-            assert not short[n:].any()
+            assert (short[n:] < 2e-38).all()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from hydrart.engine.kernels.emit import F32, I8, I32, I64, bfloat16, declare, define, load, offset, splat, store
+from hydrart.engine.kernels.emit import F32, I8, I16, I32, I64, bfloat16, declare, define, load, offset, splat, store
 from hydrart.engine.kernels.isa import Isa
 
 # erf(x) = x * polynomial(t), t = 2 x^2 / EDGE^2 - 1, for |x| up to EDGE, beyond which it is 1 in this precision:
@@ -20,6 +20,7 @@ ERF = (
 # 2^x = polynomial(x) for x from -1/2 to 1/2: the Taylor series, relative error below 2e-7
 EXP2 = (1.0, 0.6931471805599453, 0.2402265069591007, 0.05550410866482158, 0.009618129107628477, 1.3333558146428443e-3,
         1.5403530393381608e-4)  # fmt: skip
+EXP2_SHORT = EXP2[:5]  # relative error below 5e-5, a hundredth of a bfloat16's
 LOG2_E = 1.4426950408889634
 
 FAR = -3e38  # a score that gives 0
@@ -31,6 +32,11 @@ class _Vectors:
     def __init__(self, b: Any, isa: Isa) -> None:
         self.b, self.n = b, isa.lanes
         self.kind = ir.VectorType(F32, isa.lanes)
+
+    @property
+    def lowest(self) -> float:
+        """An exponent for which scale() gives next to nothing: numbers that are not normal would take long."""
+        return -126.0 if self.n == 16 else -127.0
 
     def constant(self, value: float) -> Any:
         return ir.Constant(self.kind, [_single(value)] * self.n)
@@ -50,6 +56,16 @@ class _Vectors:
 
     def smaller(self, x: Any, y: Any) -> Any:
         return self.b.select(self.b.fcmp_ordered("<", x, y), x, y)
+
+    def scale(self, x: Any, whole: Any) -> Any:
+        """x * 2^whole, whole from self.lowest to 127."""
+        i32 = ir.VectorType(I32, self.n)
+        if self.n == 16:
+            kinds = [self.kind, self.kind, self.kind, I16, I32]
+            function = declare(self.b.module, "llvm.x86.avx512.mask.scalef.ps.512", self.kind, kinds)
+            return self.b.call(function, [x, whole, x, I16(-1), I32(4)])
+        exponent = self.b.add(self.b.fptosi(whole, i32), ir.Constant(i32, [127] * self.n))
+        return self.b.fmul(x, self.b.bitcast(self.b.shl(exponent, ir.Constant(i32, [23] * self.n)), self.kind))
 
     def reduce(self, name: str, x: Any, *start: Any) -> Any:
         types = [v.type for v in (*start, x)]
@@ -86,7 +102,7 @@ def softmax(module: Any, isa: Isa, short: bool = False) -> Any:
     """exp(scale * (x - max)) in place; 1 / their sum is stored apart, since it is cheaper to scale what they weigh.
 
     Arguments: row, n, scale (the bits of a float32), inverse (address). The row has room for a multiple of 16; what
-    lies after n becomes 0. short: the results are bfloat16, from the start of the row.
+    lies after n becomes 0, or 2^-126. short: the results are bfloat16, from the start of the row.
     """
     unroll = min(4, 16 // isa.lanes)
 
@@ -94,7 +110,7 @@ def softmax(module: Any, isa: Isa, short: bool = False) -> Any:
         row, n, scale, inverse = args
         v = _Vectors(b, isa)
         padded = b.and_(b.add(n, I64(15)), I64(-16))
-        _fill(b, row, n, padded)
+        _fill(b, v, row, n, padded)
 
         def largest(at: Any, found: list[Any]) -> list[Any]:
             return [v.larger(load(b, offset(b, at, i * isa.lanes * 4), v.kind), found[i]) for i in range(unroll)]
@@ -105,18 +121,16 @@ def softmax(module: Any, isa: Isa, short: bool = False) -> Any:
         factor = b.fmul(b.bitcast(b.trunc(scale, I32), F32), ir.Constant(F32, _single(LOG2_E)))
         shift = splat(b, b.fneg(b.fmul(v.reduce("fmax", most[0]), factor)), isa.lanes)
         factor = splat(b, factor, isa.lanes)
-        i32 = ir.VectorType(I32, isa.lanes)
         rint = declare(b.module, f"llvm.rint.v{isa.lanes}f32", v.kind, [v.kind])
-
-        one, shift_bits = ir.Constant(i32, [127] * isa.lanes), ir.Constant(i32, [23] * isa.lanes)
 
         def exponentials(at: Any, sums: list[Any]) -> list[Any]:
             places = [offset(b, at, i * isa.lanes * 4) for i in range(unroll)]
-            xs = [v.larger(v.fma(load(b, place, v.kind), factor, shift), v.constant(-127.0)) for place in places]
+            xs = [v.larger(v.fma(load(b, place, v.kind), factor, shift), v.constant(v.lowest)) for place in places]
             wholes = [b.call(rint, [x]) for x in xs]
-            ys = v.polynomials(EXP2, [b.fsub(x, whole) for x, whole in zip(xs, wholes, strict=True)])
-            powers = [b.shl(b.add(b.fptosi(whole, i32), one), shift_bits) for whole in wholes]
-            ys = [b.fmul(y, b.bitcast(power, v.kind)) for y, power in zip(ys, powers, strict=True)]
+            ys = v.polynomials(
+                EXP2_SHORT if short else EXP2, [b.fsub(x, whole) for x, whole in zip(xs, wholes, strict=True)]
+            )
+            ys = [v.scale(y, whole) for y, whole in zip(ys, wholes, strict=True)]
             for y, place in zip(ys, places, strict=True):
                 if short:
                     store(b, bfloat16(b, y), b.add(row, b.lshr(b.sub(place, row), I64(1))))
@@ -201,19 +215,15 @@ def _sweep(
     return values
 
 
-def _fill(b: Any, row: Any, begin: Any, end: Any) -> None:
-    """FAR from begin to end, which may be the same."""
-    before, loop, body, after = b.block, *(b.append_basic_block(name) for name in ("test", "fill", "filled"))
-    b.branch(loop)
-    b.position_at_end(loop)
-    i = b.phi(I64)
-    i.add_incoming(begin, before)
-    b.cbranch(b.icmp_unsigned("<", i, end), body, after)
-    b.position_at_end(body)
-    store(b, ir.Constant(F32, _single(FAR)), b.add(row, b.shl(i, I64(2))))
-    i.add_incoming(b.add(i, I64(1)), body)
-    b.branch(loop)
-    b.position_at_end(after)
+def _fill(b: Any, v: _Vectors, row: Any, n: Any, padded: Any) -> None:
+    """FAR after the first n, in whole vectors: what is stored number by number cannot be loaded as one at once."""
+    last = b.sub(padded, I64(16))
+    limit = splat(b, b.trunc(b.sub(n, last), I32), v.n)
+    for first in range(0, 16, v.n):
+        place = b.add(row, b.shl(b.add(last, I64(first)), I64(2)))
+        lanes = ir.Constant(limit.type, list(range(first, first + v.n)))
+        inside = b.icmp_unsigned("<", lanes, limit)
+        store(b, b.select(inside, load(b, place, v.kind), v.constant(FAR)), place)
 
 
 def _single(value: float) -> float:
