@@ -3,12 +3,13 @@
 Source: Intel, "Architecture Instruction Set Extensions Programming Reference", chapter "Intel AMX".
 """
 
+from functools import reduce
 from typing import Any
 
 from llvmlite import ir
 
 from hydrart.engine.kernels.emit import F32, I8, I32, I64, VOID, declare, define, load, offset, prefetch
-from hydrart.engine.kernels.emit_gemm import AHEAD_LIST, AHEAD_SHIFT, AHEAD_WRAP, LISTS, STORE_BF16, finish
+from hydrart.engine.kernels.emit_gemm import AHEAD_LIST, AHEAD_SHIFT, AHEAD_WRAP, LISTS, STORE, STORE_BF16, finish
 from hydrart.engine.kernels.isa import FLOAT_DOTS, Isa
 
 BLOCKS = 5  # blocks of rows at once, at most: those of two tiles of up to 16
@@ -59,11 +60,6 @@ def gemm_tiles(module: Any, isa: Isa, name: str, vectors: int) -> Any:
             ]
             _multiply(b, name, columns, (a, lda, height), (lists, tile_shift, step_bytes, wrap, run), steps,
                       ahead, b.add(position, b.mul(steps, I64(first * AHEAD_PER_STEP // 4))))  # fmt: skip
-            for i in range(2):
-                below = b.mul(height, I64(i * columns * n * 4))
-                for v in range(columns):
-                    to = offset(b, b.add(products, below), v * n * 4)
-                    tile(b, "tilestored64", I8(2 * i + v), pointer(b, to), I64(columns * n * 4))
 
             def shifted(address: Any, element: int = 4, first: int = first) -> Any:
                 moved = offset(b, address, first * n * element)
@@ -72,7 +68,17 @@ def gemm_tiles(module: Any, isa: Isa, name: str, vectors: int) -> Any:
             of_columns = [shifted(address) for address in (bias, gamma, column_scale, sums)]
             wide, short = shifted(c), shifted(c, 2)
             to = b.select(b.icmp_unsigned("==", mode, I64(STORE_BF16)), short, wide)
+            plain, rest, end = (b.append_basic_block(part) for part in ("plain", "rest", "end"))
+            anything = reduce(b.or_, (mode, row_scale, *of_columns), I64(int(name not in FLOAT_DOTS)))
+            b.cbranch(b.icmp_unsigned("==", anything, I64(STORE)), plain, rest)
+            b.position_at_end(plain)
+            _store(b, isa, columns, height, to, ldc)
+            b.branch(end)
+            b.position_at_end(rest)
+            _store(b, isa, columns, height, products, I64(columns * n * 4))
             _write(b, isa, name, columns, b.mul(height, I64(2)), products, to, ldc, mode, row_scale, of_columns)
+            b.branch(end)
+            b.position_at_end(end)
         tile(b, "tilerelease")
 
     return define(module, isa, f"gemm.{name}.{vectors}", 15, body)
@@ -115,6 +121,14 @@ def _multiply(
     fetched.add_incoming(b.add(fetched, run_ahead), loop)
     b.cbranch(b.icmp_unsigned("<", following, b.shl(steps, I64(2))), loop, after)
     b.position_at_end(after)
+
+
+def _store(b: Any, isa: Isa, columns: int, height: Any, to: Any, stride: Any) -> None:
+    """The accumulators, side by side and one below the other."""
+    for i in range(2):
+        for v in range(columns):
+            place = offset(b, b.add(to, b.mul(b.mul(height, stride), I64(i))), v * isa.lanes * 4)
+            tile(b, "tilestored64", I8(2 * i + v), pointer(b, place), stride)
 
 
 def _write(
