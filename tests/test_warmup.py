@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from commands import PATIENCE_S, PROGRAM, call, good, json_lines
+from numba import types
 
-from hydrart import jit
+from hydrart import jit, pipeline
 from hydrart.cli import devices, warmup
 from hydrart.engine.kernels import isa
 
@@ -57,6 +58,32 @@ def test_help_and_wrong_usage() -> None:
     shown = good("warmup", "--help")
     assert shown.stdout.startswith("Usage:") and "--json" in shown.stdout
     assert call("warmup", "everything").exit_code == 2
+
+
+@jit.kernel
+def plus_one(x):  # type: ignore[no-untyped-def]
+    return x + 1
+
+
+@jit.kernel
+def plus_two(x):  # type: ignore[no-untyped-def]
+    return plus_one(plus_one(x))
+
+
+def test_inner_functions_become_machine_code_in_their_entry_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HYDRART_CACHE", str(tmp_path))
+
+    def entry(x):  # type: ignore[no-untyped-def]
+        return 10 * plus_two(x) + plus_one(x)
+
+    for turn in range(2):  # compiled, then from the cache
+        assert jit.compiled(types.int64(types.int64))(entry).ready()(3) == 54, turn
+    for function in (plus_one, plus_two):
+        (made,) = function.overloads.values()
+        assert isinstance(made.library, pipeline._Part)
+        assert not made.library.codegen._engine.is_symbol_defined(made.fndesc.mangled_name)
 
 
 def test_code_for_one_instruction_set_is_never_taken_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
