@@ -9,6 +9,7 @@ a rule like Linux' power_allocator steers instead (drivers/thermal/gov_power_all
 import math
 from collections import deque
 from collections.abc import Sequence
+from operator import mul
 from statistics import median
 
 from hydrart.governor.profile import Stage, Thermal
@@ -40,6 +41,8 @@ class ThermalModel:
         stages = known.stages if known else _STAGES
         std = _PRIOR_STD if known else _VAGUE_STD
         self._taus = [stage.tau_s for stage in stages]
+        # for each horizon: how long b drifts on, and what is left of each lag
+        self._ahead = [(min(s, _TREND_AHEAD_S), [math.exp(-s / tau) for tau in self._taus]) for s in _HORIZONS]
         self._state = [known.ambient_c if known else 25.0, *(stage.r_c_per_w for stage in stages)]
         self._profiled = known is not None
         n = len(self._state)
@@ -112,11 +115,10 @@ class ThermalModel:
 
     def _by_model(self, target: float) -> float:
         base, resistances = self._state[0], self._state[1:]
-        allowed = math.inf
-        for horizon in _HORIZONS:
-            rest, gain = base + max(self._trend, 0.0) * min(horizon, _TREND_AHEAD_S), 0.0
-            for r, tau, lag in zip(resistances, self._taus, self._lags, strict=True):
-                left = math.exp(-horizon / tau)
+        trend, allowed = max(self._trend, 0.0), math.inf
+        for drifts_s, lefts in self._ahead:
+            rest, gain = base + trend * drifts_s, 0.0
+            for r, left, lag in zip(resistances, lefts, self._lags, strict=True):
                 rest += r * lag * left
                 gain += r * (1 - left)
             if gain > 1e-6:
@@ -138,14 +140,12 @@ class ThermalModel:
     def _correct(self, error: float) -> None:
         """One Kalman step with the row (1, lag_1, lag_2, ...)."""
         row: Sequence[float] = (1.0, *self._lags)
-        cov, n = self._cov, len(row)
-        gained = [sum(c * value for c, value in zip(line, row, strict=True)) for line in cov]
-        variance = sum(value * g for value, g in zip(row, gained, strict=True)) + max(self._error2, 0.05)
-        gain = [g / variance for g in gained]
-        for i in range(n):
-            self._state[i] += gain[i] * error
+        gained = [sum(map(mul, line, row)) for line in self._cov]
+        variance = sum(map(mul, row, gained)) + max(self._error2, 0.05)
+        for i, (line, g) in enumerate(zip(self._cov, gained, strict=True)):
+            gain = g / variance
+            self._state[i] += gain * error
             if i:
                 self._state[i] = max(self._state[i], 0.0)  # power never cools
-            line = cov[i]
-            for j in range(n):
-                line[j] -= gain[i] * gained[j]
+            for j, other in enumerate(gained):
+                line[j] -= gain * other
