@@ -128,7 +128,7 @@ def test_the_kernels_compute_what_they_should(root: Path, core: str) -> None:
     # not what other CPUs' code looks like
     only = "products or unpacking or sums or pairs or activations or transposition or gelu or softmax"
     said = emulate(root, core, PYTEST, "-v", "-p", "no:cacheprovider", "/site/test_kernels.py", "-k", only)
-    assert f"test_products[{CORES[core]}-fma-1] PASSED" in said, said
+    assert f"test_products[{CORES[core]}-fma-1-1] PASSED" in said, said
 
 
 @pytest.mark.parametrize("core", EMULATED)
