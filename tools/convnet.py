@@ -95,11 +95,11 @@ class Trained:
     preprocessing: Preprocessing
 
 
-def write(path: Path, trained: Trained, **more: Any) -> None:
-    """more: what else the file tells of its training."""
+def entries_of(trained: Trained) -> dict[str, Any]:
+    """What read() wants in the file."""
     spec = trained.preprocessing
     entries = {"image_size": spec.size, "mean": spec.mean, "std": spec.std, "labels": trained.labels}
-    torch.save({"arch": ARCH, "state_dict": trained.model.state_dict()} | entries | more, path)
+    return {"arch": ARCH, "state_dict": trained.model.state_dict()} | entries
 
 
 def read(path: Path) -> Trained | None:

@@ -11,7 +11,7 @@ from recipe import Recipe, TrainError
 from source import Wishes, open_source
 from torch import Tensor
 
-from hydrart.architecture import listing
+from hydrart.architecture import Architecture, listing
 from hydrart.metadata import Metadata
 from hydrart.weightwriter import sha256
 
@@ -39,18 +39,23 @@ def read_origin(path: Path) -> Origin:
 def build(recipe: Recipe, classes: int) -> NestedViT:
     """The network of a recipe, its weights drawn from the seed."""
     arch = recipe.architecture(classes)
-    model = NestedViT(
+    model = network(arch, arch.heads[-1])
+    model.init_weights(torch.Generator().manual_seed(recipe.seed))
+    return model
+
+
+def network(arch: Architecture, heads: int) -> NestedViT:
+    """So many heads wide, without weights."""
+    return NestedViT(
         image_size=arch.image_size,
         patch=arch.patch,
         depth=arch.depth,
-        heads=arch.heads[-1],
+        heads=heads,
         head_dim=arch.head_dim,
-        classes=classes,
+        classes=arch.classes,
         layer_scale=arch.layer_scale,
         separate=arch.heads if arch.separate_classifiers else (),
     )
-    model.init_weights(torch.Generator().manual_seed(recipe.seed))
-    return model
 
 
 def adopt(model: NestedViT, origin: Origin, recipe: Recipe, labels: list[str]) -> list[str]:

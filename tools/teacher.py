@@ -5,9 +5,8 @@ from pathlib import Path
 import convnet
 import torch
 import torch.nn.functional as F
-from nested_vit import NestedViT
 from recipe import TrainError
-from start import known_classes, read_origin
+from start import known_classes, network, read_origin
 from torch import Tensor, nn
 
 from hydrart.preprocess import Preprocessing
@@ -53,15 +52,6 @@ def _read(path: Path) -> tuple[nn.Module, int, list[str], Preprocessing]:
         return trained.model, 1, trained.labels, trained.preprocessing
     origin = read_origin(path)
     arch = origin.meta.architecture
-    model = NestedViT(
-        image_size=arch.image_size,
-        patch=arch.patch,
-        depth=arch.depth,
-        heads=origin.heads,
-        head_dim=arch.head_dim,
-        classes=arch.classes,
-        layer_scale=arch.layer_scale,
-        separate=arch.heads if arch.separate_classifiers else (),
-    )
+    model = network(arch, origin.heads)
     model.load_state_dict(origin.tensors)
     return model.requires_grad_(False), arch.heads[-1], list(origin.meta.labels), origin.meta.preprocessing

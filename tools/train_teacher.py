@@ -22,7 +22,7 @@ from pictures import Pictures, mean_and_std, read_folder
 from recipe import Recipe
 from torch import Tensor
 from train import device_named, precision_on
-from training import Place, batches, make_folder, train
+from training import Place, batches, make_folder, save, train
 
 from hydrart.cli.errors import one_sentence
 from hydrart.evaluate import class_folders
@@ -51,7 +51,8 @@ def train_teacher(data: Path, output: Path, recipe: Recipe, place: Place, resume
     with one_thread():
         finished = convnet.calibrated(weights, len(pictures.labels), itertools.islice(seen, _CALIBRATION))
         top1 = accuracy(finished, tests, recipe)
-    convnet.write(output, Trained(finished, pictures.labels, recipe.preprocessing), recipe=recipe.entries(), top1=top1)
+    entries = convnet.entries_of(Trained(finished, pictures.labels, recipe.preprocessing))
+    save(output, entries | {"recipe": recipe.entries(), "top1": top1})
     return top1
 
 

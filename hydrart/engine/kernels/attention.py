@@ -111,7 +111,7 @@ def attend(qkv, stride, tokens, head_dim, short, begin, end, out, out_stride, sc
     per = 2 if short else 1  # values to a 32-bit lane
     width = head_dim * 4 // per
     lanes = head_dim // per
-    steps = padded(-(-tokens // per), 8 if short else 4)
+    steps = padded(-(-tokens // per), 8 if short and BF16_BLOCKS > 1 else 4)
     key_panels, value_panels = -(-tokens // COLUMNS), -(-head_dim // COLUMNS)
     wide, columns = key_panels * COLUMNS, value_panels * COLUMNS
     keys = padded(scratch, 64)

@@ -29,9 +29,6 @@ class _Bfloat(ir.types._BaseFloatType):
     def __str__(self) -> str:
         return "bfloat"
 
-    def format_constant(self, value: float) -> str:
-        raise NotImplementedError
-
 
 _Bfloat._create_instance()
 

@@ -21,7 +21,7 @@ from hydrart.engine.kernels.emit import (
     splat,
     store,
 )
-from hydrart.engine.kernels.isa import BLOCK_DOTS, FLOAT_DOTS, TILE_DOTS, Isa
+from hydrart.engine.kernels.isa import BLOCK_DOTS, FLOAT_DOTS, Isa
 
 # Words of a record that tells where B lies, before its addresses. A vector of columns has a list of addresses, one for
 # each tile down the inputs: where the vector's first step lies.
@@ -184,30 +184,6 @@ def finish(
     if isa.short:
         b.branch(end)
         b.position_at_end(end)
-
-
-def gemm(module: Any, isa: Isa, name: str) -> Any:
-    """gemm_tile for as many vectors of columns as the first argument says, 1 to those of the register tile, and as
-    many blocks of rows as the second: one, but of tiles."""
-    from hydrart.engine.kernels.emit_tiles import gemm_tiles
-
-    def body(b: Any, args: list[Any]) -> None:
-        end = b.append_basic_block("end")
-        widest = b.append_basic_block("widest")
-        choice = b.switch(args[0], widest)
-        for vectors in range(1, isa.vectors + 1):
-            block = widest if vectors == isa.vectors else b.append_basic_block(f"vectors{vectors}")
-            if vectors < isa.vectors:
-                choice.add_case(I64(vectors), block)
-            b.position_at_end(block)
-            if name in TILE_DOTS:
-                b.call(gemm_tiles(module, isa, name, vectors), args[1:])
-            else:
-                b.call(gemm_tile(module, isa, name, vectors), args[2:])
-            b.branch(end)
-        b.position_at_end(end)
-
-    return define(module, isa, f"gemm.{name}", 16, body)
 
 
 def _pinned(b: Any, isa: Isa, value: Any) -> Any:

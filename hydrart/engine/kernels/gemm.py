@@ -47,7 +47,7 @@ INT8_PAIR = 2 if ISA.int8 in BLOCK_DOTS else 1
 # blocks of rows that are multiplied at once
 BF16_BLOCKS = BLOCKS if ISA.bf16 in TILE_DOTS else 1
 INT8_BLOCKS = BLOCKS if ISA.int8 in TILE_DOTS else 1
-AHEAD = AHEAD_PER_STEP if ISA.int8 in TILE_DOTS else AHEAD_BYTES // UNROLL  # bytes fetched for each step
+AHEAD, TILES_AHEAD = AHEAD_BYTES // UNROLL, AHEAD_PER_STEP  # bytes fetched for each step; by tiles of AMX
 
 
 @register_jitable
@@ -128,7 +128,7 @@ def describe_ahead(record, tiles, w, out, outs, inner, inners):
         for j in range(inners):
             words[AHEAD_LIST + count] = tiles[w.first + (out + i) * w.stride + inner + j]
             count += 1
-    for i in range(inners * AHEAD // 64 + 2):  # the last run of prefetches ends beyond them
+    for i in range(inners * TILES_AHEAD // 64 + 2):  # the last run of prefetches ends beyond them
         words[AHEAD_LIST + count + i] = words[AHEAD_LIST]
     return count * w.tile_bytes
 
@@ -179,8 +179,8 @@ def gemm(tiles, w, following, head_dim, begin, end, depth, sums, a, lda, row_sca
     group = GROUP // head_dim
     integer = INTEGER and w.precision == INT8
     direct = in_place(w.precision)
-    together = INT8_BLOCKS if w.precision == INT8 else BF16_BLOCKS if w.precision == BF16 else 1
-    together = -(-rows // max(-(-rows // together), 1)) or 1  # as equal parts as can be; a thread may have no rows
+    most = INT8_BLOCKS if w.precision == INT8 else BF16_BLOCKS if w.precision == BF16 else 1
+    together = -(-rows // max(-(-rows // most), 1)) or 1  # as equal parts as can be; a thread may have no rows
     element = 2 if w.mode == STORE_BF16 else 4
     records = panels + PANEL_BYTES
     for inner in range(0, depth, chunk):
@@ -238,7 +238,7 @@ def gemm(tiles, w, following, head_dim, begin, end, depth, sums, a, lda, row_sca
                         row_scale + row * 8 if integer else 0,
                         sums + (w.sums + output) * 4 if integer and inner == 0 else 0,
                     )
-                    position += steps * AHEAD
+                    position += steps * (TILES_AHEAD if most > 1 else AHEAD)
                 if w.activate and last:
                     for r in range(blocks * ROWS):
                         gelu(c + (row + r) * ldc + column * 4, count * head_dim)

@@ -7,7 +7,7 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from hydrart.engine.kernels import emit, emit_gemm, emit_pack, emit_rows, isa
+from hydrart.engine.kernels import emit, emit_pack, emit_product, emit_rows, isa
 from hydrart.engine.kernels.emit import F32, I32, I64
 
 ISA = isa.choose()
@@ -32,7 +32,7 @@ def _wrap(args: int, generate: Callable[[Any], Any]) -> Any:
 
 
 def _gemm(precision: str) -> Any:
-    return _wrap(16, lambda module: emit_gemm.gemm(module, ISA, ISA.dot(precision)))
+    return _wrap(16, lambda module: emit_product.gemm(module, ISA, ISA.dot(precision)))
 
 
 gemm_fp32, gemm_bf16, gemm_int8 = _gemm("fp32"), _gemm("bf16"), _gemm("int8")
