@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from colours import make_colours
 from numpy.typing import NDArray
 from PIL import Image
 from threadpoolctl import threadpool_limits
@@ -132,3 +133,18 @@ def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(5):
         Image.fromarray(np.random.default_rng(i).integers(0, 256, (40, 50, 3), np.uint8)).save(folder / f"{i}.png")
     return folder
+
+
+@pytest.fixture
+def one_torch_thread() -> Iterator[None]:
+    """Several threads crawl where other programs run."""
+    from parity import one_thread  # wants PyTorch
+
+    with one_thread():
+        yield
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Red and blue pictures to train on, which no test changes."""
+    return make_colours(tmp_path_factory.mktemp("colours"))

@@ -1,11 +1,10 @@
 """The convolutional teacher: its training, its file, what a student learns from it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from colours import SMALL, make_colours, run_tool
+from colours import SMALL, run_tool
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: train)")
 
@@ -13,22 +12,11 @@ import convnet  # noqa: E402
 import train  # noqa: E402
 import train_teacher  # noqa: E402
 from convnet import ConvNet  # noqa: E402
-from parity import one_thread  # noqa: E402
 
 from hydrart.preprocess import fit, read_picture  # noqa: E402
 from hydrart.weightfile import WeightFile  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def alone() -> Iterator[None]:
-    """Several threads crawl where other programs run."""
-    with one_thread():
-        yield
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_colours(tmp_path_factory.mktemp("colours"))
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +34,7 @@ def taught(*arguments: Any) -> str:
     return result.stdout.strip()
 
 
-def test_the_file_answers_as_it_did_in_the_training(data: Path, teacher: Path, tmp_path: Path) -> None:
+def test_the_file_answers_as_it_did_in_the_training(data: Path, teacher: Path) -> None:
     trained = convnet.read(teacher)
     assert trained is not None
     assert trained.labels == ["blue", "red"] and trained.preprocessing.size == 16
@@ -63,7 +51,7 @@ def test_the_file_answers_as_it_did_in_the_training(data: Path, teacher: Path, t
         assert (trained.model(x.permute(0, 3, 1, 2)).argmax(1) == number).float().mean() > 0.9
 
 
-def test_a_finished_training_goes_on_with_the_same_answer(data: Path, teacher: Path, tmp_path: Path) -> None:
+def test_a_finished_training_goes_on_with_the_same_answer(data: Path, teacher: Path) -> None:
     before = torch.load(teacher, weights_only=True)["state_dict"]
     taught("--data", data, "-o", teacher, "--resume")
     after = torch.load(teacher, weights_only=True)["state_dict"]

@@ -1,6 +1,5 @@
 """The command line of the training tool, on a made-up data set of red and blue pictures."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: tr
 
 import convert  # noqa: E402
 import train  # noqa: E402
-from parity import one_thread  # noqa: E402
 
 import hydrart  # noqa: E402
 from hydrart.metadata import Metadata  # noqa: E402
@@ -22,16 +20,7 @@ from hydrart.weightfile import WeightFile  # noqa: E402
 KS = tuple(range(3, 13))
 
 
-@pytest.fixture(autouse=True)
-def alone() -> Iterator[None]:
-    """Several threads crawl where other programs run."""
-    with one_thread():
-        yield
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_colours(tmp_path_factory.mktemp("colours"))
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """The parts of the training tool: the loop and its resumption, augmentation, Muon, schedules."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,13 @@ import training  # noqa: E402
 from augmentation import OPERATIONS, augment, crop_and_mirror, mixup, rand_augment  # noqa: E402
 from nested_vit import NestedViT  # noqa: E402
 from optimizer import Optimizer, orthogonal  # noqa: E402
-from parity import one_thread  # noqa: E402
 from pictures import Pictures, read_folder  # noqa: E402
 from recipe import Recipe, TrainError  # noqa: E402
 from start import build  # noqa: E402
 
 from hydrart.preprocess import Preprocessing  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def alone() -> Iterator[None]:
-    """Several threads crawl where other programs run."""
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 @pytest.fixture(scope="module")
