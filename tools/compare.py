@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 import figures
+import flags
 import numpy as np
 import torch
 from recipe import Recipe, TrainError
@@ -99,7 +100,7 @@ def main() -> None:
 
 
 @main.command("train")
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of train/ and test/.")
+@flags.data
 @results_option
 @click.option("--work", required=True, type=click.Path(path_type=Path), help="Folder for weights and checkpoints.")
 @click.option("--only", multiple=True, type=click.Choice(list(RUNS)), help="These runs.  [default: all]")
@@ -110,9 +111,9 @@ def main() -> None:
 @click.option("--image-size", default=SHAPE["image_size"], type=click.IntRange(1))
 @click.option("--batch", default=128, type=click.IntRange(1))
 @click.option("--lr", default=2e-3, type=click.FloatRange(0, 1, min_open=True))
-@click.option("--seed", default=0, type=click.IntRange(0))
-@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]))
-@click.option("--threads", default=None, type=click.IntRange(1, 256), help="[default: every core]")
+@flags.seed
+@flags.device
+@flags.threads
 @one_sentence
 def train_command(
     data: Path, results: Path, work: Path, only: tuple[str, ...], device: str, threads: int | None, **options: Any

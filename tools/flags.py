@@ -1,9 +1,15 @@
-"""Values of command line options that several tools take."""
+"""Command line options that several tools take, and values of such."""
 
 import re
 from pathlib import Path
 
 import click
+
+data = click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of train/ and test/.")
+seed = click.option("--seed", default=0, type=click.IntRange(0))
+device = click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]))
+threads = click.option("--threads", type=click.IntRange(1, 256), help="[default: every core]", show_default=False)
+resume = click.option("--resume", is_flag=True, help="Go on from the checkpoint beside the output, if there is one.")
 
 
 def heads(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:

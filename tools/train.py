@@ -158,7 +158,7 @@ def _entry(files: Files, recipe: Recipe, result: dict[str, Any]) -> dict[str, st
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of train/ and test/.")
+@flags.data
 @click.option(
     "-o",
     "--output",
@@ -189,11 +189,11 @@ def _entry(files: Files, recipe: Recipe, result: dict[str, Any]) -> dict[str, st
 @click.option("--augment", default="crop", type=click.Choice(AUGMENTATIONS), help="strong: RandAugment as well.")
 @click.option("--mixup", default=0.0, type=click.FloatRange(0, 10), help="Alpha; 0 for none.")
 @click.option("--ema", default=0.998, type=click.FloatRange(0, 1, max_open=True), help="Decay of the averaged weights.")
-@click.option("--seed", default=0, type=click.IntRange(0))
-@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]))
+@flags.seed
+@flags.device
 @click.option("--precision", default="auto", type=click.Choice(["auto", "fp32", "bf16"]), help="Of the activations.")
-@click.option("--threads", type=click.IntRange(1, 256), help="[default: every core]", show_default=False)
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint beside the output, if there is one.")
+@flags.threads
+@flags.resume
 @click.option("--save-every", default=120.0, help="Seconds between checkpoints.")
 @click.option("--dataset", help="Name of the test pictures, stored in the file.  [default: the path]")
 @click.option("--licence", default="unknown", help="Licence of the weights, stored in the file.")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 import convnet
+import flags
 import torch
 from augmentation import AUGMENTATIONS
 from convnet import ConvNet, Trained
@@ -76,7 +77,7 @@ def _normalised(x: Tensor, recipe: Recipe) -> Tensor:
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of train/ and test/.")
+@flags.data
 @click.option(
     "-o",
     "--output",
@@ -89,10 +90,10 @@ def _normalised(x: Tensor, recipe: Recipe) -> Tensor:
 @click.option("--batch", default=128, type=click.IntRange(2), help="Pictures a step.")
 @click.option("--lr", default=4e-3, type=click.FloatRange(0, 1, min_open=True), help="Peak learning rate.")
 @click.option("--augment", default="crop", type=click.Choice(AUGMENTATIONS), help="strong: RandAugment as well.")
-@click.option("--seed", default=0, type=click.IntRange(0))
-@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]))
-@click.option("--threads", type=click.IntRange(1, 256), help="[default: every core]", show_default=False)
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint beside the output, if there is one.")
+@flags.seed
+@flags.device
+@flags.threads
+@flags.resume
 @one_sentence
 def main(
     data: Path,
