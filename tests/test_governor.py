@@ -57,6 +57,15 @@ def test_gives_way_to_another_program_and_comes_back() -> None:
     assert after[-1] == 7
 
 
+def test_from_the_top_of_a_load_that_comes_and_goes_no_step_is_feared() -> None:
+    governor = Governor(TABLE, fps=15)
+    for minute in range(20):  # half as fast again every other ten seconds, for long enough to know it
+        ks = drive(governor, 10, slowdown=1 + 0.5 * (minute % 2), start=10 * minute)
+    assert ks[-1] == 6, "1.5 * 36 = 54 ms fits 66.7, and another step by a half, to 81 ms, never came on top"
+    late = sum(1.5 * latency(k) > 1000 / 15 for k in ks)
+    assert late <= 3, "a k that is late again and again, while others in between are not, is found out"
+
+
 def test_does_not_swing() -> None:
     governor = Governor(TABLE, fps=15)
     drive(governor, 10)
@@ -202,6 +211,17 @@ def test_sensors_that_lie() -> None:
             governor.observe(board.now, **lies[i // 3 % len(lies)])
         hottest = max(hottest, board.temp_c)
     assert board.temp_c > 64 and hottest < 71
+
+
+def test_a_first_reading_that_lies_is_not_believed() -> None:
+    thermal = Thermal(25, (Stage(8, 60),), throttle_c=80, throttle_x=2)
+    governor = Governor(powered(thermal=thermal), fps=15)
+    for i in range(300):
+        now = i / 15
+        decision = governor.choose(now)
+        assert decision.reason != "heat", "85 C was one reading of many"
+        reading = 85.0 if i < 15 else 40.0
+        governor.observe(now, decision.k, latency(decision.k), temp_c=reading if i % 15 == 7 else None)
 
 
 def test_too_slow_even_for_the_smallest() -> None:

@@ -3,7 +3,8 @@
 Everything is in logarithms: latency_k = idle_k * exp(m + c_k + h_k * max(m, 0)) * exp(e). m, the shared slow-down,
 follows the machine at once. c_k is what the table of idle latencies is wrong by, h_k how much more than others this
 k suffers when the machine is busy (memory traffic hits large networks harder). e is what the prediction of the next
-frame missed by: its distribution is kept as it was observed, tails included, and no shape is assumed.
+frame missed by: its distribution is kept as it was observed, tails included, and no shape is assumed. Steps of the
+load are kept apart: how often they come, and to which slow-downs; from the top of these, none is to be feared.
 """
 
 import math
@@ -23,7 +24,39 @@ _LEARN, _LEARN_AT_SWITCH = 0.04, 0.5  # share of an error that goes to the corre
 _REACH = (1.0, 0.5, 0.25, 0.125)  # shares of what a switch teaches of a k that it, and its neighbours, get
 _FORGET_EVERY_S = 0.5
 _FORGET_S = 60.0  # time constant with which corrections fade: a k that was too slow is tried again
+_LEVELS = 24  # steps of the load that are remembered
 _TAIL_SLOPE = 3.0  # beyond the largest error observed the distribution falls like a Pareto tail with this index
+
+
+class _Sample:
+    """The last `size` values, in order of time and of size."""
+
+    def __init__(self, size: int, values: Iterable[float] = ()) -> None:
+        self._recent = deque(values, maxlen=size)
+        self._ordered = sorted(self._recent)
+
+    def __len__(self) -> int:
+        return len(self._ordered)
+
+    def add(self, value: float) -> None:
+        if len(self._recent) == self._recent.maxlen:
+            del self._ordered[bisect_left(self._ordered, self._recent[0])]
+        self._recent.append(value)
+        insort(self._ordered, value)
+
+    def replace_last(self, *values: float) -> None:
+        """As many as are given, the oldest first."""
+        for at, value in enumerate(values, -len(values)):
+            del self._ordered[bisect_left(self._ordered, self._recent[at])]
+            insort(self._ordered, value)
+            self._recent[at] = value
+
+    def above(self, value: float) -> int:
+        """How many are larger."""
+        return len(self._ordered) - bisect_right(self._ordered, value)
+
+    def quantile(self, q: float) -> float:
+        return self._ordered[min(len(self._ordered) - 1, int(q * len(self._ordered)))]
 
 
 class LatencyModel:
@@ -41,9 +74,11 @@ class LatencyModel:
         self._last_k: int | None = None
         self._forgot_at = -math.inf
         self._pending: tuple[float, bool] | None = None  # the last error if it is an outlier; whether k was new
+        self._odd: dict[int, float] = {}  # the last error of each k, where it was an outlier
         self._repeats, self._spikes = 0.05, 2.5  # outliers that a second followed, and all of them: decaying counts
-        self._errors = deque(_quantiles(jitter, _PRIOR), maxlen=_WINDOW)
-        self._sorted = sorted(self._errors)
+        self._steps = 0.0  # of the frames, that a step of the load upwards came with
+        self._levels = _Sample(_LEVELS)  # slow-downs after these
+        self._errors = _Sample(_WINDOW, _quantiles(jitter, _PRIOR))
 
     @property
     def known(self) -> bool:
@@ -71,7 +106,8 @@ class LatencyModel:
             self._last_k, self._seen_at[k] = k, now
             return
         error = log_latency - self._log_idle[k] - self._expected(k, self._m)
-        self._remember(error)
+        self._errors.add(error)
+        self._steps *= 1 - 1 / _WINDOW
         self._learn(k, error, switched=k != self._last_k)
         self._last_k, self._seen_at[k] = k, now
 
@@ -81,7 +117,7 @@ class LatencyModel:
 
     def quantile(self, q: float) -> float:
         """The factor over the expected latency that a share q of the frames stayed below."""
-        return math.exp(self._sorted[min(len(self._sorted) - 1, int(q * len(self._sorted)))])
+        return math.exp(self._errors.quantile(q))
 
     @property
     def unsure(self) -> bool:
@@ -94,12 +130,12 @@ class LatencyModel:
     def late(self, k: int, log_budget: float) -> float:
         """The probability that the next frame takes longer than exp(log_budget) milliseconds with k."""
         spare = log_budget - self.log_expected(k)
-        p = self._exceeds(spare)
+        p = self._exceeds(spare) + self._steps * self._step_exceeds(k, log_budget, spare)
         if self._pending is not None and self._pending[0] > 0:
             # the last frame was slow: as often as such frames came in twos, the next will be as well
             again = self._exceeds(spare - self._pending[0] * self._sensitivity(k))
             p += self._repeats / self._spikes * (again - p)
-        return p
+        return min(p, 1.0)
 
     def calmed(self) -> None:
         """Other programs ran less since: forget what their load did to larger ks."""
@@ -119,15 +155,13 @@ class LatencyModel:
 
     def _exceeds(self, error: float) -> float:
         """The share of errors above, with a Pareto tail for the one that has not come yet."""
-        n = len(self._sorted)
-        above = n - bisect_right(self._sorted, error)
-        return (above + math.exp(-_TAIL_SLOPE * max(error, 0.0))) / (n + 1)
+        return (self._errors.above(error) + math.exp(-_TAIL_SLOPE * max(error, 0.0))) / (len(self._errors) + 1)
 
-    def _remember(self, error: float) -> None:
-        if len(self._errors) == _WINDOW:
-            del self._sorted[bisect_left(self._sorted, self._errors[0])]
-        self._errors.append(error)
-        insort(self._sorted, error)
+    def _step_exceeds(self, k: int, log_budget: float, spare: float) -> float:
+        """The probability that k is late after a step of the load: the share of past ones that it would be."""
+        enough = (log_budget - self._idle(k) - self._offset[k]) / (1 + self._slope[k])
+        above = self._levels.above(max(enough, self._m))
+        return (above + math.exp(-_TAIL_SLOPE * max(spare, 0.0))) / (len(self._levels) + 1)
 
     def _learn(self, k: int, error: float, switched: bool) -> None:
         """Noise moves the estimates smoothly; an outlier counts when the next frame says the same: the lesser of both.
@@ -135,6 +169,7 @@ class LatencyModel:
         What changes with k is half k's, and to a part its neighbours'; what changes without is the load's.
         """
         pending, self._pending = self._pending, None
+        before = self._odd.pop(k, 0.0)
         if abs(error) <= _OUTLIER * self._scatter:
             if pending is not None and pending[0] > 0:
                 self._count(again=False)
@@ -142,18 +177,28 @@ class LatencyModel:
             self._correct(k, _LEARN * error)
             scatter = self._scatter + 0.05 * (1.25 * abs(error) - self._scatter)
             self._scatter = min(max(scatter, _SCATTER_MIN), _SCATTER_MAX)
-        elif pending is None or (pending[0] > 0) != (error > 0):
-            self._pending = error, switched
+        elif pending is not None and (pending[0] > 0) == (error > 0):
+            self._step(k, min(error, pending[0], key=abs), error, after_switch=pending[1] and k == self._last_k)
+        elif before and (before > 0) == (error > 0):  # twice, and others ran as expected in between: it is k itself
+            for other, share in self._near[k]:
+                self._correct(other, share * min(error, before, key=abs))
         else:
-            first, after_switch = pending
-            step = min(error, first, key=abs)
-            if step > 0:
-                self._count(again=True)
-            if after_switch and k == self._last_k:
-                for other, share in self._near[k]:
-                    self._correct(other, share * _LEARN_AT_SWITCH * step)
-                step *= 1 - _LEARN_AT_SWITCH
-            self._m += step / self._sensitivity(k)
+            self._pending, self._odd[k] = (error, switched), error
+
+    def _step(self, k: int, step: float, error: float, after_switch: bool) -> None:
+        """The load has changed by `step`, or a part of it is k's, where the change came with k."""
+        up = step > 0
+        if up:
+            self._count(again=True)
+            self._steps += 1 / _WINDOW
+            self._errors.replace_last(0.0, error - step)
+        if after_switch:
+            for other, share in self._near[k]:
+                self._correct(other, share * _LEARN_AT_SWITCH * step)
+            step *= 1 - _LEARN_AT_SWITCH
+        self._m += step / self._sensitivity(k)
+        if up:
+            self._levels.add(self._m)
 
     def _count(self, again: bool) -> None:
         """Whether a slow frame was followed by another."""

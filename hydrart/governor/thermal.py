@@ -63,7 +63,7 @@ class ThermalModel:
 
     @property
     def temp_c(self) -> float | None:
-        """The temperature as it is taken to be; None before the first reading."""
+        """The temperature as it is taken to be; None before two readings agreed."""
         return self._predicted() if self._settled else None
 
     @property
@@ -73,19 +73,18 @@ class ThermalModel:
 
     def update(self, dt: float, power: float, temp_c: float | None) -> None:
         """dt seconds went by with that mean power; temp_c is a new reading, None if there is none."""
-        if not self._settled and temp_c is not None and _RANGE[0] < temp_c < _RANGE[1]:
-            # it may have run for long: take half of the warmth as steady, the rest is found out
-            self._settled = True
-            self._lags = [power * 0.5] * len(self._lags)
-            self._state[0] += temp_c - self._predicted()
+        if temp_c is not None and not _RANGE[0] < temp_c < _RANGE[1]:
+            temp_c = None
+        if temp_c is not None:
+            self._raw.append(temp_c)
+            self._settle(power)
         for i, tau in enumerate(self._taus):
             self._lags[i] += (power - self._lags[i]) * -math.expm1(-dt / tau)
         self._mean_power += (power - self._mean_power) * -math.expm1(-dt / 30.0)
         self._cov[0][0] += _DRIFT**2 * dt
         self._age += dt
-        if temp_c is None or not _RANGE[0] < temp_c < _RANGE[1]:
+        if temp_c is None or not self._settled:
             return
-        self._raw.append(temp_c)
         reading = median(self._raw)
         error = reading - self._predicted()
         if abs(error) > max(_GATE, 4 * math.sqrt(self._error2)) and self._readings:
@@ -104,6 +103,16 @@ class ThermalModel:
             self._trend += ((self._state[0] - before) / dt - self._trend) * -math.expm1(-dt / _TREND_S)
         self._error2 += 0.05 * (min(error**2, 25.0) - self._error2)
         self._integral = max(0.0, self._integral + dt * (reading - self.target_c))
+
+    def _settle(self, power: float) -> None:
+        """Begin where two readings agree: a single one may be wrong."""
+        middle = median(self._raw)
+        if self._settled or sum(abs(reading - middle) < _GATE for reading in self._raw) < 2:
+            return
+        self._settled = True
+        # it may have run for long: take half of the warmth as steady, the rest is found out
+        self._lags = [power * 0.5] * len(self._lags)
+        self._state[0] += middle - self._predicted()
 
     def allowed(self) -> float:
         """The largest constant power that keeps the temperature below the target; inf where nothing is known."""
