@@ -1,6 +1,7 @@
 """What the weight files that ship say of themselves."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +44,10 @@ def test_lower_precisions_are_the_same_network(precision: str) -> None:
     assert accuracy(low.path.stem).dataset == accuracy(full.path.stem).dataset
     for k, share in accuracy(full.path.stem).top1.items():
         assert abs(accuracy(low.path.stem).top1[k] - share) < 0.01
+
+
+def test_the_readme_says_what_the_file_says() -> None:
+    readme = Path(__file__).parents[1] / "README.md"
+    row = next(line for line in readme.read_text("utf-8").splitlines() if line.startswith("| top-1, % |"))
+    told = [float(cell) for cell in row.split("|")[2:-1]]
+    assert told == pytest.approx([100 * share for share in accuracy("hydravit-cifar10").top1.values()], abs=0.0501)
