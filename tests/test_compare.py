@@ -40,6 +40,8 @@ def test_runs_accumulate_and_are_not_made_again(tmp_path: Path) -> None:
     alone = f"{100 * before['12 heads alone']['top1']['12']:.1f}"
     row = next(line for line in text.splitlines() if line.startswith("| 12 |"))
     assert row.split("|")[4].strip() == alone
+    top1 = before["nested, separate"]["top1"]["12"] - before["12 heads alone"]["top1"]["12"]
+    assert "Nested, separate, against alone: " in text and f"{100 * top1:+.1f} with 12 heads." in text
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
     result = run_tool(compare.main, "train", *places, *SMALL, "--lr", 0.1)
     assert result.exit_code == 1 and "another recipe" in result.stderr

@@ -182,7 +182,7 @@ def report_command(results: Path, table: Path, plot: Path) -> None:
     found = read_results(results)
     arch = architecture(found)
     alone = {k: found["runs"][name]["top1"][k] for k in ALONE if (name := f"{k} heads alone") in found["runs"]}
-    nested = {name: run["top1"] for name, run in found["runs"].items() if name.startswith("nested")}
+    nested = {name: found["runs"][name]["top1"] for name in RUNS if name in found["runs"] and name.startswith("nested")}
     latency = {int(k): ms for k, ms in found.get("latency", {"ms": {}})["ms"].items()}
     recipe = found["recipe"]
     title = (
@@ -223,6 +223,9 @@ def markdown(
     if latency:
         place = found["latency"]
         lines += ["", f"ms: median of one picture in fp32 on {place['cpu']}, {place['threads']} thread(s)."]
+    for name, top1 in nested.items():
+        apart = ", ".join(f"{100 * (top1[k] - share):+.1f} with {k} heads" for k, share in alone.items())
+        lines += ["", f"{name.capitalize()}, against alone: {apart}."] if alone else []
     if missing:
         lines += ["", f"Not run yet: {'; '.join(missing)}."]
     return "\n".join([*lines, "", f"![accuracy against GMACs and latency]({picture})", ""])
