@@ -66,6 +66,18 @@ def test_from_the_top_of_a_load_that_comes_and_goes_no_step_is_feared() -> None:
     assert late <= 3, "a k that is late again and again, while others in between are not, is found out"
 
 
+def test_who_fell_below_where_it_had_held_is_back_soon() -> None:
+    governor, ks = Governor(TABLE, fps=15), []
+    for i in range(1260):
+        slowdown = 1.5 if i // 20 % 2 else 1.0  # 7 is too slow half of the time, 6 never
+        if 1200 <= i < 1206:
+            slowdown = 4.0
+        ks.append(governor.choose(i / 15).k)
+        governor.observe(i / 15, ks[-1], latency(ks[-1]) * slowdown)
+    assert set(ks[1140:1200]) == {6}, "7 has failed, and waits for long before it is tried again"
+    assert min(ks[1200:1210]) <= 4 and ks[1230] == 6, "two seconds later"
+
+
 def test_does_not_swing() -> None:
     governor = Governor(TABLE, fps=15)
     drive(governor, 10)

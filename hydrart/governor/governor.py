@@ -22,7 +22,7 @@ _STAY = 0.004  # of the accuracy, that another k must gain: below, switching is 
 _CLIMB = 0.03  # share of the time left that a larger k must leave free, beyond what the present one must
 _STRANGE = 0.15  # the same for a k that has no measured latency
 _DWELL = 4  # frames between a switch and the next one upwards
-_FAILED = 30  # frames: who has to come down sooner after going up waits twice as long the next time
+_FAILED = 30  # frames: who has to come down sooner after going up waits twice as long before going there again
 _DWELL_MAX_S = 20.0
 _LIMIT_DWELL_S = 20.0  # between a change of the power limit and the next upwards
 _REVIEW_S = 0.99  # between two rounds of the slow loop: sensors are read once a second
@@ -118,7 +118,7 @@ class Governor:
         self._current: int | None = None
         self._climbed_at = self._up_at = -math.inf
         self._climbed_to = 0
-        self._backoff = 1.0
+        self._wall, self._wall_until, self._backoff = math.inf, -math.inf, 1.0
         self._started_at = -math.inf  # of the frame that ran last
         self._reviewed_at: float | None = None
         self._busy_ws = 0.0  # joules beyond idle since the last review
@@ -178,7 +178,8 @@ class Governor:
         if others_load is not None and others_load >= 0:
             if others_load < self._busiest - _CALMER and now - self._calmed_at >= _CALMER_S:
                 self._latency.calmed()
-                self._backoff, self._busiest, self._calmed_at = 1.0, others_load, now
+                self._wall, self._backoff = math.inf, 1.0
+                self._busiest, self._calmed_at = others_load, now
             self._busiest = max(self._busiest, others_load)
         if self._reviewed_at is None:
             self._reviewed_at = now
@@ -277,7 +278,7 @@ class Governor:
                 continue
             room = log_room
             if current is not None and k > current:
-                if now < self._up_at:
+                if now < self._up_at or (k >= self._wall and now < self._wall_until):
                     continue
                 room -= _CLIMB
             if k not in self._measured:
@@ -311,18 +312,21 @@ class Governor:
         return Decision(smallest, "overload", expected_ms, quantile_ms, expected_ms, room_ms, drop)
 
     def _switch(self, now: float, k: int) -> None:
-        """Note a change of k, and from when on the next one upwards is allowed."""
+        """Note a change of k, and from when on one upwards is allowed, and one to where the last failed."""
         frame_s = min(self._period_ms, self.deadline_ms, 1000.0) / 1000
         if self._current is None or k == self._current:
             self._current = k
-            if k >= self._climbed_to and now - self._climbed_at > _FAILED * frame_s:
-                self._backoff = 1.0  # the climb has held
+            if k >= self._wall and now - self._climbed_at > _FAILED * frame_s:
+                self._wall, self._backoff = math.inf, 1.0  # the climb has held
             return
         if k > self._current:
             self._climbed_at, self._climbed_to = now, k
-        elif now - self._climbed_at < _FAILED * frame_s:
-            self._backoff = min(2 * self._backoff, _DWELL_MAX_S / _DWELL / frame_s)
-        self._up_at = now + _DWELL * self._backoff * frame_s
+        else:
+            if now - self._climbed_at < _FAILED * frame_s:
+                self._wall = self._climbed_to
+                self._backoff = min(2 * self._backoff, _DWELL_MAX_S / _DWELL / frame_s)
+            self._wall_until = now + _DWELL * self._backoff * frame_s
+        self._up_at = now + _DWELL * frame_s
         self._current = k
 
     def _decide(self, now: float, k: int, reason: str, room_ms: float = math.inf) -> Decision:
