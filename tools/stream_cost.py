@@ -1,12 +1,13 @@
 """What a stream costs beyond decoding and inference: python tools/stream_cost.py [--seconds S] [--watchers N]
 
 On a 1080p video (the demo clip, scaled up, MPEG-4) at 15 fps with the shipped model: the loop's own latency, that is
-age less preprocessing and inference; CPU time against a bare loop of OpenCV's read, the model and a sleep; and the
-inference time while nobody and while N clients watch the live page. One JSON object on stdout. The runs that are
-compared take turns.
+age less preprocessing and inference; and CPU time against a bare loop of OpenCV's read, the model and a sleep. Then
+how much slower inference gets by N clients that watch the live page of a stream of 640x480, with the shape of
+HydraViT-B. One JSON object on stdout. What is compared takes turns.
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
@@ -20,9 +21,11 @@ import cv2
 import numpy as np
 
 import hydrart
+from hydrart.bench.shapes import parse_shape, random_weights
 from hydrart.dashboard.server import Dashboard
 
 FPS, K, ROUNDS = 15.0, 6, 3
+SETTLED = 15  # frames at the start of a turn that do not count: programs start and end
 # reads the page's pictures and events as a browser does, N times
 WATCHERS = """
 import socket, sys, threading
@@ -91,10 +94,43 @@ def streamed(path: Path, model: hydrart.Model, watchers: int | None) -> dict[str
     }
 
 
+def slowed(watchers: int, seconds: float, turns: int) -> dict[str, float]:
+    """Median inference time of each turn that is watched, over that of the ones before and after, which nobody sees."""
+    picture = next(iter(hydrart.Opener("demo").open().shots())).picture
+    picture = cv2.resize(np.ascontiguousarray(picture), (640, 480))
+    with random_weights(parse_shape("hydravit-b"), "int8") as weights:
+        model = hydrart.load(weights, threads=1)
+        model.warm_up(K)
+        governor = hydrart.Governor(model.profile(), fps=FPS, k=K)
+        each = round(seconds * FPS)
+        frames = itertools.repeat(picture, (2 * turns + 1) * each)
+        medians: list[float] = []
+        with hydrart.Stream(frames, model, fps=FPS, governor=governor, keep_frame=True) as stream:
+            facts: dict[str, Any] = {"title": "x", "heads": model.heads, "governor": governor, "fixed_k": K}
+            page = Dashboard("127.0.0.1", 0, None, state=lambda: stream.state, stats=stream.stats, **facts)
+            command = [sys.executable, "-c", WATCHERS, str(page.port), str(watchers)]
+            readers, infer = None, []
+            for count, result in enumerate(stream, 1):
+                page.result(result, result.as_dict())
+                infer.append(result.prediction.infer_ms)
+                if count % each == 0:
+                    medians.append(statistics.median(infer[SETTLED:]))
+                    infer = []
+                    if readers:
+                        readers.communicate()
+                        readers = None
+                    elif count < (2 * turns + 1) * each:
+                        readers = subprocess.Popen(command, stdin=subprocess.PIPE)
+            page.close()
+    ratios = [2 * b / (a + c) for a, b, c in zip(medians[::2], medians[1::2], medians[2::2], strict=False)]
+    return {"ratio": statistics.median(ratios), "infer_ms": statistics.median(medians[::2]), "turns": turns}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--watchers", type=int, default=20)
+    parser.add_argument("--turns", type=int, default=10)
     options = parser.parse_args()
     model = hydrart.load(threads=1)
     model.warm_up(K)
@@ -107,10 +143,11 @@ def main() -> None:
             runs["stream"].append(streamed(path, model, None))
             runs["page"].append(streamed(path, model, 0))
             runs["watched"].append(streamed(path, model, options.watchers))
-    report = {
-        name: {key: round(statistics.median(run[key] for run in rounds), 3) for key in rounds[0]}
-        for name, rounds in runs.items()
+    report: dict[str, Any] = {
+        name: {key: statistics.median(run[key] for run in rounds) for key in rounds[0]} for name, rounds in runs.items()
     }
+    report["slowed"] = slowed(options.watchers, min(options.seconds, 5.0), options.turns)
+    report = {name: {key: round(value, 3) for key, value in row.items()} for name, row in report.items()}
     print(json.dumps(report | {"fps": FPS, "k": K, "seconds": options.seconds, "watchers": options.watchers}))
 
 
