@@ -154,16 +154,19 @@ def start(*args: object, **options: Any) -> "subprocess.Popen[bytes]":
     return process
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_with_its_summary(sent: signal.Signals, weights: Path) -> None:
-    with start("run", "--source", "demo", "--weights", weights, "--json", stdout=subprocess.PIPE) as process:
+    args = ("run", "--source", "demo", "--loop", "--weights", weights, "--json")  # which would never end
+    with start(*args, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         first = json.loads(process.stdout.readline())
         process.send_signal(sent)
         out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     *frames, last = json_lines(out.decode())
-    assert list(last) == ["summary"] and last["summary"]["frames"] == len(frames) + 1
+    assert list(last) == ["summary"]
+    assert last["summary"]["frames"] - len(frames) in (1, 2), "one may be counted when the signal comes, but not shown"
     assert first["frame"] == 0 and b"Traceback" not in err
 
 

@@ -83,7 +83,8 @@ def _together(loop: Callable[[int, int], None], threads: int) -> float:
         loop(_TURNS, address)
         ends[index] = time.perf_counter()
 
-    others = [threading.Thread(target=work, args=(index,)) for index in range(1, threads)]
+    # daemons: if this thread is interrupted before it reaches them, they wait for ever, and Python must not for them
+    others = [threading.Thread(target=work, args=(index,), daemon=True) for index in range(1, threads)]
     for thread in others:
         thread.start()
     work(0)

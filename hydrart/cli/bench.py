@@ -1,6 +1,5 @@
 """hydrart bench"""
 
-import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -85,7 +84,6 @@ def bench(
         plotting.check(plot)
     if save is not None:
         saving.check(save)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, without leaving files behind
     asked = [pair for pairs in ks for pair in pairs]
     with ExitStack() as stack:
         progress = _Progress()

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from click.exceptions import Exit
 
+from hydrart.cli.interrupt import interruptible
 from hydrart.cli.options import printable
 from hydrart.errors import HydrartError
 
@@ -31,7 +32,8 @@ def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
-            return command(*args, **kwargs)
+            with interruptible():
+                return command(*args, **kwargs)
         except HydrartError as error:
             raise Failure(str(error)) from error
         except MemoryError:

@@ -3,8 +3,10 @@
 import io
 import sys
 import warnings
+from typing import Any
 
 import click
+from click.exceptions import Exit
 
 import hydrart
 from hydrart.cli.bench import bench
@@ -22,7 +24,15 @@ from hydrart.cli.slice import slice_command
 from hydrart.cli.warmup import warmup
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # before the command is reached
+            raise Exit(130) from None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(hydrart.__version__)
 def main() -> None:
     """Vision on a CPU: one nested Vision Transformer, any number of heads."""

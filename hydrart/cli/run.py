@@ -1,7 +1,6 @@
 """hydrart run"""
 
 import os
-import signal
 import sys
 import threading
 from typing import Any
@@ -10,6 +9,7 @@ import click
 import numpy as np
 
 from hydrart.cli.errors import drop_stdout, one_sentence
+from hydrart.cli.interrupt import handled
 from hydrart.cli.options import Number, json_option, model_options
 from hydrart.cli.outputs import Outputs, output_options
 from hydrart.cli.serving import Address, serve
@@ -83,7 +83,6 @@ def run(
         raise click.UsageError("--camera and --source exclude each other")
     if k is not None and (min_k is not None or max_k is not None):
         raise click.UsageError("--k fixes the heads: leave --min-k and --max-k out")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
     model = load(**options)
     if k is not None:
         model.architecture.check_k(k)
@@ -146,7 +145,7 @@ def follow(stream: Stream, outputs: Outputs, duration: float | None, max_frames:
             if count == max_frames:
                 break
     except KeyboardInterrupt:
-        pass
+        handled()
     except BrokenPipeError:
         drop_stdout()
     finally:
