@@ -1,11 +1,13 @@
 """A small random nested network that every test may use."""
 
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import vm
 from colours import make_colours
 from numpy.typing import NDArray
 from PIL import Image
@@ -157,3 +159,14 @@ def one_torch_thread() -> Iterator[None]:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Red and blue pictures to train on, which no test changes."""
     return make_colours(tmp_path_factory.mktemp("colours"))
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a virtual machine that tests may boot, each time as it was built."""
+    if missing := vm.missing():
+        pytest.skip(f"these Debian packages are not installed: {', '.join(missing)}")
+    folder = tmp_path_factory.mktemp("machine")
+    vm.build(folder)
+    yield folder
+    shutil.rmtree(folder)

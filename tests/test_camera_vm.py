@@ -10,8 +10,6 @@ import pytest
 import vm
 from conftest import CIFAR
 
-import hydrart
-
 pytestmark = pytest.mark.slow
 
 PROGRAM = ("python3", "-c", "from hydrart.cli.main import main; main(prog_name='hydrart')")
@@ -75,17 +73,11 @@ Answers = dict[str, vm.Answer]
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Answers:
+def answers(machine: Path, tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Answers:
     """What hydrart said to each of JOBS."""
-    if missing := vm.missing():
-        pytest.skip(f"these Debian packages are not installed: {', '.join(missing)}")
-    folder, share = tmp_path_factory.mktemp("machine"), tmp_path_factory.mktemp("share")
-    vm.build(folder)
-    shutil.copytree(Path(hydrart.__file__).parent, share / "hydrart", ignore=shutil.ignore_patterns("__pycache__"))
+    share = tmp_path_factory.mktemp("share")
     shutil.copy(weights, share / "w.safetensors")
-    answers = vm.run(folder, share, JOBS, timeout_s=1800)
-    shutil.rmtree(folder)
-    return answers
+    return vm.run(machine, share, JOBS, timeout_s=1800)
 
 
 def lines(answer: vm.Answer) -> tuple[list[dict[str, Any]], dict[str, Any]]:

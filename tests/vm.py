@@ -1,7 +1,7 @@
-"""A small Debian in QEMU's software emulation, with `vivid`, the kernel's virtual V4L2 camera, in it.
+"""A small Debian in QEMU's software emulation, with `vivid`, the kernel's virtual V4L2 camera, and systemd in it.
 
 It needs neither a camera nor KVM, but Debian packages (see `missing`) and the network. This file is also what runs
-inside, as the first program: it works through a list of jobs and powers the machine off.
+inside, as the first program or as a service of systemd: it works through a list of jobs and powers the machine off.
 """
 
 import configparser
@@ -23,7 +23,7 @@ _TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "mmdebstrap": "mmdebstrap", "
 _KERNEL = "linux-image-amd64"
 _DISK = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "9pnet_virtio", "9p")  # what the initrd needs
 _SHARE = "/share"
-_JOB_S = 400.0  # emulation is slow: only a hang takes so long
+_JOB_S = 900.0  # emulation is slow: only a hang takes so long
 _MACHINE = """
 -machine q35 -accel tcg -cpu max -m 2048 -nodefaults -no-user-config -no-reboot -display none -serial stdio
 -kernel kernel -initrd initrd -device virtio-blk-pci,drive=disk
@@ -36,13 +36,20 @@ $b mount -t proc proc /proc; $b mount -t devtmpfs dev /dev
 for m in {modules}; do $b insmod /$m; done
 $b mount -t ext4 /dev/vda /root
 for d in proc dev; do $b mount --move /$d /root/$d; done
-exec $b switch_root /root /init
+exec $b switch_root /root $first
 """
 _INIT = f"""#!/bin/sh
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 PYTHONPATH={_SHARE}:/site PYTHONDONTWRITEBYTECODE=1
-busybox mount -t sysfs sys /sys; busybox mount -t tmpfs tmp /tmp
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
+if [ $$ = 1 ]; then busybox mount -t sysfs sys /sys; busybox mount -t tmpfs tmp /tmp; fi
 busybox mount -t 9p -o trans=virtio,version=9p2000.L share {_SHARE}
 exec python3 {_SHARE}/vm.py
+"""
+_SYSTEMD = "/lib/systemd/systemd"
+_UNIT = """[Unit]
+After=dbus.service systemd-logind.service systemd-user-sessions.service
+[Service]
+ExecStart=/init
+StandardOutput=journal+console
 """
 
 
@@ -73,11 +80,11 @@ def missing() -> list[str]:
 
 
 def build(folder: Path) -> None:
-    """Make kernel, initrd and disk.ext4 in the folder: Debian with Python, v4l-utils, and what hydrart needs."""
+    """Make kernel, initrd and disk.ext4 in the folder: Debian with Python and systemd, and what hydrart needs."""
     version = _kernels()[-1]
     modules = Path("/lib/modules", version)
     shutil.copy(f"/boot/vmlinuz-{version}", folder / "kernel")
-    include = "--include=python3,kmod,v4l-utils,busybox-static"
+    include = "--include=python3,kmod,v4l-utils,busybox-static,systemd,libpam-systemd,dbus"
     _call("mmdebstrap", "--variant=essential", include, "bookworm", str(folder / "root.tar"))
     root = folder / "root"
     root.mkdir()
@@ -92,18 +99,30 @@ def build(folder: Path) -> None:
     (root / _SHARE[1:]).mkdir()
     (root / "init").write_text(_INIT)
     (root / "init").chmod(0o755)
+    # for every user: services do not get the environment of /init
+    (root / "usr/lib/python3/dist-packages/hydrart.pth").write_text(f"{_SHARE}\n/site\n")
+    units = root / "etc/systemd/system"
+    (units / "jobs.service").write_text(_UNIT)
+    (units / "multi-user.target.wants/jobs.service").symlink_to("/etc/systemd/system/jobs.service")
+    (root / "etc/machine-id").write_text(f"{1:032x}\n")  # without one systemd takes this for an installation
     _call("mkfs.ext4", "-q", "-O", "^has_journal", "-d", str(root), str(folder / "disk.ext4"), "1500M")
     shutil.rmtree(root)
 
 
-def run(folder: Path, share: Path, jobs: list[Job], timeout_s: float) -> dict[str, Answer]:
-    """Boot what `build` made with `share` as /share, on Python's path inside, and do the jobs in their order."""
+def run(folder: Path, share: Path, jobs: list[Job], timeout_s: float, systemd: bool = False) -> dict[str, Answer]:
+    """Boot what `build` made with `share` as /share, hydrart in it, and do the jobs in their order, as root.
+
+    systemd: whether it runs the machine, and the jobs; else they are alone there.
+    """
     shutil.copy(__file__, share / "vm.py")
+    shutil.copytree(REPOSITORY / "hydrart", share / "hydrart", ignore=shutil.ignore_patterns("__pycache__"))
+    share.chmod(0o755)  # for the users inside
     (share / "jobs.json").write_text(json.dumps([asdict(job) for job in jobs]))
     shared = f"local,path={share},mount_tag=share,security_model=none"
+    kernel = f"console=ttyS0 panic=-1 quiet first={_SYSTEMD if systemd else '/init'} systemd.unit=multi-user.target"
     with open(folder / "console", "wb") as console:
         subprocess.run(
-            ["qemu-system-x86_64", *_MACHINE.split(), "-append", "console=ttyS0 panic=-1 quiet", "-virtfs", shared],
+            ["qemu-system-x86_64", *_MACHINE.split(), "-append", kernel, "-virtfs", shared],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=console,

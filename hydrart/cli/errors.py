@@ -1,4 +1,7 @@
-"""From exceptions to one sentence and an exit code: 1 failed, 2 wrong usage (click's), 130 interrupted."""
+"""From exceptions to one sentence and an exit code: 1 failed, 2 wrong usage (click's), 130 interrupted.
+
+Under systemd it is 78 instead of 1 where starting again is of no use.
+"""
 
 import functools
 import os
@@ -11,7 +14,18 @@ from click.exceptions import Exit
 
 from hydrart.cli.interrupt import interruptible
 from hydrart.cli.options import printable
-from hydrart.errors import HydrartError
+from hydrart.errors import (
+    HeadsError,
+    HydrartError,
+    MissingExtraError,
+    ProfileError,
+    SettingError,
+    WeightFileError,
+)
+from hydrart.stream.notify import Notifier
+
+LASTING = os.EX_CONFIG  # ends a service that no restart would mend
+_LASTING = (WeightFileError, HeadsError, SettingError, ProfileError, MissingExtraError)
 
 
 class Failure(click.ClickException):
@@ -35,15 +49,33 @@ def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
             with interruptible():
                 return command(*args, **kwargs)
         except HydrartError as error:
-            raise Failure(str(error)) from error
+            raise _told(Failure(str(error)), lasting=isinstance(error, _LASTING)) from error
         except MemoryError:
-            raise Failure("there is not enough memory: use a smaller picture, batch or network") from None
+            raise _told(Failure("there is not enough memory: use a smaller picture, batch or network")) from None
         except BrokenPipeError:
             drop_stdout()
             raise Exit(0) from None  # who read the results wants no more
         except OSError as error:
-            raise Failure(f"{error.filename or 'the output'} cannot be read or written: {error.strerror}") from error
+            why = f"{error.filename or 'the output'} cannot be read or written: {error.strerror}"
+            raise _told(Failure(why)) from error
         except KeyboardInterrupt:
+            Notifier().say(STATUS="ended: interrupted")
             raise Exit(130) from None
+        except click.ClickException as error:
+            _told(error)
+            raise
+        except Exit:
+            raise
+        except Exception as error:
+            Notifier().say(STATUS=f"{type(error).__name__}: {error}")
+            raise
 
     return wrapper
+
+
+def _told(error: click.ClickException, lasting: bool = False) -> click.ClickException:
+    """The same error, told to systemd, which keeps it for who asks; not everyone may read its journal."""
+    Notifier().say(STATUS=error.format_message())
+    if lasting and "NOTIFY_SOCKET" in os.environ:
+        error.exit_code = LASTING
+    return error

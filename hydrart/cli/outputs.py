@@ -50,6 +50,7 @@ class Outputs:
         self._lost = False
         self._page: Any = None  # Dashboard
         self._notifier = Notifier()
+        self._notifier.say(STATUS="getting ready")
 
     def __enter__(self) -> "Outputs":
         return self
@@ -69,12 +70,13 @@ class Outputs:
     def start(self, title: str, largest_k: int, fps: float, whole: bool, run: dict[str, Any]) -> None:
         """Open files and panel. fps: of the video; whole: no frame may be left out; run: what the log begins with."""
         self.say(title)
-        self._notifier.say(READY="1")
         if self._log_to:
             self._log = RotatingLog(self._log_to, self._log_mb, {"run": run}, self.say)
         if self._video_to:
             self._video = VideoWriter(self._video_to, fps, whole, self.say)
         if self._quiet or (self._as_json and sys.stdout.isatty()):  # they would share the terminal
+            return
+        if self._notifier.heard and not self._on_change:  # a journal is no place for a line a second
             return
         # rich takes a moment to import, and only here is it needed
         from hydrart.stream.terminal import LivePanel, PlainLine
@@ -119,7 +121,9 @@ class Outputs:
             self._log.write({"event": event.as_dict()})
         if self._page:
             self._page.event(event)
-        self._notifier.say(STATUS=f"{event.state}: {event.reason}")
+        # a source that gives nothing yet is waited for: by us, not by systemd
+        ready = {"READY": "1"} if event.state in ("running", "reconnecting") else {}
+        self._notifier.say(STATUS=f"{event.state}: {event.reason}", **ready)
         if event.state in ("stalled", "reconnecting"):
             self._lost = True
             self.say(f"{event.state}: {event.reason}")

@@ -1,33 +1,49 @@
 """hydrart service"""
 
 import os
+import pwd
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from hydrart.cli.errors import Failure, one_sentence
-from hydrart.cli.options import json_option, print_json, warn
+from hydrart.cli.errors import LASTING, Failure, one_sentence
+from hydrart.cli.options import json_option, print_json, printable, warn
+from hydrart.cli.run import run
+from hydrart.stream.url import without_secrets
 
-_UNIT = """[Unit]
-Description=hydrart {arguments}
+# 130: stopped before the first frame; a hang ends with SIGABRT, for which Python then shows where it was
+_UNIT = f"""[Unit]
+Description={{description}}
 StartLimitIntervalSec=0
 
 [Service]
 Type=notify
 NotifyAccess=main
-ExecStart={command}
-WorkingDirectory={folder}
+ExecStart={{command}}
+WorkingDirectory={{folder}}
+Environment=PYTHONFAULTHANDLER=1
 Restart=on-failure
 RestartSec=5
+RestartPreventExitStatus=2 {LASTING}
+SuccessExitStatus=130
 WatchdogSec=60
 TimeoutStartSec=600
+TimeoutStopSec=30
 
 [Install]
 WantedBy=default.target
 """
+_MARK = " -m hydrart run"  # in every unit that install writes
+_LINGER = Path("/var/lib/systemd/linger")
+_PROPERTIES = ("ActiveState", "SubState", "Result", "ExecMainStatus", "StatusText", "NRestarts")
+
+
+class _NoManager(Failure):
+    """No systemd runs for this user."""
 
 
 def _name(context: click.Context, option: click.Parameter, value: str) -> str:
@@ -57,20 +73,36 @@ def install(name: str, no_start: bool, as_json: bool, arguments: tuple[str, ...]
     """Write a unit for the command line after --, for example: -- run --camera 0 --quiet, and start it."""
     if arguments[0] != "run":
         raise click.UsageError("only run can be a service: write -- run and its options")
+    run.make_context("hydrart run", list(arguments[1:]))  # what is wrong with them is told now, not in the journal
     path = unit_path(name)
-    program = (sys.executable, "-m", "hydrart")
-    command = " ".join(map(quoted, (*program, *arguments)))
-    text = _UNIT.format(arguments=quoted(" ".join(arguments)), command=command, folder=quoted(os.getcwd(), ""))
+    if path.exists():
+        _check_own(path)
+    if not no_start:
+        _systemctl("show", "--property=Version")  # nothing is written where nothing can start
+    words = (sys.executable, "-m", "hydrart", *arguments)
+    if not all(map(_is_text, words)):
+        raise Failure("the command line is no UTF-8: systemd cannot show such a unit")
+    command = " ".join(map(quoted, words))
+    # the journal keeps the description
+    shown = " ".join(without_secrets(word) if "://" in word else word for word in ("hydrart", *arguments))
+    description, folder = (line.replace("%", "%%") for line in (printable(shown), _working_folder()))
+    text = _UNIT.format(description=description, command=command, folder=folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.touch()
+    path.chmod(0o600)  # the address of a stream may hold a password
+    path.write_text(text, encoding="utf-8")
     if not no_start:
         _systemctl("daemon-reload")
         _systemctl("enable", f"{name}.service")
-        _systemctl("restart", f"{name}.service")
+        _start(name)
     if as_json:
         print_json({"unit": str(path), "started": not no_start})
+    elif no_start:
+        warn(f"{path} is written")
     else:
-        warn(f"{path} is written{'' if no_start else ' and started; its messages: journalctl --user -u ' + name}")
+        warn(f"{path} is written and started; its messages: journalctl --user-unit {name}")
+        if not Path(_LINGER, _user()).exists():
+            warn(f"it runs while you are logged in; from boot on with: loginctl enable-linger {_user()}")
 
 
 @service.command()
@@ -80,21 +112,18 @@ def install(name: str, no_start: bool, as_json: bool, arguments: tuple[str, ...]
 def status(name: str, as_json: bool) -> None:
     """Tell whether the service is installed and what it does."""
     path = unit_path(name)
-    facts = {"unit": str(path), "installed": path.exists(), "active": None, "status": None, "restarts": None}
+    facts: dict[str, Any] = {"unit": str(path), "installed": path.exists()}
+    facts |= dict.fromkeys(("active", "sub", "result", "exit_code", "status", "restarts"))
     if facts["installed"]:
-        shown = _systemctl("show", f"{name}.service", "--property=ActiveState,StatusText,NRestarts")
-        values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-        restarts = values.get("NRestarts", "")
-        facts |= {"active": values.get("ActiveState"), "status": values.get("StatusText") or None}
-        facts["restarts"] = int(restarts) if restarts.isdecimal() else None
+        facts |= _state(name)
     if as_json:
         print_json(facts)
     elif not facts["installed"]:
         click.echo(f"{name} is not installed")
     else:
-        click.echo(
-            f"{name} is {facts['active']}, restarted {facts['restarts']} times: {facts['status'] or 'no status'}"
-        )
+        sub = "" if facts["sub"] == facts["active"] else f" ({facts['sub']})"
+        times = "once" if facts["restarts"] == 1 else f"{facts['restarts']} times"
+        click.echo(f"{name} is {facts['active']}{sub}, restarted {times}: {_told(facts)}")
 
 
 @service.command()
@@ -106,9 +135,18 @@ def remove(name: str, as_json: bool) -> None:
     path = unit_path(name)
     if not path.exists():
         raise Failure(f"{path} does not exist: there is nothing to remove")
-    if shutil.which("systemctl") and os.environ.get("XDG_RUNTIME_DIR"):
+    _check_own(path)
+    try:
         _systemctl("disable", "--now", f"{name}.service")
+        managed = True
+    except _NoManager:  # then it does not run either
+        managed = False
     path.unlink()
+    Path(path.parent, "default.target.wants", path.name).unlink(missing_ok=True)
+    if managed:
+        _systemctl("daemon-reload")
+        # a unit that failed is kept in mind without its file; one that did not is unknown by now
+        _call_systemctl("reset-failed", f"{name}.service")
     if as_json:
         print_json({"unit": str(path), "removed": True})
     else:
@@ -121,19 +159,85 @@ def unit_path(name: str) -> Path:
     return Path(base, "systemd", "user", f"{name}.service")
 
 
-def quoted(text: str, mark: str = '"') -> str:
-    """The text as one word of a unit file: systemd unquotes, and expands % and $."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("\n", "\\n")
-    if not mark:
-        return text.replace("%", "%%")
-    escaped = escaped.replace("$", "$$")
-    return escaped if escaped and all(c.isalnum() or c in "-_./:=@%,+" for c in escaped) else f'"{escaped}"'
+def quoted(text: str) -> str:
+    """The text as one word of a command in a unit file: systemd unquotes, and expands % and $."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    if escaped and all(c.isalnum() or c in "-_./:=@%,+" for c in escaped):
+        return escaped
+    hidden = {c: "".join(f"\\x{byte:02x}" for byte in c.encode()) for c in escaped if not c.isprintable()}
+    return f'"{"".join(hidden.get(c, c) for c in escaped)}"'
+
+
+def _is_text(word: str) -> bool:
+    return not any("\ud800" <= c <= "\udfff" for c in word)
+
+
+def _working_folder() -> str:
+    folder = os.getcwd()
+    if not folder.isprintable() or folder.endswith(("\\", " ")):
+        raise Failure(f"{folder} cannot stand in a unit file: install from another folder")
+    return folder
+
+
+def _check_own(path: Path) -> None:
+    if _MARK not in path.read_text(errors="replace"):
+        raise Failure(f"{path} was not written by hydrart: choose another --name")
+
+
+def _start(name: str) -> None:
+    """Start it, or start it anew. Raises Failure with what it said last."""
+    if not _call_systemctl("restart", f"{name}.service").returncode:
+        return
+    state = _state(name)
+    then = "systemd goes on trying" if state["sub"] == "auto-restart" else f"see journalctl --user-unit {name}"
+    raise Failure(f"{name} is installed but did not start, {_told(state)}; {then}")
+
+
+def _state(name: str) -> dict[str, Any]:
+    shown = _systemctl("show", f"{name}.service", f"--property={','.join(_PROPERTIES)}")
+    values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    active, sub, result, code, text, restarts = (values.get(name) or None for name in _PROPERTIES)
+    return {
+        "active": active,
+        "sub": sub,
+        "result": result,
+        "exit_code": int(code) if code and result == "exit-code" else None,
+        # what a process said before it was killed is no longer so
+        "status": text if result in ("success", "exit-code") else None,
+        "restarts": int(restarts) if restarts and restarts.isdecimal() else None,
+    }
+
+
+def _told(state: dict[str, Any]) -> str:
+    """What there is to say of a state."""
+    if state["exit_code"] is not None:
+        return f"exit code {state['exit_code']}: {state['status'] or 'no reason given'}"
+    return state["status"] or ("no status" if state["result"] == "success" else f"ended by {state['result']}")
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _call_systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
+    if not shutil.which("systemctl"):
+        raise _NoManager("systemctl is not here: this needs a machine that systemd runs")
+    # su, sudo and cron do not set it
+    environment = {"XDG_RUNTIME_DIR": f"/run/user/{os.geteuid()}"} | os.environ
+    command = ["systemctl", "--user", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def _systemctl(*arguments: str) -> str:
-    if not shutil.which("systemctl"):
-        raise Failure("systemctl is not here: this needs a machine that systemd runs")
-    done = subprocess.run(["systemctl", "--user", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Failure(f"systemctl --user {arguments[0]} failed: {' '.join(done.stderr.split()) or 'no reason given'}")
-    return done.stdout
+    done = _call_systemctl(*arguments)
+    if not done.returncode:
+        return done.stdout
+    why = " ".join(done.stderr.split()) or "no reason given"
+    if "connect to bus" not in why:
+        raise Failure(f"systemctl --user {arguments[0]} failed: {why}")
+    if not os.path.isdir("/run/systemd/system"):
+        raise _NoManager("systemd is installed but does not run this machine: a service needs it")
+    raise _NoManager(f"no systemd runs for {_user()}: log in as that user, or: loginctl enable-linger {_user()}")

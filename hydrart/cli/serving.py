@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hydrart.errors import MissingExtraError
+from hydrart.cli.errors import Failure
+from hydrart.errors import MissingExtraError, SettingError
 
 if TYPE_CHECKING:
     from hydrart.dashboard.server import Dashboard
@@ -30,7 +31,7 @@ class Address(click.ParamType[tuple[str, int]]):
 
 
 def serve(address: tuple[str, int], say: Callable[[str], None], **facts: Any) -> "Dashboard":
-    """Start the page and tell where it is. facts: what Dashboard takes. Raises MissingExtraError, SettingError."""
+    """Start the page and tell where it is. facts: what Dashboard takes. Raises MissingExtraError, Failure."""
     try:
         import prometheus_client  # noqa: F401
         import simplejpeg  # noqa: F401
@@ -41,7 +42,10 @@ def serve(address: tuple[str, int], say: Callable[[str], None], **facts: Any) ->
         raise MissingExtraError("--serve", error.name or "aiohttp", "dashboard") from None
     host, port = address
     token = None if is_loopback(host) else os.environ.get(_TOKEN) or secrets.token_urlsafe(16)
-    dashboard = Dashboard(host, port, token, **facts)
+    try:
+        dashboard = Dashboard(host, port, token, **facts)
+    except SettingError as error:  # not a lasting one: a port becomes free, an address comes with its network
+        raise Failure(str(error)) from error
     shown = f"[{host}]" if ":" in host else host
     say(f"live page: http://{shown}:{dashboard.port}/{'' if token is None else f'?token={token}'}")
     return dashboard

@@ -10,24 +10,28 @@ class Notifier:
 
     def __init__(self) -> None:
         address = os.environ.get("NOTIFY_SOCKET", "")
-        self._socket: socket.socket | None = None
-        if address:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            self._socket.setblocking(False)
-            # a leading @ stands for the abstract name space
-            self._address = "\0" + address[1:] if address.startswith("@") else address
+        # a leading @ stands for the abstract name space
+        self._address = "\0" + address[1:] if address.startswith("@") else address
         # WATCHDOG_USEC is the longest silence; half of it is what systemd advises
         self._every_s = int(os.environ.get("WATCHDOG_USEC", "0") or 0) / 2e6
         self._kept_at = 0.0
 
+    @property
+    def heard(self) -> bool:
+        """Whether systemd listens."""
+        return bool(self._address)
+
     def say(self, **values: str) -> None:
         """Send assignments: READY="1", STATUS="..."."""
-        if self._socket is not None:
-            text = "\n".join(f"{name}={' '.join(value.split())}" for name, value in values.items())
-            try:
-                self._socket.sendto(text.encode(errors="replace"), self._address)
-            except OSError:  # systemd is restarting, or the socket is full: the next one comes soon
-                return
+        if not self._address:
+            return
+        text = "\n".join(f"{name}={' '.join(value.split())}" for name, value in values.items())
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+                sender.setblocking(False)
+                sender.sendto(text.encode(errors="replace"), self._address)
+        except OSError:  # systemd is restarting, or the socket is full: the next one comes soon
+            return
 
     def alive(self) -> None:
         """Keep the watchdog quiet; call it as often as you like."""
@@ -38,7 +42,5 @@ class Notifier:
 
     def close(self) -> None:
         """No more."""
-        if self._socket is not None:
-            self.say(STOPPING="1")
-            self._socket.close()
-            self._socket = None
+        self.say(STOPPING="1")
+        self._address = ""
