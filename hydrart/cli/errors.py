@@ -35,6 +35,12 @@ class Failure(click.ClickException):
         click.echo(f"hydrart: {printable(self.format_message())}", file=file, err=file is None)
 
 
+class _Lasting(Failure):
+    """The same under systemd, which then does not start the program again."""
+
+    exit_code = LASTING
+
+
 def drop_stdout() -> None:
     """Nobody reads stdout any more: what is still printed, also when Python ends, goes nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -49,7 +55,8 @@ def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
             with interruptible():
                 return command(*args, **kwargs)
         except HydrartError as error:
-            raise _told(Failure(str(error)), lasting=isinstance(error, _LASTING)) from error
+            lasting = isinstance(error, _LASTING) and "NOTIFY_SOCKET" in os.environ
+            raise _told(_Lasting(str(error)) if lasting else Failure(str(error))) from error
         except MemoryError:
             raise _told(Failure("there is not enough memory: use a smaller picture, batch or network")) from None
         except BrokenPipeError:
@@ -73,9 +80,7 @@ def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def _told(error: click.ClickException, lasting: bool = False) -> click.ClickException:
+def _told(error: click.ClickException) -> click.ClickException:
     """The same error, told to systemd, which keeps it for who asks; not everyone may read its journal."""
     Notifier().say(STATUS=error.format_message())
-    if lasting and "NOTIFY_SOCKET" in os.environ:
-        error.exit_code = LASTING
     return error

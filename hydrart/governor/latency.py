@@ -51,6 +51,10 @@ class _Sample:
             insort(self._ordered, value)
             self._recent[at] = value
 
+    @property
+    def smallest(self) -> float:
+        return self._ordered[0]
+
     def above(self, value: float) -> int:
         """How many are larger."""
         return len(self._ordered) - bisect_right(self._ordered, value)
@@ -105,7 +109,7 @@ class LatencyModel:
                 self._log_idle[k] = log_latency - self._m - self._slope[k] * max(self._m, 0.0)
             self._last_k, self._seen_at[k] = k, now
             return
-        error = log_latency - self._log_idle[k] - self._expected(k, self._m)
+        error = log_latency - self._log_idle[k] - self._expected(k)
         self._errors.add(error)
         self._steps *= 1 - 1 / _WINDOW
         self._learn(k, error, switched=k != self._last_k)
@@ -125,12 +129,16 @@ class LatencyModel:
         return self._pending is not None
 
     def log_expected(self, k: int) -> float:
-        return self._idle(k) + self._expected(k, self._m)
+        return self._idle(k) + self._expected(k)
 
     def late(self, k: int, log_budget: float) -> float:
         """The probability that the next frame takes longer than exp(log_budget) milliseconds with k."""
         spare = log_budget - self.log_expected(k)
-        p = self._exceeds(spare) + self._steps * self._step_exceeds(k, log_budget, spare)
+        if spare < 0 and spare < self._errors.smallest:
+            return 1.0
+        p = self._exceeds(spare)
+        if self._steps:
+            p += self._steps * self._step_exceeds(k, spare)
         if self._pending is not None and self._pending[0] > 0:
             # the last frame was slow: as often as such frames came in twos, the next will be as well
             again = self._exceeds(spare - self._pending[0] * self._sensitivity(k))
@@ -145,23 +153,25 @@ class LatencyModel:
 
     def _idle(self, k: int) -> float:
         """The logarithm of the idle latency; of a k that never ran scaled by the work from the nearest that did."""
-        if k in self._log_idle:
-            return self._log_idle[k]
+        known = self._log_idle.get(k)
+        if known is not None:
+            return known
         nearest = min(self._log_idle, key=lambda other: abs(other - k))
         return self._log_idle[nearest] + math.log(self._work[k] / self._work[nearest])
 
-    def _expected(self, k: int, m: float) -> float:
+    def _expected(self, k: int) -> float:
+        m = self._m
         return m + self._offset[k] + (self._slope[k] * m if m > 0 else 0.0)
 
     def _exceeds(self, error: float) -> float:
         """The share of errors above, with a Pareto tail for the one that has not come yet."""
         return (self._errors.above(error) + math.exp(-_TAIL_SLOPE * max(error, 0.0))) / (len(self._errors) + 1)
 
-    def _step_exceeds(self, k: int, log_budget: float, spare: float) -> float:
+    def _step_exceeds(self, k: int, spare: float) -> float:
         """The probability that k is late after a step of the load: the share of past ones that it would be."""
-        enough = (log_budget - self._idle(k) - self._offset[k]) / (1 + self._slope[k])
-        above = self._levels.above(max(enough, self._m))
-        return (above + math.exp(-_TAIL_SLOPE * max(spare, 0.0))) / (len(self._levels) + 1)
+        spare = max(spare, 0.0)
+        above = self._levels.above(self._m + spare / (1 + self._slope[k]))
+        return (above + math.exp(-_TAIL_SLOPE * spare)) / (len(self._levels) + 1)
 
     def _learn(self, k: int, error: float, switched: bool) -> None:
         """Noise moves the estimates smoothly; an outlier counts when the next frame says the same: the lesser of both.
