@@ -105,7 +105,9 @@ def build(folder: Path) -> None:
     (units / "jobs.service").write_text(_UNIT)
     (units / "multi-user.target.wants/jobs.service").symlink_to("/etc/systemd/system/jobs.service")
     (root / "etc/machine-id").write_text(f"{1:032x}\n")  # without one systemd takes this for an installation
-    _call("mkfs.ext4", "-q", "-O", "^has_journal", "-d", str(root), str(folder / "disk.ext4"), "1500M")
+    # systemd asks that the files are root's
+    as_root = () if os.geteuid() == 0 else ("unshare", "--map-root-user")
+    _call(*as_root, "mkfs.ext4", "-q", "-O", "^has_journal", "-d", str(root), str(folder / "disk.ext4"), "1500M")
     shutil.rmtree(root)
 
 
