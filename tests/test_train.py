@@ -88,6 +88,7 @@ def test_the_checkpoint_converts_to_the_same_network(data: Path, trained: Path, 
     [
         (("--heads", "3,6,12", "--weights", "1,1,2"), {"heads": (3, 6, 12)}),
         (("--heads", "2-4"), {"heads": (2, 3, 4)}),
+        (("--networks", "3"), {}),
         (("--separate-classifiers", "--heads", "3,4"), {"heads": (3, 4), "separate_classifiers": True}),
         (("--baseline", "4"), {"heads": (4,)}),
         (("--head-dim", "32", "--heads", "3,4"), {"heads": (3, 4), "head_dim": 32}),
@@ -199,6 +200,9 @@ def test_single_unreadable_pictures_are_named_and_left_out(tmp_path: Path) -> No
     [
         (("--image-size", "20"), "no multiple of patch"),
         (("--heads", "3,6", "--weights", "1,2,3"), "--weights names 3 numbers for 2 ks"),
+        (("--networks", "11"), "--networks 11 is more than a step can train"),
+        (("--networks", "2", "--baseline", "6"), "--networks 2 is more than a step can train"),
+        (("--networks", "4", "--heads", "3-6", "--weights", "1,1,0,1"), "1 that may be drawn"),
         (("--init", "nothing.pth"), "nothing.pth does not exist"),
         (("--teacher", "nothing.pth"), "nothing.pth does not exist"),
         (("--init", "TRAINED", "--depth", "2"), "leave that flag out"),

@@ -66,11 +66,11 @@ def assert_equal(a: Any, b: Any, where: str = "") -> None:
         assert a == b, where
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+@pytest.mark.parametrize("changes", [{"optimizer": "muon"}, {"optimizer": "adamw"}, {"networks": 3}], ids=str)
 def test_a_resumed_run_ends_as_an_uninterrupted_one(
-    pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+    pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
-    wanted = recipe(optimizer=optimizer)
+    wanted = recipe(**changes)
     whole = trained(pictures, wanted, place(tmp_path / "a.pth"))
     step = Optimizer.step
     calls = []
@@ -133,16 +133,51 @@ def test_a_damaged_checkpoint_is_told(pictures: Pictures, tmp_path: Path, conten
 def test_ks_are_drawn_by_weight_and_every_picture_once_an_epoch(pictures: Pictures) -> None:
     plain = recipe(augment="crop", mixup=0.0)
     drawn = [batch for batch, _ in zip(training.batches(pictures, plain, 0), range(400), strict=False)]
-    ks = [batch.k for batch in drawn]
+    ks = [k for batch in drawn for k in batch.ks]
+    assert len(ks) == len(drawn)
     assert set(ks) == {3, 6, 12}
     assert 0.42 < ks.count(12) / len(ks) < 0.58
     assert [int(torch.cat([batch.y for batch in drawn[i : i + 4]]).sum()) for i in (0, 4)] == [16, 16]
 
 
+def test_a_sandwich_holds_both_ends_and_draws_between_by_weight(pictures: Pictures) -> None:
+    wanted = recipe(heads=(3, 4, 5, 6, 12), weights=(1, 1, 3, 0, 9), networks=3)
+    rng = np.random.default_rng(0)
+    drawn = [wanted.draw(rng) for _ in range(400)]
+    assert {(ks[0], ks[-1]) for ks in drawn} == {(12, 3)}
+    between = [ks[1] for ks in drawn]
+    assert set(between) == {4, 5} and 0.68 < between.count(5) / 400 < 0.82
+    assert recipe(networks=2).draw(rng) == (12, 3)
+    full = recipe(heads=(3, 4, 5, 6, 12), weights=(), networks=5)
+    assert {full.draw(rng) for _ in range(20)} == {(12, 6, 5, 4, 3)}
+
+
+def test_the_smaller_networks_of_a_step_learn_the_answers_of_the_largest(pictures: Pictures, tmp_path: Path) -> None:
+    wanted = recipe(networks=2, mixup=0.0, distill=0.3, label_smoothing=0.0, clip=1e9)
+    model = build(wanted, 2)
+    with torch.no_grad():
+        for parameter in model.parameters():  # so that the two differ in their answers
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) / 20)
+    batch = next(training.batches(pictures, wanted, 0))
+    with training.Gradients(model, wanted, None, place(tmp_path)) as gradients:
+        loss = gradients(batch)
+        x = (batch.x - gradients._mean) / gradients._std
+    found = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    large, small = model(x, 12), model(x, 3)
+    entropy = torch.nn.functional.cross_entropy
+    wish = torch.softmax(large.detach(), 1)
+    by_hand = entropy(large, batch.y) + 0.7 * entropy(small, batch.y)
+    by_hand = by_hand + 0.3 * (wish * (wish.log() - torch.log_softmax(small, 1))).sum(1).mean()
+    by_hand = by_hand / 2
+    assert loss == pytest.approx(by_hand.item(), rel=1e-4)
+    for a, b in zip(found, torch.autograd.grad(by_hand, list(model.parameters())), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
+
+
 def test_batches_do_not_depend_on_those_before(pictures: Pictures) -> None:
     first = [batch for batch, _ in zip(training.batches(pictures, recipe(), 0), range(6), strict=False)]
     later = next(training.batches(pictures, recipe(), 5))
-    assert torch.equal(first[5].x, later.x) and first[5].k == later.k
+    assert torch.equal(first[5].x, later.x) and first[5].ks == later.ks
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
@@ -236,7 +271,7 @@ def test_muon_moves_only_what_the_drawn_k_uses(pictures: Pictures, tmp_path: Pat
     model = build(wanted, 2)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     optimizer = Optimizer(model, wanted)
-    batch = training.Batch(torch.rand(8, 3, 16, 16) * 255, torch.arange(8) % 2, 1.0, 3)
+    batch = training.Batch(torch.rand(8, 3, 16, 16) * 255, torch.arange(8) % 2, 1.0, (3,))
     with training.Gradients(model, wanted, None, place(tmp_path)) as gradients:
         gradients(batch)
         optimizer.step(3 * 16, 1e-2, gradients.run)

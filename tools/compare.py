@@ -5,8 +5,9 @@
     python tools/compare.py report --results R.json --table R.md --plot R.png
 
 The runs are those of HydraViT's paper: 3, 6 and 12 heads alone, and four nested networks, with and without weighted
-sampling and separate classifiers. Each finished run is added to the results, and a run that is there is not made
-again, so that the comparison may be spread over days; an unfinished one goes on from its checkpoint in WORK.
+sampling and separate classifiers; and one more that trains three networks a step (the "sandwich"). Each finished run
+is added to the results, and a run that is there is not made again, so that the comparison may be spread over days; an
+unfinished one goes on from its checkpoint in WORK.
 """
 
 import json
@@ -38,11 +39,12 @@ ALONE = (3, 6, 12)
 
 @dataclass(frozen=True)
 class Run:
-    """heads: what is trained; weights: how often each k is drawn; separate: a classifier for each."""
+    """heads: what is trained; weights: how often each k is drawn; separate: a classifier for each; networks: a step."""
 
     heads: tuple[int, ...]
     weights: tuple[float, ...] = ()
     separate: bool = False
+    networks: int = 1
 
 
 # Weighted sampling draws k in proportion to k: the larger, the more there is to learn.
@@ -51,6 +53,7 @@ RUNS = {f"{k} heads alone": Run((k,)) for k in ALONE} | {
     "nested, weighted": Run(HEADS, HEADS),
     "nested, separate": Run(HEADS, separate=True),
     "nested, weighted, separate": Run(HEADS, HEADS, separate=True),
+    "nested, sandwich": Run(HEADS, networks=3),
 }
 
 
@@ -77,7 +80,7 @@ def write_results(path: Path, results: dict[str, Any]) -> None:
 def shared_part(recipe: Recipe, data: Path) -> dict[str, Any]:
     """What all runs have in common, as JSON gives it back."""
     entries = recipe.entries() | {"data": data.resolve().name}
-    varied = ("heads", "weights", "separate_classifiers", "mean", "std", "init", "teacher")
+    varied = ("heads", "weights", "networks", "separate_classifiers", "mean", "std", "init", "teacher")
     return dict(json.loads(json.dumps({name: value for name, value in entries.items() if name not in varied})))
 
 
@@ -132,7 +135,9 @@ def train_command(
         click.echo(name, err=True)
         run = RUNS[name]
         output = work / (name.replace(",", "").replace(" ", "-") + ".safetensors")
-        recipe = replace(common, heads=run.heads, weights=run.weights, separate_classifiers=run.separate)
+        recipe = replace(
+            common, heads=run.heads, weights=run.weights, separate_classifiers=run.separate, networks=run.networks
+        )
         files = Files(data=data, output=output)
         start = time.monotonic()
         outcome = train_and_test(files, recipe, replace(place, checkpoint=output.with_suffix(".pth")), resume=True)

@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from hydrart.architecture import Architecture
@@ -19,10 +20,11 @@ class TrainError(HydrartError):
 class Recipe:
     """Stored in the checkpoint; a run goes on only with the recipe that it began with.
 
-    heads: the ks that are trained; weights: how often each is drawn, relative. epochs or hours, one of the two: how
-    long; batch: pictures a step; lr: peak learning rate; warmup: share of the run; ema: decay of the averaged weights;
-    augment: "crop" or "strong"; mixup: alpha of the Beta distribution, 0 for none; distill: the teacher's share of
-    the loss; init, teacher: SHA-256 of the files, "" for none; precision: of the activations.
+    heads: the ks that are trained; weights: how often each is drawn, relative; networks: how many each step trains.
+    epochs or hours, one of the two: how long; batch: pictures a step; lr: peak learning rate; warmup: share of the
+    run; ema: decay of the averaged weights; augment: "crop" or "strong"; mixup: alpha of the Beta distribution, 0 for
+    none; distill: share of the loss that a teacher's answers have, or those of the largest k for the smaller ones of
+    its step; init, teacher: SHA-256 of the files, "" for none; precision: of the activations.
     """
 
     heads: tuple[int, ...]
@@ -35,6 +37,7 @@ class Recipe:
     batch: int = 128
     lr: float = 2e-3
     weights: tuple[float, ...] = ()
+    networks: int = 1
     seed: int = 0
     separate_classifiers: bool = False
     layer_scale: bool = False
@@ -80,6 +83,21 @@ class Recipe:
     @property
     def dtype(self) -> torch.dtype:
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
+        """The ks of one step, the largest first: one of all; or the two ends and, between them, the others.
+
+        Source of the latter, the sandwich rule: J. Yu, T. Huang, "Universally slimmable networks and improved training
+        techniques", ICCV 2019.
+        """
+        if self.networks == 1:
+            return (int(rng.choice(self.heads, p=self.shares)),)
+        between: list[int] = []
+        if self.networks > 2:
+            shares = np.array(self.shares[1:-1])
+            drawn = rng.choice(self.heads[1:-1], self.networks - 2, replace=False, p=shares / shares.sum())
+            between = sorted(drawn.tolist(), reverse=True)
+        return (self.heads[-1], *between, self.heads[0])
 
     @property
     def shares(self) -> tuple[float, ...]:

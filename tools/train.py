@@ -82,6 +82,12 @@ def shaped(recipe: Recipe, wishes: dict[str, Any], origin: Origin | None) -> Rec
             f"--weights names {len(recipe.weights)} numbers for {len(recipe.heads)} ks ({listing(recipe.heads)}): "
             "give one each"
         )
+    drawn = sum(share > 0 for share in recipe.shares[1:-1])
+    if recipe.networks > 1 and not 2 <= recipe.networks <= 2 + drawn <= len(recipe.heads):
+        raise TrainError(
+            f"--networks {recipe.networks} is more than a step can train: both ends of the ks and, between them, "
+            f"{drawn} that may be drawn; give a smaller number, or 1"
+        )
     recipe.architecture(2)
     return recipe
 
@@ -146,6 +152,7 @@ def _entry(files: Files, recipe: Recipe, result: dict[str, Any]) -> dict[str, st
         "mixup": recipe.mixup,
         "ema": recipe.ema,
         "shares": ", ".join(f"{share:.3g}" for share in recipe.shares),
+        "networks": recipe.networks,
         "seed": recipe.seed,
         "precision": recipe.precision,
         "torch": torch.__version__,
@@ -172,6 +179,12 @@ def _entry(files: Files, recipe: Recipe, result: dict[str, Any]) -> dict[str, st
 @click.option("--heads", callback=flags.heads, help="The ks to train: 3-12, or 3,6,12.  [default: 3-12]")
 @click.option("--baseline", type=click.IntRange(1, 64), help="Train an ordinary network of so many heads instead.")
 @click.option("--weights", callback=flags.shares, help="How often each k is drawn, relative: 1,1,2.  [default: alike]")
+@click.option(
+    "--networks",
+    default=1,
+    type=click.IntRange(1),
+    help="How many each step trains: one of all, or both ends of the ks and the others between.",
+)
 @click.option("--separate-classifiers", is_flag=True, help="A classifier for each k.")
 @click.option("--head-dim", type=click.Choice([16, 32, 64]), help="Channels of a head.  [default: 16]")
 @click.option("--depth", type=click.IntRange(1), help="Blocks.  [default: 6]")

@@ -37,12 +37,15 @@ SHARD = 64  # pictures whose gradient one CPU thread computes at a time
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures float32 [B, 3, S, S], 0 to 255; classes [B]; share: how much of each picture is its own (mixup)."""
+    """Pictures float32 [B, 3, S, S], 0 to 255; classes [B]; share: how much of each picture is its own (mixup).
+
+    ks: the networks to train, the largest first.
+    """
 
     x: Tensor
     y: Tensor
     share: float
-    k: int
+    ks: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def batches(data: Pictures, recipe: Recipe, start: int) -> Iterator[Batch]:
         rng = np.random.default_rng((recipe.seed, 1, step))
         pick = torch.from_numpy(order[at * recipe.batch : (at + 1) * recipe.batch]).to(data.y.device)
         x, share = mixup(augment(data.x[pick], rng, recipe.augment), rng, recipe.mixup)
-        yield Batch(x, data.y[pick], share, int(rng.choice(recipe.heads, p=recipe.shares)))
+        yield Batch(x, data.y[pick], share, recipe.draw(rng))
 
 
 class Averages:
@@ -128,7 +131,7 @@ class Gradients:
         shards = zip(*(torch.split(values, self._shard) for values in (x, batch.y, other)), strict=True)
         results = list(self.run(lambda shard: self._shard_gradient(shard, batch), list(shards)))
         for parameter, *gradients in zip(self._parameters, *(gradient for _, gradient in results), strict=True):
-            # zeros, not None, where this k does not reach: AdamW goes on with its momentum there
+            # zeros, not None, where no drawn k reaches: AdamW goes on with its momentum there
             parameter.grad = torch.zeros_like(parameter)
             for gradient in gradients:
                 if gradient is not None:
@@ -139,15 +142,21 @@ class Gradients:
     def _shard_gradient(self, shard: tuple[Tensor, ...], batch: Batch) -> tuple[float, tuple[Tensor | None, ...]]:
         recipe = self._recipe
         x, y, other = shard
-        logits = self._model(x.to(recipe.dtype), batch.k)
-        loss = self._cross_entropy(logits, y) * batch.share
-        if batch.share < 1:
-            loss = loss + self._cross_entropy(logits, other) * (1 - batch.share)
-        if self._teacher is not None:
-            wanted = self._teacher(x)
-            divergence = F.kl_div(F.log_softmax(logits, dim=1), wanted, reduction="sum", log_target=True)
-            loss = (1 - recipe.distill) * loss + recipe.distill * divergence
-        loss = loss / len(batch.y)
+        wanted = None if self._teacher is None else self._teacher(x)
+        total = torch.zeros((), device=x.device)
+        for k in batch.ks:
+            logits = self._model(x.to(recipe.dtype), k)
+            loss = self._cross_entropy(logits, y) * batch.share
+            if batch.share < 1:
+                loss = loss + self._cross_entropy(logits, other) * (1 - batch.share)
+            answers = F.log_softmax(logits, dim=1)
+            if wanted is None:
+                wanted = answers.detach()  # the smaller ones learn those of the largest
+            else:
+                divergence = F.kl_div(answers, wanted, reduction="sum", log_target=True)
+                loss = (1 - recipe.distill) * loss + recipe.distill * divergence
+            total = total + loss
+        loss = total / (len(batch.y) * len(batch.ks))
         gradients = torch.autograd.grad(loss, self._rounded, allow_unused=True)
         return float(loss.detach()), gradients
 
@@ -248,7 +257,7 @@ def train(
             batch = ahead.result()
             ahead = gradients.submit(next, source)
             loss = gradients(batch)
-            optimizer.step(batch.k * recipe.head_dim, recipe.learning_rate(done), gradients.run)
+            optimizer.step(batch.ks[0] * recipe.head_dim, recipe.learning_rate(done), gradients.run)
             step += 1
             average.update(model, step)
             report(step if steps else round(elapsed()), step, loss)
