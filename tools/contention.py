@@ -2,10 +2,10 @@
 
     python tools/contention.py -o devices/traces/recorded.csv [--seconds 30]
 
-Three blocks of HydraViT-B's width in int8 with random weights, all cores, every k in turn, again and again; meanwhile
-nothing, then stress-ng on a CPU, then stress-ng on memory, then a compiler, then another hydrart, with rests between
-them. A row is one round; a slow-down is over the fastest twentieth of that k's calls. Needs stress-ng and a C compiler
-(cc).
+Three blocks of HydraViT-B's width in int8 with random weights, all cores, every k in turn, ten times a second at most;
+meanwhile nothing, then stress-ng on a CPU, then stress-ng on memory, then a compiler, then another hydrart, with rests
+between them. A row is one round; a slow-down is over the fastest twentieth of that k's calls. Needs stress-ng and a C
+compiler (cc).
 """
 
 import argparse
@@ -27,6 +27,7 @@ _SOURCE = "#include <stdio.h>\n" + "\n".join(
     f"double f{i}(double x) {{ double s = 0; for (int j = 0; j < 99; j++) s += x * {i} / (j + 1); return s; }}"
     for i in range(4000)
 )
+_PERIOD_S = 0.1
 _SHAPE = "heads=3-12,depth=3,head_dim=64"
 _HYDRART = "import itertools, hydrart, numpy as np\nm = hydrart.load({path!r})\n"
 _HYDRART += "x = np.zeros((1, 3, 224, 224), np.float32)\nfor _ in itertools.count(): m.logits(x, 6)"
@@ -65,6 +66,7 @@ def main() -> None:
                     model.logits(x, k)
                     row.append(time.perf_counter() - before)
                 rounds.append((at, row))
+                time.sleep(max(at + _PERIOD_S - (time.monotonic() - start), 0))
 
         record(args.seconds)
         for what, command in co_runners(Path(name), weights).items():

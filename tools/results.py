@@ -41,7 +41,7 @@ RAW, DOC = ROOT / "docs/governor-results.json", ROOT / "docs/governor.md"
 def make_world(trace: str, fps: float, table: str, seed: int, seconds: float = SECONDS) -> World:
     """One row's world; trace is a name or a path."""
     device, accuracy, what = load_device(DEVICE), model_accuracy(TABLES[table]), load_trace(trace)
-    if what.name == "recorded":  # as long as it was
+    if what.name not in traces.TRACES:  # recorded, and as long as that took
         seconds = min(seconds, float(what.columns["t_s"][-1]))
     goals, charge = Goals(fps), 1.0
     if what.name == "battery":
