@@ -29,8 +29,9 @@ from hydrart.engine.kernels.isa import BLOCK_DOTS, FLOAT_DOTS, Isa
 #   STEP_BYTES: from step to step; WRAP: byte offset in a tile & WRAP; LIST_BYTES: from list to list
 #   RUN: steps that a tile of AMX takes at once, 16, 8 or 4, of which both `steps` and a list's tiles are multiples
 TILE_SHIFT, STEP_BYTES, WRAP, LIST_BYTES, RUN, LISTS = range(6)
-# The same for what is prefetched, with one list: a position >> AHEAD_SHIFT is an index, & AHEAD_WRAP an offset
-AHEAD_SHIFT, AHEAD_WRAP, AHEAD_LIST = range(3)
+# The same for what is prefetched, with one list: a position >> AHEAD_SHIFT is an index, & AHEAD_WRAP an offset. AMX
+# fetches AHEAD_LINES for each run, up to the position AHEAD_END
+AHEAD_SHIFT, AHEAD_WRAP, AHEAD_END, AHEAD_LINES, AHEAD_LIST = range(5)
 AHEAD_BYTES = 64  # fetched for each turn of the loop, UNROLL steps
 
 STORE, ADD, STORE_BF16 = 0, 1, 2  # what becomes of the products: written, added to what is there, written as bfloat16

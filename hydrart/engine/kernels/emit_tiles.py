@@ -9,12 +9,21 @@ from typing import Any
 from llvmlite import ir
 
 from hydrart.engine.kernels.emit import F32, I8, I32, I64, VOID, declare, define, load, offset, prefetch
-from hydrart.engine.kernels.emit_gemm import AHEAD_LIST, AHEAD_SHIFT, AHEAD_WRAP, LISTS, STORE, STORE_BF16, finish
+from hydrart.engine.kernels.emit_gemm import (
+    AHEAD_END,
+    AHEAD_LINES,
+    AHEAD_LIST,
+    AHEAD_SHIFT,
+    AHEAD_WRAP,
+    LISTS,
+    STORE,
+    STORE_BF16,
+    finish,
+)
 from hydrart.engine.kernels.isa import FLOAT_DOTS, Isa
 
 BLOCKS = 5  # blocks of rows at once, at most: those of two tiles of up to 16
 RUNS = (16, 8, 4)
-AHEAD_PER_STEP = 64  # bytes that are prefetched, for four vectors
 A, B = 4, 6  # tiles 0 to 3 are accumulators, 4 and 5 hold activations, 6 and 7 weights
 PRODUCT = {"tdpbf16": "tdpbf16ps", "tdpbusd": "tdpbusd"}  # dot -> instruction
 
@@ -53,13 +62,15 @@ def gemm_tiles(module: Any, isa: Isa, name: str, vectors: int) -> Any:
         height = b.mul(blocks, I64(isa.rows // 2))  # of a tile
         products = b.ptrtoint(b.alloca(ir.ArrayType(ir.VectorType(F32, n), BLOCKS * isa.rows * 2)), I64)
         tile(b, "ldtilecfg", _shape(b, isa, run, blocks))
+        fetched = position
         for first in range(0, vectors, 2):
             columns = min(2, vectors - first)
             lists = [
                 b.add(offset(b, record, LISTS * 8), b.mul(list_bytes, I64(first + column))) for column in range(columns)
             ]
-            _multiply(b, name, columns, (a, lda, height), (lists, tile_shift, step_bytes, wrap, run), steps,
-                      ahead, b.add(position, b.mul(steps, I64(first * AHEAD_PER_STEP // 4))))  # fmt: skip
+            fetched = _multiply(
+                b, name, columns, (a, lda, height), (lists, tile_shift, step_bytes, wrap, run), steps, ahead, fetched
+            )
 
             def shifted(address: Any, element: int = 4, first: int = first) -> Any:
                 moved = offset(b, address, first * n * element)
@@ -86,12 +97,14 @@ def gemm_tiles(module: Any, isa: Isa, name: str, vectors: int) -> Any:
 
 def _multiply(
     b: Any, name: str, columns: int, rows: tuple[Any, ...], weights: tuple[Any, ...], steps: Any, ahead: Any, fetch: Any
-) -> None:
-    """Into the accumulators 2 * i + v, of tile i of rows and v of columns; fetch: where prefetching stands."""
+) -> Any:
+    """Into the accumulators 2 * i + v, of tile i of rows and v of columns.
+
+    fetch: the position in what is prefetched; returns the one after it.
+    """
     a, lda, height = rows
     lists, tile_shift, step_bytes, wrap, run = weights
-    ahead_shift, ahead_wrap = (load(b, offset(b, ahead, word * 8), I64) for word in (AHEAD_SHIFT, AHEAD_WRAP))
-    run_bytes, run_ahead = b.shl(run, I64(2)), b.mul(run, I64(AHEAD_PER_STEP // 2))
+    run_bytes = b.shl(run, I64(2))
     down, lower = b.mul(run, step_bytes), b.add(a, b.mul(lda, height))
     for i in range(2):
         for v in range(columns):
@@ -102,11 +115,7 @@ def _multiply(
     at, within, fetched = b.phi(I64), b.phi(I64), b.phi(I64)
     for phi, start in ((at, I64(0)), (within, I64(0)), (fetched, fetch)):
         phi.add_incoming(start, before)
-    for line in range(RUNS[0] * AHEAD_PER_STEP // 2 // 64):
-        place = b.add(fetched, b.and_(I64(line * 64), b.sub(run_ahead, I64(1))))
-        entry = b.shl(b.lshr(place, ahead_shift), I64(3))
-        base = load(b, b.add(offset(b, ahead, AHEAD_LIST * 8), entry), I64)
-        prefetch(b, b.add(base, b.and_(place, ahead_wrap)), 0, 2)
+    fetched_next = _fetch(b, ahead, fetched)
     for i, address in enumerate((a, lower)):
         tile(b, "tileloadd64", I8(A + i), pointer(b, b.add(address, at)), lda)
     entry = b.shl(b.lshr(at, tile_shift), I64(3))
@@ -116,11 +125,35 @@ def _multiply(
         for i in range(2):
             tile(b, PRODUCT[name], I8(2 * i + v), I8(A + i), I8(B + v))
     following = b.add(at, run_bytes)
-    at.add_incoming(following, loop)
-    within.add_incoming(b.and_(b.add(within, down), wrap), loop)
-    fetched.add_incoming(b.add(fetched, run_ahead), loop)
+    ends = (following, b.and_(b.add(within, down), wrap), fetched_next)
+    for phi, value in zip((at, within, fetched), ends, strict=True):
+        phi.add_incoming(value, b.block)
     b.cbranch(b.icmp_unsigned("<", following, b.shl(steps, I64(2))), loop, after)
     b.position_at_end(after)
+    return fetched_next
+
+
+def _fetch(b: Any, ahead: Any, position: Any) -> Any:
+    """Prefetch the lines of a run; returns the position after them.
+
+    No more at a time than the next turn wants by then: fetching, tiles are loaded through the same few buffers.
+    """
+    words = (AHEAD_SHIFT, AHEAD_WRAP, AHEAD_END, AHEAD_LINES)
+    shift, wrap, end, lines = (load(b, offset(b, ahead, word * 8), I64) for word in words)
+    after = b.add(position, b.shl(lines, I64(6)))
+    until = b.select(b.icmp_unsigned("<", after, end), after, end)
+    before, loop, done = b.block, b.append_basic_block("line"), b.append_basic_block("fetched")
+    b.cbranch(b.icmp_unsigned("<", position, until), loop, done)
+    b.position_at_end(loop)
+    at = b.phi(I64)
+    at.add_incoming(position, before)
+    base = load(b, b.add(offset(b, ahead, AHEAD_LIST * 8), b.shl(b.lshr(at, shift), I64(3))), I64)
+    prefetch(b, b.add(base, b.and_(at, wrap)), 0, 2)
+    following = b.add(at, I64(64))
+    at.add_incoming(following, loop)
+    b.cbranch(b.icmp_unsigned("<", following, until), loop, done)
+    b.position_at_end(done)
+    return after
 
 
 def _store(b: Any, isa: Isa, columns: int, height: Any, to: Any, stride: Any) -> None:

@@ -8,8 +8,16 @@ another order, they are first unpacked into panels of the register tile's width.
 from numba.extending import register_jitable
 
 from hydrart.engine.kernels.emit import EXPAND, UNROLL
-from hydrart.engine.kernels.emit_gemm import ADD, AHEAD_BYTES, AHEAD_LIST, LISTS, STORE_BF16
-from hydrart.engine.kernels.emit_tiles import AHEAD_PER_STEP, BLOCKS
+from hydrart.engine.kernels.emit_gemm import (
+    ADD,
+    AHEAD_BYTES,
+    AHEAD_END,
+    AHEAD_LINES,
+    AHEAD_LIST,
+    LISTS,
+    STORE_BF16,
+)
+from hydrart.engine.kernels.emit_tiles import BLOCKS
 from hydrart.engine.kernels.intrinsics import (
     ISA,
     gelu,
@@ -47,13 +55,13 @@ INT8_PAIR = 2 if ISA.int8 in BLOCK_DOTS else 1
 # blocks of rows that are multiplied at once
 BF16_BLOCKS = BLOCKS if ISA.bf16 in TILE_DOTS else 1
 INT8_BLOCKS = BLOCKS if ISA.int8 in TILE_DOTS else 1
-AHEAD, TILES_AHEAD = AHEAD_BYTES // UNROLL, AHEAD_PER_STEP  # bytes fetched for each step; by tiles of AMX
+AHEAD = AHEAD_BYTES // UNROLL  # bytes fetched for each step
 
 
 @register_jitable
 def pack_bytes(blocks: int) -> int:
     """Scratch of one product with so many input blocks at most: panels, then records of where weights lie."""
-    records = PANELS * (LISTS + VECTORS * blocks) + AHEAD_LIST + (64 // 16 + 1) * blocks + 2
+    records = PANELS * (LISTS + VECTORS * blocks) + AHEAD_LIST + 64 // 16 * blocks + blocks // 4 + 2
     return PANEL_BYTES + records * 8
 
 
@@ -122,22 +130,22 @@ def log2(n):
 def describe_ahead(record, tiles, w, out, outs, inner, inners):
     """A record of the tiles to fetch next; returns their bytes."""
     words = i64_at(record)
-    words[0], words[1] = w.tile_shift, w.tile_bytes - 1
+    words[0], words[1], words[AHEAD_END] = w.tile_shift, w.tile_bytes - 1, outs * inners * w.tile_bytes
     count = 0
     for i in range(outs):
         for j in range(inners):
             words[AHEAD_LIST + count] = tiles[w.first + (out + i) * w.stride + inner + j]
             count += 1
-    for i in range(inners * TILES_AHEAD // 64 + 2):  # the last run of prefetches ends beyond them
+    for i in range(inners // 4 + 2):  # the last run of prefetches ends beyond them
         words[AHEAD_LIST + count + i] = words[AHEAD_LIST]
-    return count * w.tile_bytes
+    return words[AHEAD_END]
 
 
 @kernel
 def describe_nothing(record, address):
     """A record of nothing to fetch: always the same line."""
     words = i64_at(record)
-    words[0], words[1], words[AHEAD_LIST] = NEVER, 0, address
+    words[0], words[1], words[AHEAD_END], words[AHEAD_LINES], words[AHEAD_LIST] = NEVER, 0, 0, 0, address
 
 
 @kernel
@@ -214,6 +222,9 @@ def gemm(tiles, w, following, head_dim, begin, end, depth, sums, a, lda, row_sca
             else:
                 n_length = min(chunk, depth - inner - length)
                 to_fetch = describe_ahead(ahead, tiles, w, begin, min(group, end - begin), inner + length, n_length)
+            runs = steps // run_of(w.rows if direct else steps) * -(-vectors // 2)  # of AMX, for one part of the rows
+            lines = -(-to_fetch // (64 * runs * max(-(-rows // together), 1)))
+            i64_at(ahead)[AHEAD_LINES] = lines
             position = 0
             for block in range(0, rows, together):
                 row, blocks = block * ROWS, min(together, rows - block)
@@ -238,7 +249,10 @@ def gemm(tiles, w, following, head_dim, begin, end, depth, sums, a, lda, row_sca
                         row_scale + row * 8 if integer else 0,
                         sums + (w.sums + output) * 4 if integer and inner == 0 else 0,
                     )
-                    position += steps * (TILES_AHEAD if most > 1 else AHEAD)
+                    if most > 1:
+                        position += runs // -(-vectors // VECTORS) * lines * 64
+                    else:
+                        position += steps * AHEAD
                 if w.activate and last:
                     for r in range(blocks * ROWS):
                         gelu(c + (row + r) * ldc + column * 4, count * head_dim)
