@@ -33,6 +33,7 @@ class KernelWeights:
         self._file, self._arch, self._layout = file, file.meta.architecture, file.layout
         self._base: int = file.data.__array_interface__["data"][0]
         self._heads = 0  # what the table holds
+        self._k = 0  # in use
         head_dim, most = self._arch.head_dim, self._arch.heads[-1]
         matrices = list(self._layout.matrices.values())
         self.matrices: NDArray[Any] = np.zeros(len(matrices) + 1, MATRIX)
@@ -75,6 +76,7 @@ class KernelWeights:
         # what is prefetched may lie one chunk beyond the last matrix
         self.table = np.zeros(entries + max(most, 4 * gemm.GROUP), np.int64)
         self.matrices[-1] = self.matrices[0]  # "the one after" the last
+        self._per_head = np.array([matrix.in_per_head for matrix in (*matrices, matrices[0])])
 
     def cls_token(self) -> int:
         """Address of the class token."""
@@ -95,10 +97,14 @@ class KernelWeights:
 
     def prepare(self, k: int) -> None:
         """Make everything that k heads need available. Raises WeightFileError."""
+        if k == self._k:
+            return
         for shell in self._arch.heads:
             if self._heads < shell <= k:
                 self._add(shell)
                 self._heads = shell
+        self.matrices["depth"] = np.where(self._per_head, self._per_head * k, self.matrices["stride"])
+        self._k = k
 
     def _address(self, name: str) -> int:
         vector = self._vectors.get(name)

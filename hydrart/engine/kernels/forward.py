@@ -100,7 +100,7 @@ def cut_patch(net, picture, patch, target, inputs):
 @kernel
 def embed(net, tiles, w, following, begin, end, panels):
     """Patches of the rows begin to end, projected; the class token before them; positions."""
-    p, inputs = net.k * net.head_dim, w.stride * net.head_dim
+    p, inputs = net.k * net.head_dim, w.depth * net.head_dim
     ldx, ldh = row_bytes(p), row_bytes(inputs)
     x, hidden = net.x + begin * ldx, net.hidden + begin * ldh
     for row in range(begin, end):
@@ -111,7 +111,7 @@ def embed(net, tiles, w, following, begin, end, panels):
         w.precision, hidden, ldh, inputs, end - begin, own_converted(net, begin), net.scales + begin * 8
     )
     count = (end - begin) // ROWS
-    gemm(tiles, w, following, net.head_dim, FIRST, net.k, w.stride, net.sums, a, lda, scales, count, x, ldx, panels)
+    gemm(tiles, w, following, net.head_dim, FIRST, net.k, net.sums, a, lda, scales, count, x, ldx, panels)
     for row in range(begin, end):
         token = row % net.tokens
         if token == 0:
@@ -156,21 +156,21 @@ def block(net, tiles, matrices, index, begin, end, panels, scratch):
         for head in range(k):
             key = 3 * head + 1
             to = c + key * head_dim * element
-            gemm(tiles, qkv_w, qkv_w, head_dim, key, key + 2, k, net.sums, a, lda, scale, count, to, ldq, panels)
+            gemm(tiles, qkv_w, qkv_w, head_dim, key, key + 2, net.sums, a, lda, scale, count, to, ldq, panels)
     else:
-        gemm(tiles, qkv_w, proj, head_dim, FIRST, 3 * k, k, net.sums, a, lda, scale, count, c, ldq, panels)
+        gemm(tiles, qkv_w, proj, head_dim, FIRST, 3 * k, net.sums, a, lda, scale, count, c, ldq, panels)
     barrier(net.sync, net.threads)
     if last:
         return
     attention(net, qkv, ldq, ldx, begin, end, scratch)
     a, lda, scale = product_input(precision, y, ldx, p, rows_here, converted, scales)
-    gemm(tiles, proj, fc1, head_dim, FIRST, k, k, net.sums, a, lda, scale, count, x, ldx, panels)
+    gemm(tiles, proj, fc1, head_dim, FIRST, k, net.sums, a, lda, scale, count, x, ldx, panels)
     for row in range(rows_here):
         norm(net, 2 * index + 1, x + row * ldx, y + row * ldx)
     a, lda, scale = product_input(precision, y, ldx, p, rows_here, converted, scales)
-    gemm(tiles, fc1, fc2, head_dim, FIRST, 4 * k, k, net.sums, a, lda, scale, count, hidden, ldh, panels)
+    gemm(tiles, fc1, fc2, head_dim, FIRST, 4 * k, net.sums, a, lda, scale, count, hidden, ldh, panels)
     a, lda, scale = product_input(precision, hidden, ldh, 4 * p, rows_here, converted, scales)
-    gemm(tiles, fc2, following, head_dim, FIRST, k, 4 * k, net.sums, a, lda, scale, count, x, ldx, panels)
+    gemm(tiles, fc2, following, head_dim, FIRST, k, net.sums, a, lda, scale, count, x, ldx, panels)
 
 
 @kernel
@@ -204,7 +204,7 @@ def finish(net, tiles, matrices, thread, panels, scratch):
         norm(net, 2 * index, net.x + row * net.tokens * ldx, y + row * ldx)
     a, lda, scale = product_input(precision, y, ldx, p, batch, converted, scales)
     for head in range(thread, k, threads):
-        gemm(tiles, qkv_w, proj, head_dim, 3 * head, 3 * head + 1, k, net.sums, a, lda, scale, count, q, ldf, panels)
+        gemm(tiles, qkv_w, proj, head_dim, 3 * head, 3 * head + 1, net.sums, a, lda, scale, count, q, ldf, panels)
         for row in range(batch):
             to = net.last_y + row * ldx + head * head_dim * 4
             keys = qkv + row * net.tokens * ldq + head * 3 * head_dim * element
@@ -216,19 +216,19 @@ def finish(net, tiles, matrices, thread, panels, scratch):
     a, lda, scale = product_input(precision, net.last_y, ldx, p, batch, converted, scales)
     begin, end = share(k, head_dim, thread, threads)
     c = net.last_x + begin * head_dim * 4
-    gemm(tiles, proj, fc1, head_dim, begin, end, k, net.sums, a, lda, scale, count, c, ldx, panels)
+    gemm(tiles, proj, fc1, head_dim, begin, end, net.sums, a, lda, scale, count, c, ldx, panels)
     barrier(net.sync, threads)
     for row in range(batch):
         norm(net, 2 * index + 1, net.last_x + row * ldx, y + row * ldx)
     a, lda, scale = product_input(precision, y, ldx, p, batch, converted, scales)
     begin, end = share(4 * k, head_dim, thread, threads)
     c = net.last_hidden + begin * head_dim * 4
-    gemm(tiles, fc1, fc2, head_dim, begin, end, k, net.sums, a, lda, scale, count, c, ldh, panels)
+    gemm(tiles, fc1, fc2, head_dim, begin, end, net.sums, a, lda, scale, count, c, ldh, panels)
     barrier(net.sync, threads)
     a, lda, scale = product_input(precision, net.last_hidden, ldh, 4 * p, batch, converted, scales)
     begin, end = share(k, head_dim, thread, threads)
     c = net.last_x + begin * head_dim * 4
-    gemm(tiles, fc2, classifier, head_dim, begin, end, 4 * k, net.sums, a, lda, scale, count, c, ldx, panels)
+    gemm(tiles, fc2, classifier, head_dim, begin, end, net.sums, a, lda, scale, count, c, ldx, panels)
     barrier(net.sync, threads)
     for row in range(batch):
         norm(net, 2 * net.depth, net.last_x + row * ldx, y + row * ldx)
@@ -239,7 +239,7 @@ def finish(net, tiles, matrices, thread, panels, scratch):
         begin, end = share(-(-net.classes // head_dim), head_dim, thread, threads)
         c, ldc = net.logits + begin * head_dim * 4, net.logits_bytes
         patch = matrices[PATCH]
-        gemm(tiles, classifier, patch, head_dim, begin, end, k, net.sums, a, lda, scale, count, c, ldc, panels)
+        gemm(tiles, classifier, patch, head_dim, begin, end, net.sums, a, lda, scale, count, c, ldc, panels)
 
 
 @kernel
@@ -252,11 +252,10 @@ def fill_sums(net, tiles, matrices, scratch):
             continue
         kind = (m - 1) % PER_BLOCK + 1
         outs = 3 * net.k if kind == QKV else 4 * net.k if kind == FC1 else net.k
-        inners = 4 * net.k if kind == FC2 else net.k
         for out in range(outs):
             for d in range(head_dim):
                 counted[d] = 0
-            for inner in range(inners):
+            for inner in range(w.depth):
                 tile = tiles[w.first + out * w.stride + inner]
                 for d in range(0, head_dim, LANES):
                     tile_sums(tile + d * 4, head_dim * 4, w.rows, scratch + d * 4)

@@ -174,15 +174,15 @@ def chunk_of(w, depth, per):
 
 
 @kernel
-def gemm(tiles, w, following, head_dim, begin, end, depth, sums, a, lda, row_scale, rows, c, ldc, panels):
+def gemm(tiles, w, following, head_dim, begin, end, sums, a, lda, row_scale, rows, c, ldc, panels):
     """C[rows, outputs] = A[rows, inputs] times a matrix, with its scale, bias and gamma.
 
     tiles: addresses of all tiles; w: the matrix, a MATRIX record; following: the one whose tiles are needed next.
-    begin, end: its output blocks; depth: its input blocks. sums: address of the column sums of all matrices.
+    begin, end: its output blocks. sums: address of the column sums of all matrices.
     a, c: addresses, of the first input and the first output; lda, ldc in bytes; a has room for whole register tiles.
     row_scale: address of [rows][step, low], of integers. rows: blocks of ROWS. panels: scratch of pack_bytes.
     """
-    per = steps_of(w, head_dim)
+    depth, per = w.depth, steps_of(w, head_dim)
     chunk = chunk_of(w, depth, per)
     group = GROUP // head_dim
     integer = INTEGER and w.precision == INT8
@@ -218,7 +218,8 @@ def gemm(tiles, w, following, head_dim, begin, end, depth, sums, a, lda, row_sca
             if out + group < end:
                 to_fetch = describe_ahead(ahead, tiles, w, out + group, min(group, end - out - group), inner, length)
             elif last:
-                to_fetch = describe_ahead(ahead, tiles, following, 0, group, 0, min(chunk, following.stride))
+                first = chunk_of(following, following.depth, steps_of(following, head_dim))
+                to_fetch = describe_ahead(ahead, tiles, following, 0, group, 0, first)
             else:
                 n_length = min(chunk, depth - inner - length)
                 to_fetch = describe_ahead(ahead, tiles, w, begin, min(group, end - begin), inner + length, n_length)

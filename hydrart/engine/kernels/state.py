@@ -7,6 +7,7 @@ MATRIX = np.dtype(
     [
         ("first", np.int64),  # index of tile (0, 0) in the table of tile addresses
         ("stride", np.int64),  # entries of the table between output blocks
+        ("depth", np.int64),  # input blocks for the k in use
         ("precision", np.int64),  # FP32, BF16 or INT8 of gemm.py
         ("rows", np.int64),  # rows of 32-bit lanes in a stored tile
         ("tile_bytes", np.int64),
