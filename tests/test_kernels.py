@@ -16,7 +16,7 @@ from mca import loops, optimised, target_machine, triple
 from numpy.typing import NDArray
 
 from hydrart.engine.kernels import emit, emit_gemm, emit_pack, emit_rows, isa
-from hydrart.engine.kernels.emit_tiles import BLOCKS, gemm_tiles
+from hydrart.engine.kernels.emit_tiles import BLOCKS, configure, gemm_tiles, release
 from hydrart.engine.kernels.isa import ACTIVATIONS, BLOCK_DOTS, FLOAT_DOTS, ISAS, TILE_DOTS, Isa
 
 Array = NDArray[Any]
@@ -65,6 +65,7 @@ def module(i: Isa) -> Any:
     functions += [
         emit_pack.unpack(out, i, name, i.vectors if wide else 1) for own, name, wide in CONVERSIONS if own is i
     ]
+    functions += [configure(out, i), release(out, i)] if i.tiles else []
     functions += [emit_pack.transpose(out, i), emit_pack.tile_sums(out, i), emit_pack.pair_rows(out, i)]
     functions += [emit_rows.gelu(out, i), emit_rows.softmax(out, i)]
     if i.short:
@@ -222,6 +223,8 @@ def test_products(i: Isa, dot: str, vectors: int, blocks: int) -> None:
             if mode == emit_gemm.ADD:
                 expected = expected + start[:, :columns]
             c = start.copy()
+            if dot in TILE_DOTS:
+                function(i, "configure", 2)(math.gcd(tile, 16), rows // 2)
             run(
                 *([blocks] if dot in TILE_DOTS else []),
                 a_rows,
@@ -239,6 +242,8 @@ def test_products(i: Isa, dot: str, vectors: int, blocks: int) -> None:
                 factors[0] if by_column else 0,
                 sums if by_row and not floating else 0,
             )
+            if dot in TILE_DOTS:
+                function(i, "release", 0)()
             largest = float(np.abs(expected).max()) + float(np.abs(scale[:, 1:]).max(initial=0) * np.abs(sums).max())
             if mode == emit_gemm.STORE_BF16:
                 short = c.view(np.uint16)[:, :columns].astype(np.uint32) << 16

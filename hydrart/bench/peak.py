@@ -19,7 +19,7 @@ from llvmlite import ir
 from hydrart.architecture import Architecture
 from hydrart.engine.kernels import emit, isa
 from hydrart.engine.kernels.emit import I8, I32, I64, UNROLL
-from hydrart.engine.kernels.emit_tiles import PRODUCT, A, B, configurations, pointer, tile
+from hydrart.engine.kernels.emit_tiles import PRODUCT, A, B, configure, pointer, tile
 from hydrart.engine.kernels.isa import FLOAT_DOTS, TILE_DOTS
 
 _TURNS = 1 << 18  # of the loop in one timed run: some milliseconds
@@ -168,7 +168,7 @@ def _emit_tiles(module: Any, target: isa.Isa, dot: str) -> Any:
 
     def body(b: Any, args: list[Any]) -> None:
         turns, address = args
-        tile(b, "ldtilecfg", pointer(b, b.ptrtoint(configurations(module, target, [(16, 16)]), I64)))
+        b.call(configure(module, target), [I64(16), I64(16)])
         for number in (A, B):
             tile(b, "tileloadd64", I8(number), pointer(b, address), I64(64))
         before, loop, after = b.block, b.append_basic_block("turns"), b.append_basic_block("after")

@@ -7,15 +7,26 @@ import numpy as np
 from numba.extending import register_jitable
 
 from hydrart.engine.kernels.emit_gemm import LISTS, STORE
-from hydrart.engine.kernels.gemm import BF16_BLOCKS, COLUMNS, LANES, ROWS, VECTORS, describe_nothing, describe_panel
+from hydrart.engine.kernels.gemm import (
+    BLOCKS,
+    COLUMNS,
+    LANES,
+    ROWS,
+    VECTORS,
+    describe_nothing,
+    describe_panel,
+    run_of,
+)
 from hydrart.engine.kernels.intrinsics import (
     ISA,
     bits,
+    configure,
     f32_at,
     from_bits,
     gemm_bf16,
     gemm_fp32,
     pair_rows,
+    release,
     softmax,
     softmax_bf16,
     transpose,
@@ -25,7 +36,7 @@ from hydrart.jit import kernel
 
 SHORT = ISA.short
 RECORD = (LISTS + VECTORS) * 8
-MOST = ROWS * BF16_BLOCKS  # tokens at a time
+MOST = ROWS * BLOCKS  # tokens at a time
 
 
 @register_jitable
@@ -111,7 +122,8 @@ def attend(qkv, stride, tokens, head_dim, short, begin, end, out, out_stride, sc
     per = 2 if short else 1  # values to a 32-bit lane
     width = head_dim * 4 // per
     lanes = head_dim // per
-    steps = padded(-(-tokens // per), 8 if short and BF16_BLOCKS > 1 else 4)
+    of_tiles = short and BLOCKS > 1
+    steps = padded(-(-tokens // per), 8 if of_tiles else 4)
     key_panels, value_panels = -(-tokens // COLUMNS), -(-head_dim // COLUMNS)
     wide, columns = key_panels * COLUMNS, value_panels * COLUMNS
     keys = padded(scratch, 64)
@@ -136,11 +148,13 @@ def attend(qkv, stride, tokens, head_dim, short, begin, end, out, out_stride, sc
     else:
         pack_values(qkv + 2 * width, stride, tokens, steps, head_dim, values)
     scale = np.int64(bits(np.float32(1 / np.sqrt(np.float64(head_dim)))))
-    together = ROWS * (BF16_BLOCKS if short else 1)
+    together = MOST if of_tiles else ROWS
     for token in range(begin, end, together):
         count = min(together, end - token)
         blocks = -(-count // ROWS)
         q = qkv + token * stride
+        if of_tiles:
+            configure(run_of(lanes), blocks * ROWS // 2)
         for panel in range(key_panels):
             left, c = tokens - panel * COLUMNS, scores + panel * COLUMNS * 4
             product(short, left, blocks, q, stride, records + panel * RECORD, lanes, nothing, c, score_stride, 0)
@@ -150,6 +164,8 @@ def attend(qkv, stride, tokens, head_dim, short, begin, end, out, out_stride, sc
                 softmax_bf16(row, tokens, scale, inverse)
             else:
                 softmax(row, tokens, scale, inverse)
+        if of_tiles:
+            configure(run_of(steps), blocks * ROWS // 2)
         for panel in range(value_panels):
             record, c = records + (key_panels + panel) * RECORD, result + panel * COLUMNS * 4
             left = head_dim - panel * COLUMNS
@@ -158,6 +174,8 @@ def attend(qkv, stride, tokens, head_dim, short, begin, end, out, out_stride, sc
             x, y = f32_at(result + r * columns * 4), f32_at(out + (token + r) * out_stride)
             for d in range(head_dim):
                 y[d] = x[d]
+    if of_tiles:
+        release()
 
 
 @kernel

@@ -37,19 +37,30 @@ def pointer(b: Any, address: Any) -> Any:
     return b.inttoptr(address, I8.as_pointer())
 
 
-def configurations(module: Any, isa: Isa, shapes: list[tuple[int, int]]) -> Any:
-    """A constant with what ldtilecfg loads, 64 bytes each, for so many steps and rows at a time."""
-    name = f"hydrart.{isa.name}.shapes.{len(shapes)}"
-    if name not in module.globals:
-        content = b"".join(_palette(steps, rows) for steps, rows in shapes)
-        table = ir.GlobalVariable(module, ir.ArrayType(I8, len(content)), name)
+def configure(module: Any, isa: Isa) -> Any:
+    """Give the tiles a shape, until release(): arguments are the steps at a time, of RUNS, and the rows, 1 to 16."""
+
+    def body(b: Any, args: list[Any]) -> None:
+        run, rows = args
+        content = b"".join(_palette(steps, count) for steps in RUNS for count in range(1, 17))
+        table = ir.GlobalVariable(module, ir.ArrayType(I8, len(content)), f"hydrart.{isa.name}.shapes")
         table.initializer = ir.Constant(table.type.pointee, bytearray(content))
         table.linkage, table.global_constant = "internal", True
-    return module.globals[name]
+        index = b.select(b.icmp_unsigned("==", run, I64(RUNS[1])), I64(1), I64(2))
+        index = b.select(b.icmp_unsigned("==", run, I64(RUNS[0])), I64(0), index)
+        index = b.add(b.shl(index, I64(4)), b.sub(rows, I64(1)))
+        tile(b, "ldtilecfg", pointer(b, b.add(b.ptrtoint(table, I64), b.shl(index, I64(6)))))
+
+    return define(module, isa, "configure", 2, body)
+
+
+def release(module: Any, isa: Isa) -> Any:
+    """The tiles are not needed any more, and Linux need not keep them when it switches to another thread."""
+    return define(module, isa, "release", 0, lambda b, args: tile(b, "tilerelease"))
 
 
 def gemm_tiles(module: Any, isa: Isa, name: str, vectors: int) -> Any:
-    """emit_gemm.gemm_tile for 1 to BLOCKS blocks of rows, whose number comes before its arguments.
+    """emit_gemm.gemm_tile for 1 to BLOCKS blocks of rows, whose number comes before its arguments; see configure().
 
     Two tiles of rows meet two of columns, so that each that is loaded is used twice; further columns follow.
     """
@@ -61,7 +72,6 @@ def gemm_tiles(module: Any, isa: Isa, name: str, vectors: int) -> Any:
         tile_shift, step_bytes, wrap, list_bytes, run = (load(b, offset(b, record, 8 * word), I64) for word in words)
         height = b.mul(blocks, I64(isa.rows // 2))  # of a tile
         products = b.ptrtoint(b.alloca(ir.ArrayType(ir.VectorType(F32, n), BLOCKS * isa.rows * 2)), I64)
-        tile(b, "ldtilecfg", _shape(b, isa, run, blocks))
         fetched = position
         for first in range(0, vectors, 2):
             columns = min(2, vectors - first)
@@ -90,7 +100,6 @@ def gemm_tiles(module: Any, isa: Isa, name: str, vectors: int) -> Any:
             _write(b, isa, name, columns, b.mul(height, I64(2)), products, to, ldc, mode, row_scale, of_columns)
             b.branch(end)
             b.position_at_end(end)
-        tile(b, "tilerelease")
 
     return define(module, isa, f"gemm.{name}.{vectors}", 15, body)
 
@@ -193,16 +202,6 @@ def _write(
         phi.add_incoming(value, b.block)
     b.cbranch(b.icmp_unsigned("<", following, rows), loop, after)
     b.position_at_end(after)
-
-
-def _shape(b: Any, isa: Isa, run: Any, blocks: Any) -> Any:
-    """Where the configuration of the tiles lies, of 64 bytes, for these steps and rows at a time."""
-    shapes = [(steps, count * isa.rows // 2) for steps in RUNS for count in range(1, BLOCKS + 1)]
-    table = b.ptrtoint(configurations(b.module, isa, shapes), I64)
-    index = b.select(b.icmp_unsigned("==", run, I64(RUNS[1])), I64(1), I64(2))
-    index = b.select(b.icmp_unsigned("==", run, I64(RUNS[0])), I64(0), index)
-    index = b.add(b.mul(index, I64(BLOCKS)), b.sub(blocks, I64(1)))
-    return pointer(b, b.add(table, b.mul(index, I64(64))))
 
 
 def _palette(steps: int, rows: int) -> bytes:

@@ -7,6 +7,7 @@ another order, they are first unpacked into panels of the register tile's width.
 
 from numba.extending import register_jitable
 
+from hydrart.engine.kernels import emit_tiles
 from hydrart.engine.kernels.emit import EXPAND, UNROLL
 from hydrart.engine.kernels.emit_gemm import (
     ADD,
@@ -17,9 +18,9 @@ from hydrart.engine.kernels.emit_gemm import (
     LISTS,
     STORE_BF16,
 )
-from hydrart.engine.kernels.emit_tiles import BLOCKS
 from hydrart.engine.kernels.intrinsics import (
     ISA,
+    configure,
     gelu,
     gemm_bf16,
     gemm_fp32,
@@ -27,10 +28,11 @@ from hydrart.engine.kernels.intrinsics import (
     i64_at,
     narrow_bf16,
     narrow_int8,
+    release,
     unpack_bf16,
     unpack_int8,
 )
-from hydrart.engine.kernels.isa import BLOCK_DOTS, TILE_DOTS
+from hydrart.engine.kernels.isa import BLOCK_DOTS
 from hydrart.jit import kernel
 
 FP32, BF16, INT8 = 0, 1, 2  # precision of a matrix
@@ -53,8 +55,7 @@ INT8_PAIR = 2 if ISA.int8 in BLOCK_DOTS else 1
 
 
 # blocks of rows that are multiplied at once
-BF16_BLOCKS = BLOCKS if ISA.bf16 in TILE_DOTS else 1
-INT8_BLOCKS = BLOCKS if ISA.int8 in TILE_DOTS else 1
+BLOCKS = emit_tiles.BLOCKS if ISA.tiles else 1
 AHEAD = AHEAD_BYTES // UNROLL  # bytes fetched for each step
 
 
@@ -187,8 +188,9 @@ def gemm(tiles, w, following, head_dim, begin, end, sums, a, lda, row_scale, row
     group = GROUP // head_dim
     integer = INTEGER and w.precision == INT8
     direct = in_place(w.precision)
-    most = INT8_BLOCKS if w.precision == INT8 else BF16_BLOCKS if w.precision == BF16 else 1
+    most = BLOCKS if w.precision != FP32 else 1
     together = -(-rows // max(-(-rows // most), 1)) or 1  # as equal parts as can be; a thread may have no rows
+    shaped = 0  # for so many blocks, tiles of AMX
     element = 2 if w.mode == STORE_BF16 else 4
     records = panels + PANEL_BYTES
     for inner in range(0, depth, chunk):
@@ -229,6 +231,9 @@ def gemm(tiles, w, following, head_dim, begin, end, sums, a, lda, row_scale, row
             position = 0
             for block in range(0, rows, together):
                 row, blocks = block * ROWS, min(together, rows - block)
+                if most > 1 and blocks != shaped:
+                    configure(run_of(w.rows if direct else steps), blocks * ROWS // 2)
+                    shaped = blocks
                 for panel in range(-(-vectors // VECTORS)):
                     at = column + panel * COLUMNS
                     output = at + begin * head_dim
@@ -257,6 +262,8 @@ def gemm(tiles, w, following, head_dim, begin, end, sums, a, lda, row_scale, row
                 if w.activate and last:
                     for r in range(blocks * ROWS):
                         gelu(c + (row + r) * ldc + column * 4, count * head_dim)
+    if most > 1:
+        release()
 
 
 @kernel

@@ -7,7 +7,7 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from hydrart.engine.kernels import emit, emit_pack, emit_product, emit_rows, isa
+from hydrart.engine.kernels import emit, emit_pack, emit_product, emit_rows, emit_tiles, isa
 from hydrart.engine.kernels.emit import F32, I32, I64
 
 ISA = isa.choose()
@@ -36,6 +36,9 @@ def _gemm(precision: str) -> Any:
 
 
 gemm_fp32, gemm_bf16, gemm_int8 = _gemm("fp32"), _gemm("bf16"), _gemm("int8")
+# around products in tiles of AMX; nothing elsewhere
+configure = _wrap(2, lambda module: ISA.tiles and emit_tiles.configure(module, ISA))
+release = _wrap(0, lambda module: ISA.tiles and emit_tiles.release(module, ISA))
 
 
 def _unpack(precision: str, vectors: int) -> Any:

@@ -55,6 +55,11 @@ class Isa:
         """Whether attention is computed in bfloat16, unless the weights are float32."""
         return self.bf16 in ("dpbf16", "tdpbf16")
 
+    @property
+    def tiles(self) -> bool:
+        """Whether bf16 and int8 weights are multiplied in tiles of AMX."""
+        return self.bf16 in TILE_DOTS
+
     def conversion(self, precision: str) -> str | None:
         """How stored weights of this precision are unpacked for their dot (emit_pack.unpack), None for not at all."""
         dot = self.dot(precision)
