@@ -100,6 +100,7 @@ class Governor:
         self._weight = energy_weight
         self._accuracy = _accuracies(self._rows)
         self._idle_w, self._power = _powers(profile)
+        self._in_watts = any(row.power_w is not None for row in profile.rows)
         # the most accurate first; of two that are equal, the smaller
         self._ranked = sorted(self._rows, key=lambda row: (-self._accuracy[row.k], row.k))
         self._better = {row.k: better for better, row in zip(self._ranked, self._ranked[1:], strict=False)}
@@ -198,7 +199,9 @@ class Governor:
             power_w = None
         heat_w = battery_w = math.inf
         if self._thermal is not None:
-            self._thermal.update(dt, own_w if power_w is None else power_w, readings.get("temp_c"))
+            # without a table own_w is no power in watts, and what is allowed is compared with such
+            heating = power_w if power_w is not None and self._in_watts else own_w
+            self._thermal.update(dt, heating, readings.get("temp_c"))
             heat_w = self._thermal.allowed()
         if self._until_h is not None:
             if self._battery is None:
@@ -216,17 +219,18 @@ class Governor:
     def _open_rows(self, now: float, fitting: int, limit: str, allowed: float) -> None:
         """The limit falls at once, and rises only after a while, so that it does not swing."""
         present = len(self._open)
-        if fitting > present and now < self._limit_up_at:
+        held = fitting > present and now < self._limit_up_at
+        if held:
             fitting = present
         if fitting != present:
             self._limit_up_at = now + _LIMIT_DWELL_S
         self._open = {row.k for row in self._by_power[:fitting]}
         if fitting < len(self._rows):
-            self._limit = limit
+            self._limit = self._limit if held else limit  # what is held stays closed for what closed it
             temp_c = self._thermal.temp_c if self._thermal is not None else None
-            if limit == "heat" and temp_c is not None and self.max_temp_c is not None:
+            if self._limit == "heat" and temp_c is not None and self.max_temp_c is not None:
                 self._limit_numbers = (temp_c, self.max_temp_c)
-            else:
+            elif not held:
                 self._limit_numbers = (self._mean_w(self._by_power[fitting].k), allowed)
 
     def _mean_w(self, k: int) -> float:

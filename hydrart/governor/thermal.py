@@ -94,6 +94,7 @@ class ThermalModel:
             self._state[0] += error
             self._cov[0][0] += error**2
             self._error2 = max(self._error2, 4 * _SURE_STD**2)  # what was learnt is in doubt too
+            error = 0.0  # it is made good: correcting it once more would throw the base as far to the other side
         self._doubted = 0
         self._age = 0.0
         self._readings += 1

@@ -1,0 +1,55 @@
+"""What closes the larger networks: the governor's slow loop with temperatures that a CPU's share of time makes."""
+
+import math
+
+import pytest
+
+from hydrart.governor.governor import Decision, Governor
+from hydrart.governor.profile import Profile, ProfileRow
+
+KS = range(3, 13)
+TABLE = Profile(tuple(ProfileRow(k, work=k * k) for k in KS))  # without powers
+FPS = 5  # 12 takes 144 of 200 ms
+
+
+class Plant:
+    """A device that computes k * k milliseconds, gets warm with a lag of 10 s, and has a gauge that tells watts."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.temp_c = 40.0
+
+    def run(self, governor: Governor, seconds: float, rise_c: float, base_w: float | None = None) -> list[Decision]:
+        """rise_c: kelvin that a whole core makes it warmer; base_w: what it draws besides, None without a gauge."""
+        decisions = []
+        for i in range(int(seconds * FPS)):
+            decision = governor.choose(self.now)
+            decisions.append(decision)
+            share = decision.k**2 * FPS / 1000
+            self.temp_c += (40 + rise_c * share - self.temp_c) * -math.expm1(-1 / FPS / 10)
+            self.now += 1 / FPS
+            second = i % FPS == 0
+            power_w = base_w + 3 * share if second and base_w else None
+            temp_c = self.temp_c if second else None
+            governor.observe(self.now, decision.k, decision.k**2, temp_c=temp_c, power_w=power_w)
+        return decisions
+
+
+def test_what_is_held_for_its_heat_says_so() -> None:
+    governor, plant = Governor(TABLE, fps=FPS, max_temp_c=60), Plant()
+    plant.run(governor, 10, rise_c=0)
+    hot = plant.run(governor, 60, rise_c=60)
+    cool = plant.run(governor, 60, rise_c=0)
+    assert hot[-1].reason == "heat" and cool[-1].k == 12
+    assert {decision.reason for decision in hot + cool} <= {"heat", "largest", "deadline", "probe"}, "no battery"
+
+
+@pytest.mark.parametrize("base_w", [None, 6.0])
+def test_heat_is_limited_without_a_table_of_powers(base_w: float | None) -> None:
+    """Also where a gauge tells the whole device's watts, of which nobody knows how many each k takes."""
+    governor, plant = Governor(TABLE, fps=FPS, max_temp_c=60), Plant()
+    plant.run(governor, 120, 60, base_w)
+    for _ in range(60):
+        decisions = plant.run(governor, 5, 60, base_w)
+        assert plant.temp_c < 62
+    assert decisions[-1].reason == "heat" and plant.temp_c > 50
