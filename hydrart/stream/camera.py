@@ -43,6 +43,9 @@ class CameraSource:
             capture.set(cv2.CAP_PROP_FPS, fps)
         got = tuple(int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         pixels = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1").strip("\0 ")
+        if pixels == "Y16":
+            # OpenCV takes the upper byte, but the sensor may fill fewer bits of the sixteen: to_rgb() looks at that
+            capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
         rate = float(capture.get(cv2.CAP_PROP_FPS))
         self.fps: float | None = rate if 0 < rate <= 1000 else None
         asked = f"{_FORMAT} {width}x{height}{f' at {fps:g} fps' if fps else ''}"
