@@ -136,7 +136,9 @@ def remove(name: str, as_json: bool) -> None:
     if not path.exists():
         raise Failure(f"{path} does not exist: there is nothing to remove")
     _check_own(path)
+    process = ""
     try:
+        process = _systemctl("show", f"{name}.service", "--property=MainPID", "--value").strip()
         _systemctl("disable", "--now", f"{name}.service")
         managed = True
     except _NoManager:  # then it does not run either
@@ -147,10 +149,13 @@ def remove(name: str, as_json: bool) -> None:
         _systemctl("daemon-reload")
         # a unit that failed is kept in mind without its file; one that did not is unknown by now
         _call_systemctl("reset-failed", f"{name}.service")
+    left = int(process) if process.isdecimal() and Path("/proc", process).exists() else None  # 0: it did not run
     if as_json:
-        print_json({"unit": str(path), "removed": True})
+        print_json({"unit": str(path), "removed": True, "left": left})
     else:
         warn(f"{path} is removed")
+    if left is not None:
+        raise Failure(f"its process {left} hangs in a driver, where nothing can end it: unplug its camera, or reboot")
 
 
 def unit_path(name: str) -> Path:
