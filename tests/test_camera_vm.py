@@ -39,12 +39,12 @@ with hydrart.Stream("/dev/video0", model, fps=5, keep_frame=True) as stream:
 """
 # the counter in a corner changes with every frame: a picture that never does is a frozen camera
 CONTROLS = "osd_text_mode=1,test_pattern=1"
-LOAD = "for m in /modules/*; do case $m in *vivid*) insmod $m n_devs=1 node_types=0x1;; *) insmod $m;; esac; done"
+LOAD = "modprobe vivid n_devs=1 node_types=0x1"
 REPLUG = f"""
 v4l2-ctl -d {CAMERA} -c disconnect=1
 for i in $(seq 60); do rmmod vivid && break; sleep 1; done
 sleep 3
-insmod /modules/*vivid.ko n_devs=1 node_types=0x1
+{LOAD}
 sleep 1; v4l2-ctl -d {CAMERA} -c {CONTROLS}
 """
 JOBS = [

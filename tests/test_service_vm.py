@@ -6,25 +6,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+import servicing
 import vm
+from servicing import LINGER, MODEL, UID, USER, facts, root, state
 
 pytestmark = pytest.mark.slow
 
-USER, UID, UNIT = "watcher", 1000, "eye.service"
-# the kernels would compile for minutes in emulation, and this is about systemd
-MODEL = "--weights /share/w.safetensors --backend reference"
+UNIT = "eye.service"
 RUN = f"run --source demo --loop --fps 5 {MODEL}"
-PROPERTIES = "LoadState,UnitFileState,ActiveState,SubState,Result,NRestarts,StatusText,MainPID"
-# as after su: without XDG_RUNTIME_DIR, for hydrart has to find its systemd by itself
-SHELL = f"""
-cd /share
-service() {{ verb=$1; shift; python3 -m hydrart service $verb --name eye "$@"; }}
-ctl() {{ XDG_RUNTIME_DIR=/run/user/{UID} systemctl --user "$@"; }}
-show() {{ ctl show {UNIT} -P $1; }}
-facts() {{ ctl show {UNIT} -p {PROPERTIES}; }}
-until_is() {{ for i in $(seq 600); do [ "$(show $1)" = "$2" ] && return; sleep 0.5; done; echo "$1 is never $2" >&2; }}
-journal() {{ journalctl -q -o cat --user-unit eye -n 150; }}
-words() {{ for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; echo; done 2>/dev/null; }}
+LEFT = f"""
 left() {{
     find ~/.config -name 'eye*'
     words | grep '^[^ ]* -m hydrart run'
@@ -37,10 +27,6 @@ sample() {{ ctl show {UNIT} -p SubState,StatusText | sort | paste -s; }}
 while kill -0 $installing 2>/dev/null; do sample; sleep 0.2; done | uniq
 wait $installing; echo "code=$?"; facts; service status --json
 """
-LINGER = f"""
-loginctl enable-linger {USER}
-for i in $(seq 300); do [ -S /run/user/{UID}/systemd/private ] && break; sleep 1; done
-"""
 VERIFY = f"XDG_RUNTIME_DIR=/run/user/{UID} systemd-analyze --user verify ~/.config/systemd/user/{UNIT}"
 # what a shell, C or systemd would like to change
 FOLDER, LOG = 'a "b" $HOME %h \\x; é', 'it\'s "$1" %% \\n\n.jsonl'
@@ -51,12 +37,7 @@ service install -- {RUN} --log {shlex.quote(LOG)}; echo "code=$?"; facts; [ -s {
 
 
 def job(name: str, script: str) -> vm.Job:
-    """Of the user who has the service."""
-    return vm.Job(name, ("runuser", "-u", USER, "--", "sh", "-c", SHELL + script))
-
-
-def root(name: str, script: str) -> vm.Job:
-    return vm.Job(name, ("sh", "-c", script))
+    return servicing.job(name, LEFT + script)
 
 
 JOBS = [
@@ -91,17 +72,6 @@ def answers(machine: Path, tmp_path_factory: pytest.TempPathFactory, weights: Pa
     share = tmp_path_factory.mktemp("share")
     shutil.copy(weights, share / "w.safetensors")
     return vm.run(machine, share, JOBS, timeout_s=5400, systemd=True)
-
-
-def facts(answer: vm.Answer) -> dict[str, str]:
-    """The lines name=value that a job printed."""
-    assert "is never" not in answer.stderr, answer
-    return dict(line.split("=", 1) for line in answer.stdout.splitlines() if "=" in line and "\t" not in line)
-
-
-def state(answer: vm.Answer) -> tuple[str, ...]:
-    told = facts(answer)
-    return tuple(told[name] for name in ("ActiveState", "SubState", "Result", "NRestarts"))
 
 
 def test_it_is_ready_when_the_first_frame_was_there(answers: Answers) -> None:

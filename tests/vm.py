@@ -1,6 +1,6 @@
-"""A small Debian in QEMU's software emulation, with `vivid`, the kernel's virtual V4L2 camera, and systemd in it.
+"""A small Debian in QEMU's software emulation, with systemd and the kernel's virtual camera, battery and sensors.
 
-It needs neither a camera nor KVM, but Debian packages (see `missing`) and the network. This file is also what runs
+It needs neither a device nor KVM, but Debian packages (see `missing`) and the network. This file is also what runs
 inside, as the first program or as a service of systemd: it works through a list of jobs and powers the machine off.
 """
 
@@ -22,6 +22,11 @@ _PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin
 _TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "mmdebstrap": "mmdebstrap", "mkfs.ext4": "e2fsprogs"}
 _KERNEL = "linux-image-amd64"
 _DISK = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "9pnet_virtio", "9p")  # what the initrd needs
+# what modprobe finds inside: a camera; an I2C bus without devices, and drivers of a gauge and a thermometer on it
+_DEVICES = ("vivid", "i2c_stub", "i2c_dev", "sbs_battery", "lm75")
+_PACKAGES = "python3,kmod,v4l-utils,i2c-tools,busybox-static,systemd,libpam-systemd,dbus"
+_FAULTS = Path(__file__).with_name("faults.c")
+_LOOPBACK = "v4l2loopback*/v4l2loopback.c"  # a camera that gives what a program writes, where Debian puts its source
 _SHARE = "/share"
 _JOB_S = 900.0  # emulation is slow: only a hang takes so long
 _MACHINE = """
@@ -79,23 +84,35 @@ def missing() -> list[str]:
     return packages if _kernels() else [*packages, _KERNEL]
 
 
+def not_compiled() -> list[str]:
+    """The Debian packages without which the machine lacks v4l2loopback and faults.c, which no kernel ships."""
+    version = _kernels()[-1]
+    tools = {"gcc": "gcc", "make": "make"}
+    packages = [package for tool, package in tools.items() if not shutil.which(tool, path=_PATH)]
+    packages += [f"linux-headers-{version}"] * (not Path("/lib/modules", version, "build/Makefile").exists())
+    return packages + ["v4l2loopback-dkms"] * (not list(Path("/usr/src").glob(_LOOPBACK)))
+
+
 def build(folder: Path) -> None:
     """Make kernel, initrd and disk.ext4 in the folder: Debian with Python and systemd, and what hydrart needs."""
     version = _kernels()[-1]
     modules = Path("/lib/modules", version)
     shutil.copy(f"/boot/vmlinuz-{version}", folder / "kernel")
-    include = "--include=python3,kmod,v4l-utils,busybox-static,systemd,libpam-systemd,dbus"
-    _call("mmdebstrap", "--variant=essential", include, "bookworm", str(folder / "root.tar"))
+    _call("mmdebstrap", "--variant=essential", f"--include={_PACKAGES}", "bookworm", str(folder / "root.tar"))
     root = folder / "root"
     root.mkdir()
     _call("tar", "-xf", str(folder / "root.tar"), "-C", str(root), "--exclude=./dev/*", "--no-same-owner")
     _install(root / "site")
     boot = _load_order(modules, _DISK)
     _write_initrd(folder / "initrd", (root / "bin/busybox").read_bytes(), [modules / name for name in boot])
-    (root / "modules").mkdir()
-    camera = [name for name in _load_order(modules, ("vivid",)) if name not in boot]
-    for number, name in enumerate(camera):
-        (root / "modules" / f"{number:02}-{_stem(name)}.ko").write_bytes(_module(modules / name))
+    inside = root / "usr/lib/modules" / version
+    for name in _load_order(modules, _DEVICES):
+        (inside / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(modules / name, inside / name)
+    if not not_compiled():
+        for compiled in _compile(folder / "compiled", modules / "build"):
+            shutil.copy(compiled, inside)
+    _call("depmod", "-b", str(root / "usr"), version)
     (root / _SHARE[1:]).mkdir()
     (root / "init").write_text(_INIT)
     (root / "init").chmod(0o755)
@@ -159,6 +176,19 @@ def _install(folder: Path) -> None:
     platforms = [f"--platform=manylinux{glibc}_x86_64" for glibc in ("2014", "_2_27", "_2_28", "_2_34")]
     options = ["-q", "--only-binary=:all:", "--implementation=cp", "--python-version=3.11", *platforms]
     _call(sys.executable, "-m", "pip", "install", *options, "--target", str(folder), *needed.split())
+
+
+def _compile(folder: Path, headers: Path) -> list[Path]:
+    """The modules that no kernel ships."""
+    (loopback,) = list(Path("/usr/src").glob(_LOOPBACK))[-1:]
+    shutil.copytree(loopback.parent, folder)
+    shutil.copy(_FAULTS, folder)
+    formats = folder / "v4l2loopback_formats.h"
+    # it takes 10 and 12 bits for packed ones, but in memory each value has 16
+    formats.write_text(re.sub(r"(_Y1[02],\s+\.depth = )1[02],", r"\g<1>16,", formats.read_text()))
+    (folder / "Kbuild").write_text("obj-m := v4l2loopback.o faults.o\n")
+    _call("make", "-s", "-C", str(headers), f"M={folder}", "modules")
+    return sorted(folder.glob("*.ko"))
 
 
 def _stem(module: str) -> str:
