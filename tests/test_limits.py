@@ -70,3 +70,16 @@ def test_heat_is_limited_without_a_table_of_powers(base_w: float | None) -> None
         decisions = plant.run(governor, 5, 60, base_w)
         assert plant.temp_c < 62
     assert decisions[-1].reason == "heat" and plant.temp_c > 50
+
+
+def test_between_two_readings_of_the_gauge_it_is_still_plugged_in() -> None:
+    governor, plant = Governor(TABLE, fps=FPS, until_h=10), Plant()
+    for second in range(60):
+        if second % 5 == 0:
+            governor.observe(plant.now, battery=0.04, charging=True, capacity_wh=20)
+        decisions = plant.run(governor, 1, rise_c=0)
+        assert "battery" not in {decision.reason for decision in decisions}
+    plant.run(governor, 30, rise_c=0)
+    assert governor.choose(plant.now).reason == "largest", "the gauge is gone"
+    governor.observe(plant.now, battery=0.04, charging=False)
+    assert plant.run(governor, 3, rise_c=0)[-1].reason == "battery"

@@ -116,6 +116,7 @@ class Governor:
         self._until_h = until_h
         self._capacity_wh = profile.capacity_wh
         self._battery: BatteryBudget | None = None
+        self._charging = False
         self._current: int | None = None
         self._climbed_at = self._up_at = -math.inf
         self._climbed_to = 0
@@ -206,8 +207,9 @@ class Governor:
         if self._until_h is not None:
             if self._battery is None:
                 self._battery = BatteryBudget(now + self._until_h * 3600, self._capacity_wh)
-            charging = bool(readings.get("charging"))
-            self._battery.update(now, dt, own_w, power_w, readings.get("battery"), charging)
+            if readings.get("charging") is not None or readings.get("battery") is not None:
+                self._charging = bool(readings.get("charging"))  # gauges tell every few seconds: until then it is so
+            self._battery.update(now, dt, own_w, power_w, readings.get("battery"), self._charging)
             battery_w = self._battery.allowed(now)
         allowed, limit = min((heat_w, "heat"), (battery_w, "battery"))
         fitting = sum(self._mean_w(row.k) <= allowed for row in self._by_power)
