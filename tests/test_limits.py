@@ -54,6 +54,7 @@ def test_what_is_held_for_its_heat_says_so() -> None:
         governor.observe(plant.now, throttled=True)
         plant.run(governor, 1.2, rise_c=0)
     assert governor.choose(plant.now).reason == "heat"
+    assert governor.choose(plant.now).why == "heat", "there is no target"
     for _ in range(10):
         governor.observe(plant.now, throttled=False)
         decisions = plant.run(governor, 1, rise_c=0)

@@ -43,8 +43,8 @@ class Decision(NamedTuple):
     `supply` (what forbids the next better one); `probe` (a larger k is tried again); `overload` (even the smallest is
     late); `unknown` (nothing was observed yet). expected_ms, quantile_ms: the latency of k to expect, and what 99 of
     100 frames stay below, None if unknown. signal, bound: the numbers behind the reason: what the next better k would
-    need and what there is, in ms (deadline, overload), C (heat: now, and the target) or W (battery, supply). drop:
-    skip this frame, so that the next comes in time.
+    need and what there is, in ms (deadline, overload), C (heat: now, and the target) or W (battery, supply), None where
+    they are not known. drop: skip this frame, so that the next comes in time.
     """
 
     k: int
@@ -107,7 +107,7 @@ class Governor:
         self._by_power = sorted(self._rows, key=lambda row: row.k)
         self._open = {row.k for row in self._rows}
         self._limit = ""  # what closed the others
-        self._limit_numbers = (0.0, 0.0)
+        self._limit_numbers: tuple[float, float] | None = None
         self._limit_up_at = -math.inf
         self._latency = LatencyModel(profile.rows, profile.jitter)
         self._measured = {row.k for row in profile.rows if row.latency_ms is not None}
@@ -230,10 +230,12 @@ class Governor:
         if fitting < len(self._rows):
             self._limit = self._limit if held else limit  # what is held stays closed for what closed it
             temp_c = self._thermal.temp_c if self._thermal is not None else None
-            if self._limit == "heat" and temp_c is not None and self.max_temp_c is not None:
-                self._limit_numbers = (temp_c, self.max_temp_c)
+            if self._limit == "heat":
+                target = self.max_temp_c
+                self._limit_numbers = None if temp_c is None or target is None else (temp_c, target)
             elif not held:
-                self._limit_numbers = (self._mean_w(self._by_power[fitting].k), allowed)
+                known = self._in_watts and math.isfinite(allowed)
+                self._limit_numbers = (self._mean_w(self._by_power[fitting].k), allowed) if known else None
 
     def _mean_w(self, k: int) -> float:
         """Power averaged over a period of which k takes its share."""
@@ -343,7 +345,7 @@ class Governor:
         quantile = self._latency.quantile(_QUANTILE)
         signal = bound = None
         if reason in ("heat", "battery", "supply"):
-            signal, bound = self._limit_numbers
+            signal, bound = self._limit_numbers or (None, None)
         elif reason != "fixed" and not math.isinf(room_ms):
             needs_ms = self._latency.expected_ms(self._better[k].k if k in self._better else k) or 0.0
             signal, bound = needs_ms * quantile, room_ms
