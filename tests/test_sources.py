@@ -20,7 +20,7 @@ from hydrart.stream import v4l2
 from hydrart.stream.camera import Frozen
 from hydrart.stream.colour import Depth, as_rgb, turned
 from hydrart.stream.raw import RawSource
-from hydrart.stream.source import Opener
+from hydrart.stream.source import Opener, default_source
 from hydrart.stream.url import without_secrets
 
 # layouts
@@ -312,12 +312,37 @@ def test_what_the_kernel_tells_of_a_camera(tmp_path: Path, monkeypatch: pytest.M
     driver.capabilities = 0x80000000
     assert v4l2.query(str(node), driver) is None, "a metadata node"
     assert v4l2.query(str(node)) is None, "a file"
-    monkeypatch.setattr("hydrart.cli.cameras.cameras", lambda: [7])
-    monkeypatch.setattr("hydrart.cli.cameras.query", lambda path: busy)
+    monkeypatch.setattr("hydrart.cli.cameras.cameras", lambda: [busy])
     shown = good("cameras").stdout
     assert "busy, open in sleep" in shown and "MJPG  1280x720 30/15, 640x480 30/15" in shown
     (line,) = json_lines(good("cameras", "--json").stdout)
-    assert list(line) == ["path", "name", "driver", "readable", "busy", "holders", "formats"] and line["busy"]
+    assert (
+        list(line) == ["path", "name", "driver", "readable", "busy", "holders", "formats", "answers"] and line["busy"]
+    )
+
+
+def test_a_driver_that_hangs_holds_up_no_other_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(v4l2, "_PATIENCE_S", 0.2)
+    good_one = v4l2.Camera("/dev/video2", "x", "uvcvideo", True, False, (), ())
+    released = threading.Event()
+
+    def ask(path: str) -> v4l2.Camera | None:
+        match path:
+            case "/dev/video0":
+                released.wait()
+            case "/dev/video1":
+                raise FileNotFoundError(path)
+            case "/dev/video2":
+                return good_one
+        return None
+
+    found = v4l2.query_all([f"/dev/video{number}" for number in range(4)], ask)
+    released.set()
+    assert [(camera.path, camera.answers) for camera in found] == [("/dev/video0", False), ("/dev/video2", True)]
+    monkeypatch.setattr("hydrart.stream.source.cameras", lambda: found)
+    assert default_source() == 2
+    monkeypatch.setattr("hydrart.cli.cameras.cameras", lambda: found)
+    assert "/dev/video0  name unknown: its driver does not answer" in good("cameras").stdout
 
 
 def test_no_camera_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import click
 
 from hydrart.cli.errors import one_sentence
 from hydrart.cli.options import json_option, print_json, printable
-from hydrart.stream.v4l2 import Camera, Format, cameras, query
+from hydrart.stream.v4l2 import Camera, Format, cameras
 
 
 @click.command("cameras")
@@ -12,7 +12,7 @@ from hydrart.stream.v4l2 import Camera, Format, cameras, query
 @one_sentence
 def cameras_command(as_json: bool) -> None:
     """List the cameras that are here: formats, sizes, rates, and who uses them."""
-    found = [camera for number in cameras() if (camera := query(f"/dev/video{number}"))]
+    found = cameras()
     if as_json:
         for camera in found:
             print_json(camera.as_dict())
@@ -28,6 +28,8 @@ def cameras_command(as_json: bool) -> None:
 def _state(camera: Camera) -> str:
     if not camera.readable:
         return "you may not use it: sudo usermod -aG video $USER, then log in again"
+    if not camera.answers:
+        return "its driver does not answer: unplug it, or reboot"
     state = {True: "busy", False: "free", None: "busy or free is not known"}[camera.busy]
     who = ", ".join(f"{name} (process {pid})" for pid, name in camera.holders)
     return printable(f"{state}, open in {who}" if who else state)

@@ -117,5 +117,5 @@ def _held(device: str, camera: Camera) -> str:
 
 
 def _listed() -> str:
-    found = ", ".join(f"/dev/video{n}" for n in cameras())
+    found = ", ".join(camera.path for camera in cameras())
     return f"cameras here: {found}" if found else "no camera is connected; try --source demo"

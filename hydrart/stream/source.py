@@ -206,6 +206,5 @@ def _is_device(name: str) -> bool:
 
 
 def default_source() -> int | str:
-    """The first camera there is, else the demo clip."""
-    found = cameras()
-    return found[0] if found else "demo"
+    """The first camera there is whose driver answers, else the demo clip."""
+    return next((int(camera.path.removeprefix("/dev/video")) for camera in cameras() if camera.answers), "demo")

@@ -6,7 +6,9 @@ import fcntl
 import os
 import re
 import struct
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ _ENUM_FRAMEINTERVALS = 0xC034564B
 _CAPTURE, _CAPTURE_MPLANE, _DEVICE_CAPS = 0x00000001, 0x00001000, 0x80000000
 _BUF_CAPTURE, _BUF_CAPTURE_MPLANE, _MEMORY_MMAP = 1, 9, 1
 _DISCRETE = 1
+_PATIENCE_S = 2.0  # with drivers that do not answer
 _MOST = 256  # entries of one list: a broken driver must not keep us for ever
 
 Ioctl = Callable[[int, int, bytearray], object]
@@ -36,7 +39,8 @@ class Format:
 @dataclass(frozen=True)
 class Camera:
     """path; name; driver; readable: whether we may open it; busy: whether a program captures from it now; holders:
-    (process, name) of those that have it open, as far as we may see; formats. None where we may not ask."""
+    (process, name) of those that have it open, as far as we may see; formats. None where we may not ask. answers: False
+    where its driver hangs."""
 
     path: str
     name: str | None
@@ -45,6 +49,7 @@ class Camera:
     busy: bool | None
     holders: tuple[tuple[int, str], ...]
     formats: tuple[Format, ...]
+    answers: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """The camera's JSON line."""
@@ -60,10 +65,33 @@ class Camera:
         return line
 
 
-def cameras() -> list[int]:
-    """The numbers of the video devices that give pictures, or that may not be asked."""
+def cameras() -> list[Camera]:
+    """The video devices that give pictures, or that cannot be asked, by their numbers."""
     matches = (re.fullmatch(r"video(\d+)", path.name) for path in Path("/dev").glob("video*"))
-    return sorted(int(match[1]) for match in matches if match and query(f"/dev/video{match[1]}") is not None)
+    return query_all(f"/dev/video{number}" for number in sorted(int(match[1]) for match in matches if match))
+
+
+def query_all(paths: Iterable[str], ask: "Callable[[str], Camera | None] | None" = None) -> list[Camera]:
+    """query() of each that gives pictures, each in a thread of its own: a driver that hangs holds up no other.
+
+    ask: instead of query(), for tests.
+    """
+    found: dict[str, Camera | None] = {}
+
+    def work(path: str) -> None:
+        found[path] = None
+        with contextlib.suppress(FileNotFoundError):  # unplugged meanwhile
+            found[path] = (ask or query)(path)
+
+    threads = {path: threading.Thread(target=work, args=(path,), daemon=True) for path in paths}
+    for thread in threads.values():
+        thread.start()
+    end = time.monotonic() + _PATIENCE_S
+    for path, thread in threads.items():
+        thread.join(max(end - time.monotonic(), 0))
+        if thread.is_alive():
+            found[path] = Camera(path, _name(path), None, True, None, holders(path), (), answers=False)
+    return [camera for path in threads if (camera := found[path]) is not None]
 
 
 def query(path: str, ioctl: Ioctl = fcntl.ioctl) -> Camera | None:
