@@ -212,6 +212,15 @@ def replace_goal(of: World) -> World:
     return World(replace(of.device, capacity_wh=None), of.trace, ACCURACY, Goals(10), 600, 1)
 
 
+def test_what_a_profile_does_not_tell_is_not_known(tmp_path: Path) -> None:
+    profile = tmp_path / "plain.yaml"
+    profile.write_text("name: plain\ndescription: x\nlatency_ms: {3: 2.0, 12: 18.0}\n")
+    arguments = ("simulate", "--device", profile, "--trace", "quiet", "--fps", 60, "--duration", 20)
+    assert "J" not in good(*arguments).stdout
+    (line,) = json_lines(good(*arguments, "--json").stdout)
+    assert line["energy_j"] is None and line["throttled_s"] is None and line["over_target_c_s"] is None
+
+
 def test_every_policy_drives_every_trouble() -> None:
     what = trace(t_s=[0, 10, 20], slowdown=[1, 3, 1], ambient_c=[30, 45, 30], load_w=[0, 1, 0], faults=[0, 0.5, 0])
     device = replace(HOT, capacity_wh=1.0, jitter=Jitter(0.1, 0.02, 2.0))

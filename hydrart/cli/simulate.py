@@ -48,12 +48,15 @@ def show(outcomes: Iterable[Any], world: Any, as_json: bool) -> None:
 
 def as_text(line: Mapping[str, Any]) -> str:
     """A row of the table."""
-    settle = "" if line["settle_frames"] is None else f"{line['settle_frames']:.1f} frames"
-    end = "" if line["battery_end_h"] is None else f"{line['battery_end_h']:.2f} h"
+
+    def known(name: str, digits: int, unit: str) -> str:
+        return "" if line[name] is None else f"{line[name]:.{digits}f} {unit}"
+
     return (
         f"{line['policy']:14} {line['miss_rate']:6.2%} {line['dropped']:8d} {line['accuracy']:9.2%} "
-        f"{line['energy_j']:8.0f} J {line['throttled_s']:7.0f} s {line['over_target_c_s']:9.0f} C s "
-        f"{line['switches_per_min']:5.1f}/min {settle:>12} {end:>12}"
+        f"{known('energy_j', 0, 'J'):>10} {known('throttled_s', 0, 's'):>9} {known('over_target_c_s', 0, 'C s'):>13} "
+        f"{line['switches_per_min']:5.1f}/min {known('settle_frames', 1, 'frames'):>12} "
+        f"{known('battery_end_h', 2, 'h'):>12}"
     )
 
 

@@ -146,7 +146,7 @@ class Outcome:
         return replace(self, accuracy=_delivered(world, self.k, self.missed))
 
     def as_dict(self, world: World) -> dict[str, Any]:
-        """The JSON line."""
+        """The JSON line; what a profile without powers or heat cannot tell is None."""
         us = np.percentile(self.decision_us, (50, 99)).round(2).tolist() if len(self.decision_us) else (None, None)
         ran = self.k[self.k > 0]
         settled = settle_frames(world, self.k)
@@ -157,9 +157,9 @@ class Outcome:
             "dropped": int((self.k == 0).sum()),
             "miss_rate": round(self.miss_rate, 6),
             "accuracy": round(self.accuracy, 6),
-            "energy_j": round(self.energy_j, 3),
-            "throttled_s": round(self.throttled_s, 3),
-            "over_target_c_s": round(self.over_target_c_s, 3),
+            "energy_j": round(self.energy_j, 3) if world.power_w.any() else None,
+            "throttled_s": None if world.throttle_c is None else round(self.throttled_s, 3),
+            "over_target_c_s": None if world.target_c is None else round(self.over_target_c_s, 3),
             "switches_per_min": round(float((np.diff(ran) != 0).sum()) / (len(self.k) * world.period_s / 60), 3),
             "settle_frames": settled,
             "battery_end_h": None if self.battery_end_h is None else round(self.battery_end_h, 4),
