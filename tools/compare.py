@@ -12,7 +12,6 @@ unfinished one goes on from its checkpoint in WORK.
 
 import json
 import os
-import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -139,7 +138,6 @@ def train_command(
             common, heads=run.heads, weights=run.weights, separate_classifiers=run.separate, networks=run.networks
         )
         files = Files(data=data, output=output)
-        start = time.monotonic()
         outcome = train_and_test(files, recipe, replace(place, checkpoint=output.with_suffix(".pth")), resume=True)
         found = read_results(results)  # another process may have added a run
         found["recipe"] = shared_part(common, data)
@@ -147,7 +145,6 @@ def train_command(
         found["test_pictures"] = outcome.evaluation.pictures
         found["runs"][name] = {
             "top1": {row.k: row.top1 for row in outcome.evaluation.rows},
-            "minutes": round((time.monotonic() - start) / 60, 1),
             "torch": torch.__version__,
         }
         write_results(results, found)
