@@ -36,7 +36,7 @@ def test_runs_accumulate_and_are_not_made_again(tmp_path: Path) -> None:
     assert run_tool(compare.main, "report", *files).exit_code == 0
     text = (tmp_path / "r.md").read_text()
     assert "| k | GMACs | ms | alone | nested, separate |" in text
-    assert "Not run yet: 6 heads alone; nested; nested, weighted; nested, weighted, separate." in text
+    assert "Not run yet: 6 heads alone; nested; nested, weighted; nested, weighted, separate; nested, sandwich." in text
     alone = f"{100 * before['12 heads alone']['top1']['12']:.1f}"
     row = next(line for line in text.splitlines() if line.startswith("| 12 |"))
     assert row.split("|")[4].strip() == alone
