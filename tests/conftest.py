@@ -170,3 +170,19 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     vm.build(folder)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def machine_with_faults(machine: Path) -> Path:
+    """The same, which also has the modules that no kernel ships."""
+    if missing := vm.not_compiled():
+        pytest.skip(f"these Debian packages are not installed: {', '.join(missing)}")
+    return machine
+
+
+@pytest.fixture(scope="module")
+def share(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
+    """What a machine shall see as /share: a folder with w.safetensors."""
+    folder = tmp_path_factory.mktemp("share")
+    shutil.copy(weights, folder / "w.safetensors")
+    return folder

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +72,8 @@ Answers = dict[str, vm.Answer]
 
 
 @pytest.fixture(scope="module")
-def answers(machine: Path, tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Answers:
+def answers(machine: Path, share: Path) -> Answers:
     """What hydrart said to each of JOBS."""
-    share = tmp_path_factory.mktemp("share")
-    shutil.copy(weights, share / "w.safetensors")
     return vm.run(machine, share, JOBS, timeout_s=1800)
 
 

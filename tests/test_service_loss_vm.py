@@ -1,6 +1,5 @@
 """hydrart as a service whose camera is lost, or hangs, inside a virtual machine."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -69,13 +68,9 @@ Answers = dict[str, vm.Answer]
 
 
 @pytest.fixture(scope="module")
-def answers(machine: Path, tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Answers:
+def answers(machine_with_faults: Path, share: Path) -> Answers:
     """What each of JOBS printed."""
-    if missing := vm.not_compiled():
-        pytest.skip(f"these Debian packages are not installed: {', '.join(missing)}")
-    share = tmp_path_factory.mktemp("share")
-    shutil.copy(weights, share / "w.safetensors")
-    return vm.run(machine, share, JOBS, timeout_s=3600, systemd=True)
+    return vm.run(machine_with_faults, share, JOBS, timeout_s=3600, systemd=True)
 
 
 @pytest.mark.parametrize("name", ["plug", "unplug", "faults", "plug again", "unplug again", "hanging driver"])

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
@@ -67,10 +66,8 @@ Answers = dict[str, vm.Answer]
 
 
 @pytest.fixture(scope="module")
-def answers(machine: Path, tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Answers:
+def answers(machine: Path, share: Path) -> Answers:
     """What each of JOBS printed."""
-    share = tmp_path_factory.mktemp("share")
-    shutil.copy(weights, share / "w.safetensors")
     return vm.run(machine, share, JOBS, timeout_s=5400, systemd=True)
 
 

@@ -316,9 +316,8 @@ def test_what_the_kernel_tells_of_a_camera(tmp_path: Path, monkeypatch: pytest.M
     shown = good("cameras").stdout
     assert "busy, open in sleep" in shown and "MJPG  1280x720 30/15, 640x480 30/15" in shown
     (line,) = json_lines(good("cameras", "--json").stdout)
-    assert (
-        list(line) == ["path", "name", "driver", "readable", "busy", "holders", "formats", "answers"] and line["busy"]
-    )
+    assert list(line) == ["path", "name", "driver", "readable", "busy", "holders", "formats", "answers"]
+    assert line["busy"] and line["answers"]
 
 
 def test_a_driver_that_hangs_holds_up_no_other_camera(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def shaped(recipe: Recipe, wishes: dict[str, Any], origin: Origin | None) -> Rec
             "give one each"
         )
     drawn = sum(share > 0 for share in recipe.shares[1:-1])
-    if recipe.networks > 1 and not 2 <= recipe.networks <= 2 + drawn <= len(recipe.heads):
+    if recipe.networks > 1 and (len(recipe.heads) == 1 or recipe.networks > 2 + drawn):
         raise TrainError(
             f"--networks {recipe.networks} is more than a step can train: both ends of the ks and, between them, "
             f"{drawn} that may be drawn; give a smaller number, or 1"

@@ -71,29 +71,6 @@ def cameras() -> list[Camera]:
     return query_all(f"/dev/video{number}" for number in sorted(int(match[1]) for match in matches if match))
 
 
-def query_all(paths: Iterable[str], ask: "Callable[[str], Camera | None] | None" = None) -> list[Camera]:
-    """query() of each that gives pictures, each in a thread of its own: a driver that hangs holds up no other.
-
-    ask: instead of query(), for tests.
-    """
-    found: dict[str, Camera | None] = {}
-
-    def work(path: str) -> None:
-        found[path] = None
-        with contextlib.suppress(FileNotFoundError):  # unplugged meanwhile
-            found[path] = (ask or query)(path)
-
-    threads = {path: threading.Thread(target=work, args=(path,), daemon=True) for path in paths}
-    for thread in threads.values():
-        thread.start()
-    end = time.monotonic() + _PATIENCE_S
-    for path, thread in threads.items():
-        thread.join(max(end - time.monotonic(), 0))
-        if thread.is_alive():
-            found[path] = Camera(path, _name(path), None, True, None, holders(path), (), answers=False)
-    return [camera for path in threads if (camera := found[path]) is not None]
-
-
 def query(path: str, ioctl: Ioctl = fcntl.ioctl) -> Camera | None:
     """What there is to know of a device; None where it gives no pictures: decoders and metadata nodes do not.
 
@@ -113,6 +90,29 @@ def query(path: str, ioctl: Ioctl = fcntl.ioctl) -> Camera | None:
         return None
     finally:
         os.close(handle)
+
+
+def query_all(paths: Iterable[str], ask: Callable[[str], Camera | None] = query) -> list[Camera]:
+    """query() of each that gives pictures, each in a thread of its own: a driver that hangs holds up no other.
+
+    ask: instead of query(), for tests.
+    """
+    found: dict[str, Camera | None] = {}
+
+    def work(path: str) -> None:
+        found[path] = None
+        with contextlib.suppress(FileNotFoundError):  # unplugged meanwhile
+            found[path] = ask(path)
+
+    threads = {path: threading.Thread(target=work, args=(path,), daemon=True) for path in paths}
+    for thread in threads.values():
+        thread.start()
+    end = time.monotonic() + _PATIENCE_S
+    for path, thread in threads.items():
+        thread.join(max(end - time.monotonic(), 0))
+        if thread.is_alive():
+            found[path] = Camera(path, _name(path), None, True, None, holders(path), (), answers=False)
+    return [camera for path in threads if (camera := found[path]) is not None]
 
 
 def _query(path: str, ask: Callable[[int, bytearray], object]) -> Camera | None:

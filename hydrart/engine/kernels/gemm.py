@@ -225,14 +225,17 @@ def gemm(tiles, w, following, head_dim, begin, end, sums, a, lda, row_scale, row
             else:
                 n_length = min(chunk, depth - inner - length)
                 to_fetch = describe_ahead(ahead, tiles, w, begin, min(group, end - begin), inner + length, n_length)
-            runs = steps // run_of(w.rows if direct else steps) * -(-vectors // 2)  # of AMX, for one part of the rows
-            lines = -(-to_fetch // (64 * runs * max(-(-rows // together), 1)))
-            i64_at(ahead)[AHEAD_LINES] = lines
+            advance = steps * AHEAD  # of the prefetches, for each panel
+            if most > 1:  # AMX, whose panel is as wide as a group: evenly over its runs
+                runs = steps // run_of(w.rows) * -(-vectors // 2)
+                lines = -(-to_fetch // (64 * runs * max(-(-rows // together), 1)))
+                i64_at(ahead)[AHEAD_LINES] = lines
+                advance = runs * lines * 64
             position = 0
             for block in range(0, rows, together):
                 row, blocks = block * ROWS, min(together, rows - block)
                 if most > 1 and blocks != shaped:
-                    configure(run_of(w.rows if direct else steps), blocks * ROWS // 2)
+                    configure(run_of(w.rows), blocks * ROWS // 2)
                     shaped = blocks
                 for panel in range(-(-vectors // VECTORS)):
                     at = column + panel * COLUMNS
@@ -255,10 +258,7 @@ def gemm(tiles, w, following, head_dim, begin, end, sums, a, lda, row_scale, row
                         row_scale + row * 8 if integer else 0,
                         sums + (w.sums + output) * 4 if integer and inner == 0 else 0,
                     )
-                    if most > 1:
-                        position += runs // -(-vectors // VECTORS) * lines * 64
-                    else:
-                        position += steps * AHEAD
+                    position += advance
                 if w.activate and last:
                     for r in range(blocks * ROWS):
                         gelu(c + (row + r) * ldc + column * 4, count * head_dim)
