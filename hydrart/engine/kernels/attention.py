@@ -135,10 +135,11 @@ def attend(qkv, stride, tokens, head_dim, short, begin, end, out, out_stride, sc
     records = padded(inverses + MOST * 4, 64)
     nothing = records + (key_panels + value_panels) * RECORD
     describe_nothing(nothing, scores)
+    down_keys, down_values = run_of(lanes) if of_tiles else lanes, run_of(steps) if of_tiles else steps
     for panel in range(key_panels):
-        describe_panel(records + panel * RECORD, keys + panel * lanes * COLUMNS * 4, lanes, 1)
+        describe_panel(records + panel * RECORD, keys + panel * lanes * COLUMNS * 4, down_keys, 1)
     for panel in range(value_panels):
-        describe_panel(records + (key_panels + panel) * RECORD, values + panel * steps * COLUMNS * 4, steps, 1)
+        describe_panel(records + (key_panels + panel) * RECORD, values + panel * steps * COLUMNS * 4, down_values, 1)
     pack_keys(qkv + width, stride, tokens, lanes, keys)
     if SHORT and short:
         zeros = f32_at(scores)
@@ -154,7 +155,7 @@ def attend(qkv, stride, tokens, head_dim, short, begin, end, out, out_stride, sc
         blocks = -(-count // ROWS)
         q = qkv + token * stride
         if of_tiles:
-            configure(run_of(lanes), blocks * ROWS // 2)
+            configure(down_keys, blocks * ROWS // 2)
         for panel in range(key_panels):
             left, c = tokens - panel * COLUMNS, scores + panel * COLUMNS * 4
             product(short, left, blocks, q, stride, records + panel * RECORD, lanes, nothing, c, score_stride, 0)
@@ -165,7 +166,7 @@ def attend(qkv, stride, tokens, head_dim, short, begin, end, out, out_stride, sc
             else:
                 softmax(row, tokens, scale, inverse)
         if of_tiles:
-            configure(run_of(steps), blocks * ROWS // 2)
+            configure(down_values, blocks * ROWS // 2)
         for panel in range(value_panels):
             record, c = records + (key_panels + panel) * RECORD, result + panel * COLUMNS * 4
             left = head_dim - panel * COLUMNS

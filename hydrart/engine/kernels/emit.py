@@ -92,6 +92,12 @@ def prefetch(b: Any, address: Any, write: int, locality: int) -> None:
     b.call(function, [b.inttoptr(address, I8.as_pointer()), I32(write), I32(locality), I32(1)])
 
 
+def pinned(b: Any, isa: Isa, value: Any) -> Any:
+    """The same value, which to LLVM is a new one that is computed here; to the CPU it is nothing."""
+    register = "r" if value.type == I64 else "w" if isa.arm else "x" if isa.lanes == 8 else "v"
+    return b.asm(ir.FunctionType(value.type, [value.type]), "", f"={register},0", [value], True)
+
+
 def dot(b: Any, isa: Isa, name: str, acc: Any, a: Any, weight: Any) -> Any:
     """acc + a * weight, `per` products to a lane; a and weight are vectors of 32-bit lanes."""
     n = isa.lanes
@@ -115,9 +121,8 @@ def dot(b: Any, isa: Isa, name: str, acc: Any, a: Any, weight: Any) -> Any:
                 f"llvm.x86.{'avx2.pmadd.ub.sw' if n == 8 else 'avx512.pmaddubs.w.512'}", i16, *as_type(I8, 4 * n)
             )
             ones = ir.Constant(i16, [1] * (2 * n))
-            return b.add(
-                acc, call(f"llvm.x86.{'avx2.pmadd.wd' if n == 8 else 'avx512.pmaddw.d.512'}", i32, pairs, ones)
-            )
+            fours = call(f"llvm.x86.{'avx2.pmadd.wd' if n == 8 else 'avx512.pmaddw.d.512'}", i32, pairs, ones)
+            return b.add(acc, pinned(b, isa, fours))  # or LLVM adds many of them late, and keeps them on the stack
         case "vnni":
             return call(f"llvm.x86.avx512.vpdpbusd.{32 * n}", i32, acc, *as_type(I8, 4 * n))
         case "sdot":  # only a lane of the second factor is folded

@@ -17,6 +17,7 @@ from hydrart.engine.kernels.emit import (
     lane,
     load,
     offset,
+    pinned,
     prefetch,
     splat,
     store,
@@ -27,12 +28,16 @@ from hydrart.engine.kernels.isa import BLOCK_DOTS, FLOAT_DOTS, Isa
 # each tile down the inputs: where the vector's first step lies.
 #   TILE_SHIFT: a byte offset in a row of A, shifted right by this, is an index in the list
 #   STEP_BYTES: from step to step; WRAP: byte offset in a tile & WRAP; LIST_BYTES: from list to list
-#   RUN: steps that a tile of AMX takes at once, 16, 8 or 4, of which both `steps` and a list's tiles are multiples
+#   RUN: steps that lie one after another, of which `steps` and a list's tiles are multiples; with AMX, those that its
+#   tiles take at once: 16, 8 or 4
 TILE_SHIFT, STEP_BYTES, WRAP, LIST_BYTES, RUN, LISTS = range(6)
-# The same for what is prefetched, with one list: a position >> AHEAD_SHIFT is an index, & AHEAD_WRAP an offset. AMX
-# fetches AHEAD_LINES for each run, up to the position AHEAD_END
+# The same for what is prefetched, with one list: a position >> AHEAD_SHIFT is an index, & AHEAD_WRAP an offset; a run's
+# lines lie one after another. AHEAD_LINES are fetched for each turn of the loop, UNROLL steps; with AMX for each run, up
+# to the position AHEAD_END
 AHEAD_SHIFT, AHEAD_WRAP, AHEAD_END, AHEAD_LINES, AHEAD_LIST = range(5)
-AHEAD_BYTES = 64  # fetched for each turn of the loop, UNROLL steps
+LINE_BYTES = 64
+
+NEAR_ROWS = 3  # that x86 addresses from one register
 
 STORE, ADD, STORE_BF16 = 0, 1, 2  # what becomes of the products: written, added to what is there, written as bfloat16
 
@@ -61,56 +66,67 @@ def gemm_tile(module: Any, isa: Isa, name: str, vectors: int) -> Any:
         def word(of: Any, index: int) -> Any:
             return load(b, offset(b, of, index * 8), I64)
 
-        row = [b.add(a, b.mul(lda, I64(r))) for r in range(isa.rows)]
         out = [b.add(c, b.mul(ldc, I64(r))) for r in range(isa.rows)]
         for address in out:
             for byte in range(0, vectors * n * 4, 64):
                 prefetch(b, offset(b, address, byte), 1, 3)
-        tile_shift, step_bytes, wrap, list_bytes = (word(record, index) for index in range(RUN))
+        tile_shift, step_bytes, wrap, list_bytes, run = (word(record, index) for index in range(LISTS))
         lists = [b.add(offset(b, record, LISTS * 8), b.mul(list_bytes, I64(v))) for v in range(vectors)]
-        step_at = {u: b.mul(step_bytes, I64(u)) for u in (2, UNROLL)}
         ahead_shift, ahead_wrap = word(ahead, AHEAD_SHIFT), word(ahead, AHEAD_WRAP)
+        line_bytes = b.mul(word(ahead, AHEAD_LINES), I64(LINE_BYTES))
+        run_bytes, run_lines = b.shl(run, I64(2)), b.mul(b.udiv(run, I64(UNROLL)), line_bytes)
+        down = b.mul(run, step_bytes)
+        # the address of a row is the sum of one that moves and one that does not. x86 has few registers: of six rows
+        # that are two and three, a + i, a + i + 3 * lda, 0, lda and 2 * lda
+        near = isa.rows if isa.arm else NEAR_ROWS
+        still = [b.mul(lda, I64(r)) for r in range(near)]
+        first = [I64(0)] if isa.arm else [b.add(a, b.mul(lda, I64(r))) for r in range(0, isa.rows, near)]
+        if isa.arm:
+            still = [b.add(a, value) for value in still]
+
+        runs, turns, between, after = (b.append_basic_block(part) for part in ("runs", "turns", "between", "write"))
         zero = ir.Constant(kind, None)
-        before, loop, after = b.block, b.append_basic_block("steps"), b.append_basic_block("write")
-        b.branch(loop)
-        b.position_at_end(loop)
-        i, within, fetched = b.phi(I64), b.phi(I64), b.phi(I64)
-        for phi, first in ((i, I64(0)), (within, I64(0)), (fetched, position)):
-            phi.add_incoming(first, before)
-        phis = {place: b.phi(kind) for place in grid}
-        for phi in phis.values():
-            phi.add_incoming(zero, before)
-        sums: dict[tuple[int, int], Any] = dict(phis)
-        tile = b.shl(b.lshr(fetched, ahead_shift), I64(3))
-        tile = load(b, b.add(offset(b, ahead, AHEAD_LIST * 8), tile), I64)
-        prefetch(b, b.add(tile, b.and_(fetched, ahead_wrap)), 0, 2)
+        i, within, fetched, *totals = _loop(b, runs, [I64(0), I64(0), position, *[zero] * len(grid)])
         entry = b.shl(b.lshr(i, tile_shift), I64(3))
-        bases = [load(b, b.add(of, entry), I64) for of in lists]
-        quads = [load(b, b.add(address, i), ir.VectorType(I32, UNROLL)) for address in row] if isa.arm else []
+        bases = [b.add(load(b, b.add(of, entry), I64), within) for of in lists]
+        entry = b.shl(b.lshr(fetched, ahead_shift), I64(3))
+        line = b.add(load(b, b.add(offset(b, ahead, AHEAD_LIST * 8), entry), I64), b.and_(fetched, ahead_wrap))
+        moving = [b.add(address, i) for address in first]
+        end = b.add(moving[0], run_bytes)
+        of_run = _loop(b, turns, [I64(0), line, *moving, *totals])
+        at, line, *rest = of_run
+        moving, sums = rest[: len(first)], dict(zip(grid, rest[len(first) :], strict=True))
+        prefetch(b, line, 0, 2)
+
+        def row(r: int) -> Any:
+            return b.add(moving[r // near], still[r % near])
+
+        quads = [load(b, row(r), ir.VectorType(I32, UNROLL)) for r in range(isa.rows)] if isa.arm else []
         if name in BLOCK_DOTS:
-            _blocks(b, isa, name, sums, quads, [b.add(base, within) for base in bases], step_at[2])
+            _blocks(b, isa, name, sums, quads, [b.add(base, at) for base in bases], b.shl(step_bytes, I64(1)))
+            at = b.add(at, b.shl(step_bytes, I64(2)))
         else:
             # LLVM would load the operands of all steps first, for which there are too few registers: keep it in order
-            at_a, at_b = i, within
             for u in range(UNROLL):
-                if u:
-                    at_b = _pinned(b, isa, b.add(at_b, step_bytes))
-                weights = [load(b, b.add(base, at_b), i32) for base in bases]
+                at = pinned(b, isa, at)
+                weights = [load(b, b.add(base, at), i32) for base in bases]
+                at = b.add(at, step_bytes)
                 for r in range(isa.rows):
                     if isa.arm:  # LLVM folds this lane into fmla and sdot
                         value = lane(b, quads[r], u, n)
                     else:  # a broadcast from memory
-                        at_a = _pinned(b, isa, at_a)
-                        value = splat(b, load(b, offset(b, b.add(row[r], at_a), 4 * u), I32), n)
+                        moving[r // near] = pinned(b, isa, moving[r // near])
+                        value = splat(b, load(b, offset(b, row(r), 4 * u), I32), n)
                     for v in range(vectors):
-                        sums[r, v] = _pinned(b, isa, dot(b, isa, name, sums[r, v], value, weights[v]))
-        i_next = b.add(i, I64(4 * UNROLL))
-        i.add_incoming(i_next, loop)
-        within.add_incoming(b.and_(b.add(within, step_at[UNROLL]), wrap), loop)
-        fetched.add_incoming(b.add(fetched, I64(AHEAD_BYTES)), loop)
-        for place, phi in phis.items():
-            phi.add_incoming(sums[place], loop)
-        b.cbranch(b.icmp_unsigned("<", i_next, b.shl(steps, I64(2))), loop, after)
+                        sums[r, v] = pinned(b, isa, dot(b, isa, name, sums[r, v], value, weights[v]))
+        moving = [b.add(address, I64(4 * UNROLL)) for address in moving]
+        _again(b, of_run, [at, b.add(line, line_bytes), *moving, *sums.values()])
+        b.cbranch(b.icmp_unsigned("<", moving[0], end), turns, between)
+        b.position_at_end(between)
+        i_next = b.add(i, run_bytes)
+        ends = [i_next, b.and_(b.add(within, down), wrap), b.add(fetched, run_lines), *sums.values()]
+        _again(b, [i, within, fetched, *totals], ends)
+        b.cbranch(b.icmp_unsigned("<", i_next, b.shl(steps, I64(2))), runs, after)
         b.position_at_end(after)
         if name in BLOCK_DOTS:
             sums = {(r, v): halves(b, sums[r & ~1, v], sums[r | 1, v], r & 1) for r, v in grid}
@@ -187,10 +203,21 @@ def finish(
         b.position_at_end(end)
 
 
-def _pinned(b: Any, isa: Isa, value: Any) -> Any:
-    """The same value, which to LLVM is a new one that is computed here; to the CPU it is nothing."""
-    register = "r" if value.type == I64 else "w" if isa.arm else "x" if isa.lanes == 8 else "v"
-    return b.asm(ir.FunctionType(value.type, [value.type]), "", f"={register},0", [value], True)
+def _loop(b: Any, block: Any, values: list[Any]) -> list[Any]:
+    """Go on in this block, which will be come back to; these values may then be others, see _again()."""
+    before = b.block
+    b.branch(block)
+    b.position_at_end(block)
+    phis = [b.phi(value.type) for value in values]
+    for phi, value in zip(phis, values, strict=True):
+        phi.add_incoming(value, before)
+    return phis
+
+
+def _again(b: Any, phis: list[Any], values: list[Any]) -> None:
+    """What they are if the loop is taken again from here."""
+    for phi, value in zip(phis, values, strict=True):
+        phi.add_incoming(value, b.block)
 
 
 def _blocks(

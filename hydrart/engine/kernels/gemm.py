@@ -11,10 +11,10 @@ from hydrart.engine.kernels import emit_tiles
 from hydrart.engine.kernels.emit import EXPAND, UNROLL
 from hydrart.engine.kernels.emit_gemm import (
     ADD,
-    AHEAD_BYTES,
     AHEAD_END,
     AHEAD_LINES,
     AHEAD_LIST,
+    LINE_BYTES,
     LISTS,
     STORE_BF16,
 )
@@ -56,7 +56,7 @@ INT8_PAIR = 2 if ISA.int8 in BLOCK_DOTS else 1
 
 # blocks of rows that are multiplied at once
 BLOCKS = emit_tiles.BLOCKS if ISA.tiles else 1
-AHEAD = AHEAD_BYTES // UNROLL  # bytes fetched for each step
+AHEAD = LINE_BYTES // UNROLL  # bytes fetched for each step
 
 
 @register_jitable
@@ -93,20 +93,18 @@ def describe(record, shift, step_bytes, wrap, entries, run):
 
 
 @kernel
-def describe_panel(record, panel, steps, pair):
-    """A record of one panel [steps][COLUMNS]; a vector of it holds `pair` steps."""
-    lists = i64_at(describe(record, NEVER, COLUMNS * 4, -1, 1, run_of(steps)))
+def describe_panel(record, panel, run, pair):
+    """A record of one panel [runs of steps][COLUMNS]; a vector of it holds `pair` steps."""
+    lists = i64_at(describe(record, NEVER, COLUMNS * 4, -1, 1, run))
     for v in range(VECTORS):
         lists[v] = panel + v * LANES * 4 * pair
 
 
 @kernel
-def describe_tiles(record, tiles, w, head_dim, out, vector, vectors, inner, inners):
+def describe_tiles(record, tiles, w, head_dim, run, out, vector, vectors, inner, inners):
     """A record of tiles where they lie: `vectors` from `vector` on, counted from output block `out`; `inners` input
     blocks from `inner` on."""
-    lists = i64_at(
-        describe(record, w.tile_shift - log2(head_dim), head_dim * 4, w.tile_bytes - 1, inners, run_of(w.rows))
-    )
+    lists = i64_at(describe(record, w.tile_shift - log2(head_dim), head_dim * 4, w.tile_bytes - 1, inners, run))
     per_tile = head_dim // LANES
     for v in range(vectors):
         at = vector + v
@@ -117,7 +115,7 @@ def describe_tiles(record, tiles, w, head_dim, out, vector, vectors, inner, inne
 
 @kernel
 def run_of(steps):
-    """Of steps, a multiple of 4, how many a tile of AMX takes at once."""
+    """Of steps, a multiple of 4, how many the tiles of AMX take at once."""
     return 16 if steps % 16 == 0 else 8 if steps % 8 == 0 else 4
 
 
@@ -132,6 +130,7 @@ def describe_ahead(record, tiles, w, out, outs, inner, inners):
     """A record of the tiles to fetch next; returns their bytes."""
     words = i64_at(record)
     words[0], words[1], words[AHEAD_END] = w.tile_shift, w.tile_bytes - 1, outs * inners * w.tile_bytes
+    words[AHEAD_LINES] = 1
     count = 0
     for i in range(outs):
         for j in range(inners):
@@ -191,6 +190,7 @@ def gemm(tiles, w, following, head_dim, begin, end, sums, a, lda, row_scale, row
     most = BLOCKS if w.precision != FP32 else 1
     together = -(-rows // max(-(-rows // most), 1)) or 1  # as equal parts as can be; a thread may have no rows
     shaped = 0  # for so many blocks, tiles of AMX
+    run = run_of(w.rows) if most > 1 else per
     element = 2 if w.mode == STORE_BF16 else 4
     records = panels + PANEL_BYTES
     for inner in range(0, depth, chunk):
@@ -212,10 +212,10 @@ def gemm(tiles, w, following, head_dim, begin, end, sums, a, lda, row_scale, row
                 record = records + panel * record_bytes
                 if direct:
                     here = min(VECTORS, vectors - panel * VECTORS)
-                    describe_tiles(record, tiles, w, head_dim, out, panel * VECTORS, here, inner, length)
+                    describe_tiles(record, tiles, w, head_dim, run, out, panel * VECTORS, here, inner, length)
                 else:
                     pair = INT8_PAIR if w.precision == INT8 else BF16_PAIR
-                    describe_panel(record, panels + panel * steps * COLUMNS * 4, steps, pair)
+                    describe_panel(record, panels + panel * steps * COLUMNS * 4, run, pair)
             # the tiles of the next turn
             if out + group < end:
                 to_fetch = describe_ahead(ahead, tiles, w, out + group, min(group, end - out - group), inner, length)
@@ -227,15 +227,15 @@ def gemm(tiles, w, following, head_dim, begin, end, sums, a, lda, row_scale, row
                 to_fetch = describe_ahead(ahead, tiles, w, begin, min(group, end - begin), inner + length, n_length)
             advance = steps * AHEAD  # of the prefetches, for each panel
             if most > 1:  # AMX, whose panel is as wide as a group: evenly over its runs
-                runs = steps // run_of(w.rows) * -(-vectors // 2)
-                lines = -(-to_fetch // (64 * runs * max(-(-rows // together), 1)))
+                runs = steps // run * -(-vectors // 2)
+                lines = -(-to_fetch // (LINE_BYTES * runs * max(-(-rows // together), 1)))
                 i64_at(ahead)[AHEAD_LINES] = lines
-                advance = runs * lines * 64
+                advance = runs * lines * LINE_BYTES
             position = 0
             for block in range(0, rows, together):
                 row, blocks = block * ROWS, min(together, rows - block)
                 if most > 1 and blocks != shaped:
-                    configure(run_of(w.rows), blocks * ROWS // 2)
+                    configure(run, blocks * ROWS // 2)
                     shaped = blocks
                 for panel in range(-(-vectors // VECTORS)):
                     at = column + panel * COLUMNS
