@@ -32,8 +32,8 @@ from hydrart.engine.kernels.isa import BLOCK_DOTS, FLOAT_DOTS, Isa
 #   tiles take at once: 16, 8 or 4
 TILE_SHIFT, STEP_BYTES, WRAP, LIST_BYTES, RUN, LISTS = range(6)
 # The same for what is prefetched, with one list: a position >> AHEAD_SHIFT is an index, & AHEAD_WRAP an offset; those
-# lines lie one after another. AHEAD_LINES are fetched for each turn of the loop, UNROLL steps, with AMX for each run, up
-# to the position AHEAD_END
+# lines lie one after another. AHEAD_LINES are fetched for each turn of the loop, UNROLL steps, with AMX for each run,
+# up to the position AHEAD_END
 AHEAD_SHIFT, AHEAD_WRAP, AHEAD_END, AHEAD_LINES, AHEAD_LIST = range(5)
 LINE_BYTES = 64
 
