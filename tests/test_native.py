@@ -128,6 +128,21 @@ def test_a_picture_s_answer_depends_on_nothing_else(make_weights: Make, precisio
             np.testing.assert_array_equal(two.logits(x[i : i + 1], k)[0], together[i])
 
 
+@pytest.mark.parametrize("head_dim", [32, 64])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_threads_that_take_heads_give_the_same(make_weights: Make, precision: str, head_dim: int) -> None:
+    """As they do where a network is wide, in bfloat16 with AMX; four take them of 12 heads, not of 11."""
+    heads = tuple(k * 64 // head_dim for k in (10, 11, 12))
+    arch = Architecture(image_size=48, patch=16, depth=3, head_dim=head_dim, heads=heads, classes=10)
+    file = WeightFile(make_weights(arch, precision))
+    x = pictures(arch, 3)
+    engines = [NativeEngine(file, threads) for threads in (1, 2, 4)]
+    for k in heads:
+        alone, *others = (engine.logits(x, k) for engine in engines)
+        for answer in others:
+            np.testing.assert_array_equal(answer, alone)
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_what_is_not_finite_stays_in_its_picture(make_weights: Make, precision: str) -> None:
     file = WeightFile(make_weights(SMALL, precision))

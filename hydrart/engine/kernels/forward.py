@@ -1,8 +1,8 @@
 """The network, from pictures to logits: what every thread does in one call.
 
 Rows, the tokens of all pictures, are split between threads in blocks of a register tile, so that only attention has
-to wait for others. After the attention of the last block nothing but the class tokens is needed: there, threads
-split the outputs of each product instead.
+to wait for others; wide networks in bfloat16 on AMX are split by heads instead, see block(). After the attention of
+the last block nothing but the class tokens is needed: there, threads split the outputs of each product.
 
 Source: Haberer, Hojjat, Landsiedel, "HydraViT: Stacking Heads for a Scalable ViT", NeurIPS 2024.
 """
@@ -14,7 +14,7 @@ from numba.extending import register_jitable
 from hydrart.engine.kernels import rows
 from hydrart.engine.kernels.attention import attend, attend_first, padded
 from hydrart.engine.kernels.gemm import BF16, COLUMNS, GROUP, INT8, LANES, ROWS, gemm, pack_bytes
-from hydrart.engine.kernels.intrinsics import f32_at, fetch, fetch_add, futex_wake, i32_at, tile_sums
+from hydrart.engine.kernels.intrinsics import ISA, f32_at, fetch, fetch_add, futex_wake, i32_at, tile_sums
 from hydrart.engine.kernels.rows import add, layer_norm
 from hydrart.engine.kernels.state import MATRIX, NETWORK
 from hydrart.engine.kernels.threads import CALL, END, IDLE, ONE, barrier, wait_while
@@ -24,6 +24,9 @@ from hydrart.jit import compiled, kernel
 FIRST = np.int64(0)  # output block; not a literal, for which Numba would compile another variant
 
 PATCH, QKV, PROJ, FC1, FC2, PER_BLOCK = 0, 1, 2, 3, 4, 4
+ALONE = np.int64(1)  # for barriers of no others
+TILES = ISA.tiles
+WIDE = 640  # channels from which threads take heads: below, they save less than each other's activations cost
 
 
 @register_jitable
@@ -40,10 +43,11 @@ def qkv_row_bytes(net):
 
 
 @kernel
-def product_input(precision, source, stride, n, count, target, scales):
+def product_input(precision, source, stride, n, count, target, step, scales):
     """`count` rows of n float32 as the input of a product with weights of this precision.
 
     Returns the address of the first, bytes from row to row, and the address of their scales, 0 where there are none.
+    target, step: where they may be converted to, and bytes from row to row there.
     """
     if precision == INT8:
         size = rows.INT8_BYTES
@@ -53,7 +57,6 @@ def product_input(precision, source, stride, n, count, target, scales):
         size = rows.FP32_BYTES
     if size == rows.FP32_BYTES:
         return source, stride, 0
-    step = n * size + 64
     for row in range(count):
         if precision == INT8:
             rows.int8_from_row(source + row * stride, target + row * step, n, scales + row * 8)
@@ -63,10 +66,9 @@ def product_input(precision, source, stride, n, count, target, scales):
 
 
 @kernel
-def own_converted(net, begin):
-    """Where the thread whose rows start at `begin` converts them: the same for inputs of any width."""
-    inputs = max(4 * net.k * net.head_dim, net.channels * net.patch * net.patch + net.head_dim)
-    return net.converted + begin * row_bytes(inputs)
+def converted_bytes(net):
+    """From row to row of what is converted, the same for inputs of any width: a thread may be ahead of another."""
+    return row_bytes(max(4 * net.k * net.head_dim, net.channels * net.patch * net.patch + net.head_dim))
 
 
 @kernel
@@ -107,11 +109,11 @@ def embed(net, tiles, w, following, begin, end, panels):
         picture, token = row // net.tokens, row % net.tokens
         if token and picture < net.batch:
             cut_patch(net, picture, token - 1, net.hidden + row * ldh, inputs)
-    a, lda, scales = product_input(
-        w.precision, hidden, ldh, inputs, end - begin, own_converted(net, begin), net.scales + begin * 8
-    )
+    step = converted_bytes(net)
+    converted, scales = net.converted + begin * step, net.scales + begin * 8
+    a, lda, scales = product_input(w.precision, hidden, ldh, inputs, end - begin, converted, step, scales)
     count = (end - begin) // ROWS
-    gemm(tiles, w, following, net.head_dim, FIRST, net.k, net.sums, a, lda, scales, count, x, ldx, panels)
+    gemm(tiles, w, following, net.head_dim, FIRST, net.k, FIRST, net.sums, a, lda, scales, count, x, ldx, panels)
     for row in range(begin, end):
         token = row % net.tokens
         if token == 0:
@@ -122,55 +124,89 @@ def embed(net, tiles, w, following, begin, end, panels):
 
 
 @kernel
-def attention(net, qkv, ldq, ldy, begin, end, scratch):
-    """All heads for the rows begin to end."""
+def attention(net, qkv, ldq, ldy, begin, end, first, after, scratch):
+    """The heads first to after for the rows begin to end."""
     for picture in range(begin // net.tokens, min(net.batch, -(-end // net.tokens))):
-        first = picture * net.tokens
-        low, high = max(begin - first, 0), min(end - first, net.tokens)
-        for head in range(net.k):
-            q = qkv + first * ldq + head * 3 * net.head_dim * (2 if net.short else 4)
-            out = net.y + first * ldy + head * net.head_dim * 4
+        token = picture * net.tokens
+        low, high = max(begin - token, 0), min(end - token, net.tokens)
+        for head in range(first, after):
+            q = qkv + token * ldq + head * 3 * net.head_dim * (2 if net.short else 4)
+            out = net.y + token * ldy + head * net.head_dim * 4
             attend(q, ldq, net.tokens, net.head_dim, net.short, low, high, out, ldy, scratch)
 
 
 @kernel
-def block(net, tiles, matrices, index, begin, end, panels, scratch):
-    """One transformer block for the rows begin to end; of the last one only what others need of these rows."""
-    k, head_dim, p = net.k, net.head_dim, net.k * net.head_dim
+def by_heads(net, precision):
+    """Whether threads take heads instead of rows, see block(): measured, only in bfloat16 it is faster."""
+    wide = net.k * net.head_dim >= WIDE and net.k % net.threads == 0
+    return TILES and precision == BF16 and net.threads > 1 and wide
+
+
+@kernel
+def block(net, tiles, matrices, index, thread, begin, end, panels, scratch):
+    """One transformer block for the rows begin to end; of the last one only what others need of these rows.
+
+    Where products are so fast that fetching the weights takes much of their time, every thread instead takes a part of
+    the heads, and of the outputs of each product, for all rows: it fetches only these. Then the rows of what goes
+    into a product come from all threads, and each waits for the others before and after.
+    """
+    k, head_dim, p, threads = net.k, net.head_dim, net.k * net.head_dim, net.threads
     m = index * PER_BLOCK
     qkv_w, proj, fc1, fc2 = matrices[m + QKV], matrices[m + PROJ], matrices[m + FC1], matrices[m + FC2]
     following = matrices[m + PER_BLOCK + QKV]  # of the last block: the classifier
-    precision, rows_here, count = qkv_w.precision, end - begin, (end - begin) // ROWS
-    ldx, ldq, ldh = row_bytes(p), qkv_row_bytes(net), row_bytes(4 * p)
+    precision, rows_here = qkv_w.precision, end - begin
+    ldx, ldq, ldh, step = row_bytes(p), qkv_row_bytes(net), row_bytes(4 * p), converted_bytes(net)
     element = 2 if net.short else 4
-    x, y, hidden = net.x + begin * ldx, net.y + begin * ldx, net.hidden + begin * ldh
-    converted, scales = own_converted(net, begin), net.scales + begin * 8
+    own_x, own_y, own_hidden = net.x + begin * ldx, net.y + begin * ldx, net.hidden + begin * ldh
+    converted, scales = net.converted + begin * step, net.scales + begin * 8
+    # what products are made for: rows low to high, heads first to after
+    low, high, first, after, meeting, crossing = begin, end, FIRST, k, ALONE, threads
+    if by_heads(net, precision):
+        low, high = FIRST, -(-net.batch * net.tokens // ROWS) * ROWS
+        first, after = k * thread // threads, k * (thread + 1) // threads
+        meeting, crossing = threads, ALONE
+    count, before = (high - low) // ROWS, low - begin  # where products begin, from the first own row on
+    x, hidden = net.x + low * ldx + first * head_dim * 4, net.hidden + low * ldh + 4 * first * head_dim * 4
     qkv = net.qkv + index % 2 * net.qkv_bytes
 
     for row in range(rows_here):
-        norm(net, 2 * index, x + row * ldx, y + row * ldx)
-    a, lda, scale = product_input(precision, y, ldx, p, rows_here, converted, scales)
-    c = qkv + begin * ldq
+        norm(net, 2 * index, own_x + row * ldx, own_y + row * ldx)
+    a, lda, scale = product_input(precision, own_y, ldx, p, rows_here, converted, step, scales)
+    a += before * lda
+    barrier(net.sync, meeting)
+    c = qkv + low * ldq
     last = index == net.depth - 1
     if last and 2 * head_dim >= GROUP:  # no queries
-        for head in range(k):
+        for head in range(first, after):
             key = 3 * head + 1
             to = c + key * head_dim * element
-            gemm(tiles, qkv_w, qkv_w, head_dim, key, key + 2, net.sums, a, lda, scale, count, to, ldq, panels)
+            gemm(tiles, qkv_w, qkv_w, head_dim, key, key + 2, key + 3, net.sums, a, lda, scale, count, to, ldq, panels)
     else:
-        gemm(tiles, qkv_w, proj, head_dim, FIRST, 3 * k, net.sums, a, lda, scale, count, c, ldq, panels)
-    barrier(net.sync, net.threads)
+        to = c + 3 * first * head_dim * element
+        gemm(tiles, qkv_w, proj, head_dim, 3 * first, 3 * after, first, net.sums, a, lda, scale, count, to, ldq, panels)
     if last:
+        barrier(net.sync, threads)
         return
-    attention(net, qkv, ldq, ldx, begin, end, scratch)
-    a, lda, scale = product_input(precision, y, ldx, p, rows_here, converted, scales)
-    gemm(tiles, proj, fc1, head_dim, FIRST, k, net.sums, a, lda, scale, count, x, ldx, panels)
+    barrier(net.sync, crossing)
+    attention(net, qkv, ldq, ldx, low, high, first, after, scratch)
+    barrier(net.sync, meeting)
+    a, lda, scale = product_input(precision, own_y, ldx, p, rows_here, converted, step, scales)
+    a += before * lda
+    barrier(net.sync, meeting)
+    gemm(tiles, proj, fc1, head_dim, first, after, 4 * first, net.sums, a, lda, scale, count, x, ldx, panels)
+    barrier(net.sync, meeting)
     for row in range(rows_here):
-        norm(net, 2 * index + 1, x + row * ldx, y + row * ldx)
-    a, lda, scale = product_input(precision, y, ldx, p, rows_here, converted, scales)
-    gemm(tiles, fc1, fc2, head_dim, FIRST, 4 * k, net.sums, a, lda, scale, count, hidden, ldh, panels)
-    a, lda, scale = product_input(precision, hidden, ldh, 4 * p, rows_here, converted, scales)
-    gemm(tiles, fc2, following, head_dim, FIRST, k, net.sums, a, lda, scale, count, x, ldx, panels)
+        norm(net, 2 * index + 1, own_x + row * ldx, own_y + row * ldx)
+    a, lda, scale = product_input(precision, own_y, ldx, p, rows_here, converted, step, scales)
+    a += before * lda
+    barrier(net.sync, meeting)
+    gemm(tiles, fc1, fc2, head_dim, 4 * first, 4 * after, first, net.sums, a, lda, scale, count, hidden, ldh, panels)
+    barrier(net.sync, meeting)
+    a, lda, scale = product_input(precision, own_hidden, ldh, 4 * p, rows_here, converted, step, scales)
+    a += before * lda
+    barrier(net.sync, meeting)
+    gemm(tiles, fc2, following, head_dim, first, after, 3 * first, net.sums, a, lda, scale, count, x, ldx, panels)
+    barrier(net.sync, meeting)
 
 
 @kernel
@@ -202,9 +238,10 @@ def finish(net, tiles, matrices, thread, panels, scratch):
 
     for row in range(batch):
         norm(net, 2 * index, net.x + row * net.tokens * ldx, y + row * ldx)
-    a, lda, scale = product_input(precision, y, ldx, p, batch, converted, scales)
+    a, lda, scale = product_input(precision, y, ldx, p, batch, converted, ldh, scales)
     for head in range(thread, k, threads):
-        gemm(tiles, qkv_w, proj, head_dim, 3 * head, 3 * head + 1, net.sums, a, lda, scale, count, q, ldf, panels)
+        own = 3 * head
+        gemm(tiles, qkv_w, proj, head_dim, own, own + 1, FIRST, net.sums, a, lda, scale, count, q, ldf, panels)
         for row in range(batch):
             to = net.last_y + row * ldx + head * head_dim * 4
             keys = qkv + row * net.tokens * ldq + head * 3 * head_dim * element
@@ -213,33 +250,33 @@ def finish(net, tiles, matrices, thread, panels, scratch):
         for row in range(batch):
             copy(net.x + row * net.tokens * ldx, net.last_x + row * ldx, p)
     barrier(net.sync, threads)
-    a, lda, scale = product_input(precision, net.last_y, ldx, p, batch, converted, scales)
+    a, lda, scale = product_input(precision, net.last_y, ldx, p, batch, converted, ldh, scales)
     begin, end = share(k, head_dim, thread, threads)
     c = net.last_x + begin * head_dim * 4
-    gemm(tiles, proj, fc1, head_dim, begin, end, net.sums, a, lda, scale, count, c, ldx, panels)
+    gemm(tiles, proj, fc1, head_dim, begin, end, FIRST, net.sums, a, lda, scale, count, c, ldx, panels)
     barrier(net.sync, threads)
     for row in range(batch):
         norm(net, 2 * index + 1, net.last_x + row * ldx, y + row * ldx)
-    a, lda, scale = product_input(precision, y, ldx, p, batch, converted, scales)
+    a, lda, scale = product_input(precision, y, ldx, p, batch, converted, ldh, scales)
     begin, end = share(4 * k, head_dim, thread, threads)
     c = net.last_hidden + begin * head_dim * 4
-    gemm(tiles, fc1, fc2, head_dim, begin, end, net.sums, a, lda, scale, count, c, ldh, panels)
+    gemm(tiles, fc1, fc2, head_dim, begin, end, FIRST, net.sums, a, lda, scale, count, c, ldh, panels)
     barrier(net.sync, threads)
-    a, lda, scale = product_input(precision, net.last_hidden, ldh, 4 * p, batch, converted, scales)
+    a, lda, scale = product_input(precision, net.last_hidden, ldh, 4 * p, batch, converted, ldh, scales)
     begin, end = share(k, head_dim, thread, threads)
     c = net.last_x + begin * head_dim * 4
-    gemm(tiles, fc2, classifier, head_dim, begin, end, net.sums, a, lda, scale, count, c, ldx, panels)
+    gemm(tiles, fc2, classifier, head_dim, begin, end, FIRST, net.sums, a, lda, scale, count, c, ldx, panels)
     barrier(net.sync, threads)
     for row in range(batch):
         norm(net, 2 * net.depth, net.last_x + row * ldx, y + row * ldx)
         if thread == 0:
             copy(y + row * ldx, net.features + row * p * 4, p)
     if net.logits:
-        a, lda, scale = product_input(classifier.precision, y, ldx, p, batch, converted, scales)
+        a, lda, scale = product_input(classifier.precision, y, ldx, p, batch, converted, ldh, scales)
         begin, end = share(-(-net.classes // head_dim), head_dim, thread, threads)
         c, ldc = net.logits + begin * head_dim * 4, net.logits_bytes
         patch = matrices[PATCH]
-        gemm(tiles, classifier, patch, head_dim, begin, end, net.sums, a, lda, scale, count, c, ldc, panels)
+        gemm(tiles, classifier, patch, head_dim, begin, end, FIRST, net.sums, a, lda, scale, count, c, ldc, panels)
 
 
 @kernel
@@ -273,7 +310,7 @@ def forward(net, tiles, matrices, thread):
     begin, end = blocks * thread // net.threads * ROWS, blocks * (thread + 1) // net.threads * ROWS
     embed(net, tiles, matrices[PATCH], matrices[QKV], begin, end, panels)
     for index in range(net.depth):
-        block(net, tiles, matrices, index, begin, end, panels, scratch)
+        block(net, tiles, matrices, index, thread, begin, end, panels, scratch)
     finish(net, tiles, matrices, thread, panels, scratch)
     barrier(net.sync, net.threads)
 

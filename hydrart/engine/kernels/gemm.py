@@ -174,11 +174,11 @@ def chunk_of(w, depth, per):
 
 
 @kernel
-def gemm(tiles, w, following, head_dim, begin, end, sums, a, lda, row_scale, rows, c, ldc, panels):
+def gemm(tiles, w, following, head_dim, begin, end, next_begin, sums, a, lda, row_scale, rows, c, ldc, panels):
     """C[rows, outputs] = A[rows, inputs] times a matrix, with its scale, bias and gamma.
 
-    tiles: addresses of all tiles; w: the matrix, a MATRIX record; following: the one whose tiles are needed next.
-    begin, end: its output blocks. sums: address of the column sums of all matrices.
+    tiles: addresses of all tiles; w: the matrix, a MATRIX record; begin, end: its output blocks. following: the matrix
+    whose tiles are needed next, from the output block next_begin on. sums: address of the column sums of all matrices.
     a, c: addresses, of the first input and the first output; lda, ldc in bytes; a has room for whole register tiles.
     row_scale: address of [rows][step, low], of integers. rows: blocks of ROWS. panels: scratch of pack_bytes.
     """
@@ -221,7 +221,7 @@ def gemm(tiles, w, following, head_dim, begin, end, sums, a, lda, row_scale, row
                 to_fetch = describe_ahead(ahead, tiles, w, out + group, min(group, end - out - group), inner, length)
             elif last:
                 first = chunk_of(following, following.depth, steps_of(following, head_dim))
-                to_fetch = describe_ahead(ahead, tiles, following, 0, group, 0, first)
+                to_fetch = describe_ahead(ahead, tiles, following, next_begin, group, 0, first)
             else:
                 n_length = min(chunk, depth - inner - length)
                 to_fetch = describe_ahead(ahead, tiles, w, begin, min(group, end - begin), inner + length, n_length)
