@@ -36,7 +36,7 @@ FIELDS = {
     "idle": "k rate_fps reached_fps cpu_percent waiting_percent",
 }
 ROW = """k parameters gmacs gmacs_executed weights_mb top1 times pictures_per_s gops share_of_peak first_call switch
-    peers"""
+    speedup peers"""
 FIRST_CALL = "kernels_ms load_ms first_ms memory_mb mapped_mb"
 PEER = """name version precision plain executed threads prepare_ms agrees error correlation ratio times"""
 
@@ -94,6 +94,7 @@ def test_the_figures_of_the_report(bench: tuple[Json, Path, str]) -> None:
         assert row["share_of_peak"] == pytest.approx(row["gops"] / report["peak"]["gops"])
         assert row["top1"] is None and row["switch"] == report["switching"]["by_k"][str(k)]
         assert all(value is None or value >= 0 for value in row["first_call"].values())
+        assert row["speedup"] is None if report["threads"] == 1 else row["speedup"] > 0
     assert report["rows"][0]["weights_mb"] < report["rows"][1]["weights_mb"]
     assert report["switching"]["switches"] >= 6 and report["empty_growth"]["switches"] > 0
     assert report["idle"]["k"] in (1, 3) and report["idle"]["rate_fps"] == 50

@@ -18,7 +18,7 @@ from hydrart.bench.shapes import HYDRAVIT_B, random_weights
 from hydrart.bench.switching import Switching
 from hydrart.bench.timing import Times, interleave, timed
 from hydrart.engine.kernels import isa
-from hydrart.model import Model
+from hydrart.model import Model, load
 
 FRAMES = {"480p": (640, 480), "720p": (1280, 720), "1080p": (1920, 1080)}  # width, height
 
@@ -46,7 +46,7 @@ class Row:
     takes (peak.needed_macs); weights_mb: bytes of the file that it reads; top1: as the file tells; times: of one call;
     gops: executed operations a second, two for each multiply-accumulate, at the median time; share_of_peak: of
     Peak.gops, though in int8 a few products, attention's, stay fp32; switch: the first call after a switch to this k,
-    as a multiple of the steady state.
+    as a multiple of the steady state; speedup: times as long with one thread, None where that is all there is.
     """
 
     k: int
@@ -61,6 +61,7 @@ class Row:
     share_of_peak: float
     first_call: FirstCall
     switch: float | None
+    speedup: float | None
     peers: list[PeerResult]
 
 
@@ -137,10 +138,11 @@ def measure(
     stage("preprocessing")
     preprocessing = _preprocessing(model, plan.repeats, part)
 
+    alone = load(file.path, precision=model.precision, threads=1) if model.threads > 1 else None
     rows = []
     budget_s = min(10.0, max(2.0, TIMING_S / len(plan.ks) / (1 + len(plan.peers)))) * part
     for k in plan.ks:
-        times, peers = contest(model, k, plan.peers, x, budget_s, plan.repeats, stage, warn)
+        times, speedup, peers = contest(model, alone, k, plan.peers, x, budget_s, plan.repeats, stage, warn)
         executed = peak.needed_macs(arch, k)
         gops = 2 * executed * plan.batch / times.p50_ms / 1e6
         rows.append(
@@ -157,6 +159,7 @@ def measure(
                 share_of_peak=gops / best.gops,
                 first_call=first[k],
                 switch=switches.by_k.get(k),
+                speedup=speedup,
                 peers=peers,
             )
         )

@@ -18,7 +18,7 @@ FloatArray = NDArray[np.float32]
 PICTURES = 2  # whose logits are compared
 CLOSE = 1e-3  # largest difference of fp32 answers, relative to the largest logit
 SIMILAR = 0.9  # least correlation of others
-_OURS = "hydrart"
+_OURS, _ALONE = "hydrart", "hydrart with one thread"
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class PeerResult:
 
 def contest(
     model: Model,
+    alone: Model | None,
     k: int,
     peers: Sequence[Peer],
     x: FloatArray,
@@ -55,12 +56,16 @@ def contest(
     rounds: int | None,
     stage: Callable[[str], None],
     warn: Callable[[str], None],
-) -> tuple[Times, list[PeerResult]]:
+) -> tuple[Times, float | None, list[PeerResult]]:
     """hydrart's times for x, float32 [B, C, H, W], and those of all peers, in turns; peers want B = 1.
 
-    budget_s, rounds: see interleave. A peer that fails, or answers otherwise, is told to warn and not timed.
+    alone: the same with one thread, if that is not what the model has; how many times as long it takes is returned
+    between them. budget_s, rounds: see interleave. A peer that fails, or answers otherwise, is told to warn and not
+    timed.
     """
     calls: dict[str, Call] = {_OURS: partial(model.logits, x, k)}
+    if alone is not None:
+        calls[_ALONE] = partial(alone.logits, x, k)
     prepared: list[tuple[str, PeerResult]] = []
     for peer in peers:
         name = label(peer)
@@ -77,7 +82,8 @@ def contest(
             warn(f"k={k}: {name} answers otherwise than hydrart ({_difference(result)}): its times are not compared")
     stage(f"k={k}: timing")
     turns = interleave(calls, budget_s, rounds)
-    return Times.of(turns[_OURS]), [_timed(result, turns, name) for name, result in prepared]
+    speedup = None if alone is None else ratio(turns[_ALONE], turns[_OURS])
+    return Times.of(turns[_OURS]), speedup, [_timed(result, turns, name) for name, result in prepared]
 
 
 def label(peer: Peer) -> str:

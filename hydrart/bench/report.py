@@ -37,7 +37,8 @@ def _lines(r: Report) -> Iterator[str]:
     yield f"peak of {_count(r.peak.threads, 'thread')}: {r.peak.gops:.1f} GOP/s ({r.peak.dot} in registers)"
     yield ""
     yield from _table(
-        " k|GMACs|executed|p50 ms|p95 ms|min ms|pictures/s|GOP/s|of peak|first ms|switch|weights MB|memory MB|top-1",
+        " k|GMACs|executed|p50 ms|p95 ms|min ms|pictures/s|GOP/s|of peak|first ms|switch|speed-up|weights MB|memory MB"
+        "|top-1",
         [
             (
                 str(row.k),
@@ -49,6 +50,7 @@ def _lines(r: Report) -> Iterator[str]:
                 f"{row.share_of_peak:.1%}",
                 f"{row.first_call.first_ms:.1f}",
                 _or_unknown(row.switch, ".3f"),
+                "-" if row.speedup is None else f"{row.speedup:.2f}",
                 f"{row.weights_mb:.1f}",
                 _or_unknown(row.first_call.memory_mb, ".1f"),
                 _or_unknown(row.top1, ".2%"),
@@ -57,6 +59,7 @@ def _lines(r: Report) -> Iterator[str]:
         ],
     )
     yield "first: in a new process; switch: first call after a switch to this k / steady state"
+    yield "speed-up: times as long with one thread, median over the rounds"
     yield "memory: of a process that runs only this k, above the same with next to no model"
     if any(row.peers for row in r.rows):
         yield ""
