@@ -277,7 +277,8 @@ class Governor:
     def _best(self, now: float, log_room: float) -> tuple[int, float]:
         """The open k of the largest expected value, and the probability that it is late."""
         current = self._current
-        best, best_value, best_late = self._rows[0].k, -math.inf, 1.0
+        smallest = self._rows[0].k
+        best, best_value, best_late = smallest, -math.inf, 1.0
         for row in self._ranked:
             k, accuracy = row.k, self._accuracy[row.k]
             if accuracy <= best_value:
@@ -291,6 +292,8 @@ class Governor:
                 room -= _CLIMB
             if k not in self._measured:
                 room -= _STRANGE
+            if k != smallest and room < math.inf and self._latency.log_expected(k) > room:
+                continue  # late every other time: at that price it is worth nothing
             late = 0.0 if room == math.inf else self._late(k, room)
             value = accuracy * (1 - late - _PRICE * late)
             if self._weight:
