@@ -225,6 +225,16 @@ def test_sensors_that_lie() -> None:
     assert board.temp_c > 64 and hottest < 71
 
 
+@pytest.mark.parametrize(("jump_c", "target_c", "doubted_s", "k"), [(25.0, 84, 4, 3), (-20.0, 70, 13, 8)])
+def test_a_jump_is_believed_sooner_if_it_is_warmer(jump_c: float, target_c: float, doubted_s: float, k: int) -> None:
+    """As where other programs start, or a fan."""
+    board, governor = Board(ambient_c=30), Governor(powered(), fps=15, max_temp_c=target_c)
+    before = board.run(governor, 600)[-1].k
+    board.ambient_c += jump_c
+    assert board.run(governor, doubted_s)[-1].k == before != k
+    assert board.run(governor, 4)[-1].k == k
+
+
 def test_a_first_reading_that_lies_is_not_believed() -> None:
     thermal = Thermal(25, (Stage(8, 60),), throttle_c=80, throttle_x=2)
     governor = Governor(powered(thermal=thermal), fps=15)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -45,23 +46,33 @@ def test_the_zone_is_chosen_by_its_type(tmp_path: Path) -> None:
     zone(tmp_path, 0, "battery", 30000)
     zone(tmp_path, 1, "cpu-thermal", 55250)
     zone(tmp_path, 2, "wifi", 80000)
-    assert linux.temperature(tmp_path) == 55.25
-    assert linux.temperature(tmp_path, "wifi") == 80
-    assert linux.temperature(tmp_path, "gpu") is None, "one that is not there is not replaced by another"
-    assert linux.temperature(tmp_path, "none") is None
+    assert linux.Thermometer(tmp_path)() == 55.25
+    assert linux.Thermometer(tmp_path, "wifi")() == 80
+    assert linux.Thermometer(tmp_path, "gpu")() is None, "one that is not there is not replaced by another"
+    assert linux.Thermometer(tmp_path, "none")() is None
+
+
+def test_a_cpu_s_zone_that_goes_is_not_replaced(tmp_path: Path) -> None:
+    thermometer = linux.Thermometer(tmp_path)
+    zone(tmp_path, 0, "nvme", 70000)
+    assert thermometer() == 70, "there is no other"
+    zone(tmp_path, 1, "cpu-thermal", 50000)
+    assert thermometer() == 50
+    shutil.rmtree(tmp_path / f"{ZONE}1")
+    assert thermometer() is None
 
 
 def test_the_hottest_of_several_cores(tmp_path: Path) -> None:
     zone(tmp_path, 0, "cpu0-thermal", 50000)
     zone(tmp_path, 1, "cpu1-thermal", 61000)
-    assert linux.temperature(tmp_path) == 61
+    assert linux.Thermometer(tmp_path)() == 61
 
 
 @pytest.mark.parametrize("bogus", [-650988784, "", "abc", 1e9, "nan", "inf", -274000])
 def test_values_that_cannot_be(bogus: object, tmp_path: Path) -> None:
     zone(tmp_path, 0, "cpu-thermal", bogus)
     zone(tmp_path, 1, "ambient", 21000)
-    assert linux.temperature(tmp_path) is None, "the room's is not the CPU's"
+    assert linux.Thermometer(tmp_path)() is None, "the room's is not the CPU's"
 
 
 def test_hwmon(tmp_path: Path) -> None:
@@ -77,8 +88,8 @@ def test_hwmon(tmp_path: Path) -> None:
             f"{HWMON}1/temp2_fault": 1,
         },
     )
-    assert linux.temperature(tmp_path) == 48.125
-    assert linux.temperature(tmp_path, "nvme") == 70
+    assert linux.Thermometer(tmp_path)() == 48.125
+    assert linux.Thermometer(tmp_path, "nvme")() == 70
     assert {sensor.name for sensor in linux.temperatures(tmp_path)} == {"nvme temp1", "k10temp Tctl", "k10temp temp2"}
 
 

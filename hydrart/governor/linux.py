@@ -77,16 +77,28 @@ def temperatures(root: Path) -> list[Temperature]:
     return found
 
 
-def temperature(root: Path, name: str = "auto") -> float | None:
-    """Degrees Celsius of the zones of that type, or the hwmon of that name; `auto`: of the CPU; the hottest of them."""
-    if name == "none":
-        return None
-    found = temperatures(root)
-    if name != "auto":
-        wanted = [sensor for sensor in found if sensor.name == name or sensor.name.split(" ")[0] == name]
-    else:
-        wanted = [sensor for sensor in found if _is_cpu(sensor.name)] or found
-    return max((sensor.celsius for sensor in wanted if sensor.celsius is not None), default=None)
+class Thermometer:
+    """Degrees Celsius of the zones of that type, or the hwmon of that name; `auto`: of the CPU; the hottest of them.
+
+    auto takes any sensor where none is the CPU's; one that was there, and is not any more, is not replaced by another.
+    """
+
+    def __init__(self, root: Path, name: str = "auto") -> None:
+        self._root, self._name = root, name
+        self._of_cpu = False
+
+    def __call__(self) -> float | None:
+        if self._name == "none":
+            return None
+        found = temperatures(self._root)
+        if self._name == "auto":
+            wanted = [sensor for sensor in found if _is_cpu(sensor.name)]
+            self._of_cpu = self._of_cpu or bool(wanted)
+            if not self._of_cpu:
+                wanted = found
+        else:
+            wanted = [sensor for sensor in found if self._name in (sensor.name, sensor.name.split(" ")[0])]
+        return max((sensor.celsius for sensor in wanted if sensor.celsius is not None), default=None)
 
 
 def battery(root: Path, name: str = "auto") -> Battery | None:

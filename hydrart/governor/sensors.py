@@ -62,9 +62,9 @@ class Sensors:
         names, folder = names or SensorNames(), Path(root)
         if not folder.is_dir():
             raise SettingError(f"the sensors' root {folder} is no folder: give the one that holds sys and proc")
-        load = linux.OthersLoad(folder)
+        load, thermometer = linux.OthersLoad(folder), linux.Thermometer(folder, names.thermal)
         self._pollers = [
-            _Poller("temperature", lambda: {"temp_c": linux.temperature(folder, names.thermal)}),
+            _Poller("temperature", lambda: {"temp_c": thermometer()}),
             _Poller("throttling", lambda: {"throttled": linux.throttled(folder)}),
             _Poller("supply", lambda: {"undervoltage": linux.undervoltage(folder)}),
             _Poller("load", lambda: {"others_load": load()}),
@@ -256,7 +256,7 @@ def survey(root: str | os.PathLike[str] = "/", wait_s: float = 3.0) -> Values:
 
     kinds: dict[str, Callable[[], Any]] = {
         "temperatures": lambda: [vars(sensor) for sensor in linux.temperatures(folder)],
-        "temp_c": lambda: linux.temperature(folder),
+        "temp_c": linux.Thermometer(folder),
         "battery": lambda: (lambda found: found and vars(found))(linux.battery(folder)),
         "throttled": lambda: linux.throttled(folder),
         "undervoltage": lambda: linux.undervoltage(folder),

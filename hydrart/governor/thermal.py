@@ -24,6 +24,7 @@ _TREND_AHEAD_S = 10.0  # for which it is taken to go on
 _NOISE = 0.5  # kelvin, of a reading at first
 _GATE = 5.0  # kelvin, at least, by which a reading must be off to be doubted
 _DOUBTS = 15  # readings in a row that are doubted; then they are right, and the model is not
+_DOUBTS_WARMER = 5  # where they are warmer: to err costs less on this side
 _SURE_AFTER = 60  # readings
 _SURE_STD = 1.0  # kelvin: error of the predictions below which the model is trusted
 _RANGE = (-40.0, 150.0)  # what a sensor of a computer can mean
@@ -89,7 +90,7 @@ class ThermalModel:
         error = reading - self._predicted()
         if abs(error) > max(_GATE, 4 * math.sqrt(self._error2)) and self._readings:
             self._doubted += 1
-            if self._doubted < _DOUBTS:
+            if self._doubted < (_DOUBTS_WARMER if error > 0 else _DOUBTS):
                 return
             self._state[0] += error
             self._cov[0][0] += error**2
