@@ -1,11 +1,11 @@
 """Record how co-runners slow each k down on this machine: a trace for `hydrart simulate`.
 
-    python tools/contention.py -o devices/traces/recorded.csv [--seconds 30]
+    python tools/contention.py -o devices/traces/recorded.csv [--seconds 60]
 
-Three blocks of HydraViT-B's width in int8 with random weights, all cores, every k in turn, ten times a second at most;
-meanwhile nothing, then stress-ng on a CPU, then stress-ng on memory, then a compiler, then another hydrart, with rests
-between them. A row is one round; a slow-down is over the fastest twentieth of that k's calls. Needs stress-ng and a C
-compiler (cc).
+HydraViT-B in float32 with random weights, all cores, every k in turn, ten times a second at most: its calls take about
+as long as frames do on a small board, and what interrupts a call weighs the more, the shorter it is. Meanwhile nothing,
+then stress-ng on a CPU, then stress-ng on memory, then a compiler, then another hydrart, with rests between them. A row
+is one round; a slow-down is over the fastest twentieth of that k's calls. Needs stress-ng and a C compiler (cc).
 """
 
 import argparse
@@ -28,7 +28,6 @@ _SOURCE = "#include <stdio.h>\n" + "\n".join(
     for i in range(4000)
 )
 _PERIOD_S = 0.1
-_SHAPE = "heads=3-12,depth=3,head_dim=64"
 _HYDRART = "import itertools, hydrart, numpy as np\nm = hydrart.load({path!r})\n"
 _HYDRART += "x = np.zeros((1, 3, 224, 224), np.float32)\nfor _ in itertools.count(): m.logits(x, 6)"
 
@@ -48,10 +47,10 @@ def co_runners(folder: Path, weights: Path) -> dict[str, list[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=30.0, help="of each co-runner; rests are half as long")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each co-runner; rests are half as long")
     args = parser.parse_args()
     rounds: list[tuple[float, list[float]]] = []
-    with tempfile.TemporaryDirectory() as name, random_weights(parse_shape(_SHAPE), "int8") as weights:
+    with tempfile.TemporaryDirectory() as name, random_weights(parse_shape("hydravit-b"), "fp32") as weights:
         model = load(weights)
         x = np.zeros((1, 3, 224, 224), np.float32)
         model.warm_up(*model.heads)

@@ -9,7 +9,7 @@ from traces import TRACES
 
 Row = dict[str, Any]
 START, END = "<!-- results -->\n", "<!-- end of results -->\n"
-BUSY = ("bursts", "memory", "square", "crowded", "recorded", "flaky")
+BUSY = ("bursts", "memory", "square", "crowded", "recorded", "short", "flaky")
 
 
 def write(rows: list[Row], path: Path) -> None:
