@@ -52,3 +52,22 @@ def test_a_core_that_takes_milliseconds_to_wake_is_waited_for() -> None:
         slow = run(pace, 7, 0.6e-3, 0.35e-3)
         fast = run(pace, 60, 0.22e-3, 0.35e-3)
     assert set(slow + fast) == {2}
+
+
+def test_every_second_call_being_fast_is_not_fast() -> None:
+    """As where another program has a core: it is given up for one call, and not for the next."""
+    pace = Pace(2)
+    run(pace, 100, 2.1e-3, 3.5e-3)
+    taken = []
+    for _ in range(600):
+        taken += run(pace, 1, 2.1e-3, 3.5e-3) + run(pace, 1, 8e-3, 3.5e-3)
+    assert taken[-1000:].count(2) < 100
+
+
+def test_a_slow_call_now_and_then_is_no_reason_to_try_one_thread() -> None:
+    pace = Pace(2)
+    run(pace, 100, 2.0e-3, 3.5e-3)
+    taken = []
+    for _ in range(50):
+        taken += run(pace, 20, 2.0e-3, 3.5e-3) + run(pace, 1, 50e-3, 70e-3)
+    assert set(taken) == {2}

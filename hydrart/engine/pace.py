@@ -6,13 +6,14 @@ its deadline for it.
 """
 
 from collections import deque
-from statistics import median, median_low
 
-# what counts, and what a trial takes: so many calls and so many seconds, since a core that slept takes a few
-# milliseconds to take part
-RECENT, RECENT_S = 5, 0.01
-TRIAL, TRIAL_S = 3, 0.005
+RECENT, RECENT_S = 5, 0.03  # the last calls that count: so many and so many seconds
+# what a trial takes, after the first calls: a core that slept takes a few milliseconds to take part. By what is fastest
+# nothing can be told: where another program has the core, every second call may be fast, and the next waits its turn
+WARM_S = 0.005
+TRIAL, TRIAL_S = 2, 0.01
 FIRST, LONGEST = 16, 128  # calls of one thread between trials of all; each that fails doubles the distance
+CALL_S = 0.004  # that a call counts for at least: short ones are not tried all the time
 
 
 class Pace:
@@ -22,9 +23,10 @@ class Pace:
         self._ways = (threads, 1)
         self._recent = (deque[float](), deque[float]())
         self._trials = [0, 1]  # ways to try, before the last of them is judged
-        self._calls, self._seconds = 0, 0.0  # of the trial
+        self._tried_s = 0.0
         self._now = 0
-        self._wait = self._distance = FIRST
+        self._distance = FIRST
+        self._left, self._left_s = FIRST, FIRST * CALL_S  # calls and seconds of one thread before the next trial
 
     def threads(self) -> int:
         """How many the next call takes."""
@@ -32,35 +34,52 @@ class Pace:
 
     def took(self, seconds: float) -> None:
         """The call that threads() was asked for is over."""
-        way = self._trials[0] if self._trials else self._now
-        recent = self._recent[way]
+        if self._trials:
+            self._try_on(seconds)
+            return
+        recent = self._recent[self._now]
         recent.append(seconds)
         while len(recent) > RECENT and sum(recent) - recent[0] > RECENT_S:
             recent.popleft()
-        if self._trials:
-            self._calls, self._seconds = self._calls + 1, self._seconds + seconds
-            if self._calls >= TRIAL and self._seconds >= TRIAL_S:
-                self._calls, self._seconds = 0, 0.0
-                self._trials.pop(0)
-                if not self._trials:
-                    self._judge(way)
-        elif way == 1:
-            self._wait -= 1
-            if self._wait <= 0:
+        if self._now == 1:
+            self._left, self._left_s = self._left - 1, self._left_s - seconds
+            if self._left <= 0 and self._left_s <= 0:
                 self._try(0)
-        elif len(recent) >= TRIAL and median(recent) > min(self._recent[1]):
+        elif len(recent) > TRIAL and _usual(recent) > min(self._recent[1]):
             self._try(1)
 
     def _try(self, way: int) -> None:
         self._recent[way].clear()
         self._trials = [way]
 
+    def _try_on(self, seconds: float) -> None:
+        way = self._trials[0]
+        recent, warm = self._recent[way], self._tried_s >= WARM_S
+        self._tried_s += seconds
+        if warm:
+            recent.append(seconds)
+        if len(recent) < TRIAL or sum(recent) < TRIAL_S:
+            return
+        self._tried_s = 0.0
+        self._trials.pop(0)
+        if not self._trials:
+            self._judge(way)
+
     def _judge(self, tried: int) -> None:
-        """The best call of the trial, whose first are slow, against what was usual lately."""
-        faster = min(self._recent[tried]) < median_low(self._recent[1 - tried])
+        """The trial, without its first calls, against what was usual lately."""
+        faster = _mean(self._recent[tried]) < _usual(self._recent[1 - tried])
         way = tried if faster else 1 - tried
         self._distance = min(2 * self._distance, LONGEST) if way == self._now == 1 else FIRST
-        self._wait = self._distance
+        self._left, self._left_s = self._distance, self._distance * CALL_S
         if way == 0:  # slow calls have been judged
             self._recent[0].clear()
         self._now = way
+
+
+def _mean(seconds: deque[float]) -> float:
+    return sum(seconds) / len(seconds)
+
+
+def _usual(seconds: deque[float]) -> float:
+    """The mean without the longest: one call may be slow for any reason."""
+    return (sum(seconds) - max(seconds)) / (len(seconds) - 1)
