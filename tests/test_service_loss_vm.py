@@ -22,13 +22,15 @@ exit 1
 """
 STATE = "asleep() { grep -qs '^State:.D' /proc/$(show MainPID)/task/*/status; }\n"
 # two services of devices that hang when they are opened: of /dev/stuck SIGKILL frees, of /dev/deep nothing does, for
-# which systemd waits four times its limit
+# which systemd waits four times its limit. One after the other: Linux opens such devices under one lock, for which
+# nothing can end the wait either
 HANG = f"""{STATE}
 NAME=stuck; service install --no-start -- run --source /dev/stuck {MODEL}
 cd ~/.config/systemd/user; sed 's/stuck/deep/g; s/TimeoutStopSec=30/TimeoutStopSec=4/' stuck.service >deep.service
-ctl daemon-reload; ctl start --no-block stuck deep
+ctl daemon-reload
 for NAME in stuck deep; do
-    for i in $(seq 300); do asleep && break; sleep 0.5; done; show StatusText
+    ctl start --no-block $NAME
+    for i in $(seq 300); do asleep && sleep 3 && asleep && break; sleep 0.5; done; show StatusText
 done
 """
 END = """
