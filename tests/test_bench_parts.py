@@ -138,7 +138,7 @@ def contested(path: Path, peers: list[Any], k: int = 3) -> tuple[list[Any], list
     model = hydrart.load(path, threads=1)
     x = np.random.default_rng(0).standard_normal((1, 3, 8, 8), np.float32)
     told: list[str] = []
-    times, speedup, results = contest(model, None, k, peers, x, 0, 1, lambda text: None, told.append)
+    times, speedup, results = contest(model, k, peers, x, 0, 1, lambda text: None, told.append)
     assert times.min_ms > 0 and speedup is None
     return results, told
 
@@ -146,8 +146,7 @@ def contested(path: Path, peers: list[Any], k: int = 3) -> tuple[list[Any], list
 def test_one_thread_takes_its_turns(make_weights: Make) -> None:
     path = make_weights(TINY)
     x = np.random.default_rng(0).standard_normal((1, 3, 8, 8), np.float32)
-    two, one = (hydrart.load(path, threads=threads) for threads in (2, 1))
-    times, speedup, peers = contest(two, one, 3, [], x, 0, 1, lambda text: None, lambda text: None)
+    times, speedup, peers = contest(hydrart.load(path, threads=2), 3, [], x, 0, 1, lambda text: None, lambda text: None)
     assert times.min_ms > 0 and speedup and not peers
 
 

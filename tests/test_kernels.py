@@ -110,7 +110,7 @@ def test_the_inner_loop_is_the_dot_and_nothing_spills(i: Isa, dot: str, vectors:
         body = loops(assembly(i), name)[0]
         expected = emit.UNROLL * i.rows * vectors // (2 if dot in BLOCK_DOTS else 1)
     assert sum(bool(re.match(INSTRUCTION[dot, i.lanes], code)) for code in body) == expected, body
-    # AVX2 has two registers too few: accumulators on the stack are faster (Zen 3, Xeon) than to load A or B again
+    # AVX2 has registers too few: accumulators on the stack are faster (Zen 3) than to load A again
     allowed = 6 * emit.UNROLL if (dot, i.lanes, vectors) == ("maddubs", 8, 2) else 0
     assert len([code for code in body if re.search(SPILL, code)]) <= allowed
     if i.arm and dot not in BLOCK_DOTS:  # lanes are used where they are

@@ -18,7 +18,7 @@ from hydrart.bench.shapes import HYDRAVIT_B, random_weights
 from hydrart.bench.switching import Switching
 from hydrart.bench.timing import Times, interleave, timed
 from hydrart.engine.kernels import isa
-from hydrart.model import Model, load
+from hydrart.model import Model
 
 FRAMES = {"480p": (640, 480), "720p": (1280, 720), "1080p": (1920, 1080)}  # width, height
 
@@ -138,11 +138,10 @@ def measure(
     stage("preprocessing")
     preprocessing = _preprocessing(model, plan.repeats, part)
 
-    alone = load(file.path, precision=model.precision, threads=1) if model.threads > 1 else None
     rows = []
     budget_s = min(10.0, max(2.0, TIMING_S / len(plan.ks) / (1 + len(plan.peers)))) * part
     for k in plan.ks:
-        times, speedup, peers = contest(model, alone, k, plan.peers, x, budget_s, plan.repeats, stage, warn)
+        times, speedup, peers = contest(model, k, plan.peers, x, budget_s, plan.repeats, stage, warn)
         executed = peak.needed_macs(arch, k)
         gops = 2 * executed * plan.batch / times.p50_ms / 1e6
         rows.append(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hydrart.bench.peers import Peer
 from hydrart.bench.timing import Call, Seconds, Times, interleave, ratio
 from hydrart.errors import HydrartError
-from hydrart.model import Model
+from hydrart.model import Model, load
 
 FloatArray = NDArray[np.float32]
 
@@ -48,7 +48,6 @@ class PeerResult:
 
 def contest(
     model: Model,
-    alone: Model | None,
     k: int,
     peers: Sequence[Peer],
     x: FloatArray,
@@ -59,13 +58,12 @@ def contest(
 ) -> tuple[Times, float | None, list[PeerResult]]:
     """hydrart's times for x, float32 [B, C, H, W], and those of all peers, in turns; peers want B = 1.
 
-    alone: the same with one thread, if that is not what the model has; how many times as long it takes is returned
-    between them. budget_s, rounds: see interleave. A peer that fails, or answers otherwise, is told to warn and not
-    timed.
+    Between them is how many times as long one thread takes, None where the model has no more. budget_s, rounds: see
+    interleave. A peer that fails, or answers otherwise, is told to warn and not timed.
     """
     calls: dict[str, Call] = {_OURS: partial(model.logits, x, k)}
-    if alone is not None:
-        calls[_ALONE] = partial(alone.logits, x, k)
+    if model.threads > 1:
+        calls[_ALONE] = partial(load(model.file.path, precision=model.precision, threads=1).logits, x, k)
     prepared: list[tuple[str, PeerResult]] = []
     for peer in peers:
         name = label(peer)
@@ -82,7 +80,7 @@ def contest(
             warn(f"k={k}: {name} answers otherwise than hydrart ({_difference(result)}): its times are not compared")
     stage(f"k={k}: timing")
     turns = interleave(calls, budget_s, rounds)
-    speedup = None if alone is None else ratio(turns[_ALONE], turns[_OURS])
+    speedup = ratio(turns[_ALONE], turns[_OURS]) if _ALONE in turns else None
     return Times.of(turns[_OURS]), speedup, [_timed(result, turns, name) for name, result in prepared]
 
 
