@@ -1,5 +1,6 @@
 """hydrart: one nested Vision Transformer, any number of heads, on a CPU."""
 
+from hydrart.device.sensors import Sensors
 from hydrart.errors import (
     HeadsError,
     HydrartError,
@@ -11,13 +12,12 @@ from hydrart.errors import (
     WeightFileError,
 )
 from hydrart.governor.governor import Decision, Governor
-from hydrart.governor.profile import Profile
-from hydrart.governor.sensors import Sensors
+from hydrart.governor.points import Profile
 from hydrart.model import Model, Prediction, load
+from hydrart.source.opener import Opener
+from hydrart.source.shot import Shot
 from hydrart.stream.events import Event
-from hydrart.stream.frame import Shot
 from hydrart.stream.result import Result
-from hydrart.stream.source import Opener
 from hydrart.stream.stream import Stream
 
 __version__ = "0.1.0"

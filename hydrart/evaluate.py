@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from hydrart.errors import PictureError, SourceError
-from hydrart.metadata import Accuracy
+from hydrart.format.metadata import Accuracy
 from hydrart.model import Model
-from hydrart.preprocess import picture_files
+from hydrart.picture.preprocess import picture_files
 
 
 @dataclass

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hydrart.architecture import Architecture
+from hydrart.device.profiles import load_device
 from hydrart.engine import Engine, make_engine
 from hydrart.errors import PictureError, WeightFileError
-from hydrart.governor.device import load_device
-from hydrart.governor.profile import Profile, ProfileRow
-from hydrart.metadata import Accuracy
-from hydrart.preprocess import Picture, Preprocessing, preprocess, read_picture
+from hydrart.format.architecture import Architecture
+from hydrart.format.metadata import Accuracy
+from hydrart.format.preprocessing import Preprocessing
+from hydrart.format.reader import WeightFile
+from hydrart.governor.points import Profile, ProfileRow
+from hydrart.picture.preprocess import Picture, preprocess, read_picture
 from hydrart.resources import find
 from hydrart.variants import open_variant
-from hydrart.weightfile import WeightFile
 
 FloatArray = NDArray[np.float32]
 

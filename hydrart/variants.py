@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hydrart.errors import SettingError, WeightFileError
-from hydrart.weightfile import WeightFile
+from hydrart.format.reader import WeightFile
 
 PRECISIONS = ("auto", "fp32", "bf16", "int8")
 MAX_LOSS = 0.003  # of top-1, at any k, against the file that was asked for
@@ -40,7 +40,7 @@ def open_variant(path: Path, precision: str, backend: str) -> WeightFile:
 
 def _fastest() -> tuple[str, ...]:
     """Precisions by speed on this CPU."""
-    from hydrart.engine.kernels.isa import choose  # brings llvmlite along
+    from hydrart.codegen.isa import choose
 
     return ("bf16", "fp32", "int8") if choose().int8 == "fma" else ("int8", "bf16", "fp32")
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import PATIENCE_S, video
-from conftest import CIFAR
 from PIL import Image
 
 from hydrart.resources import DEMO
+from tests.support.commands import PATIENCE_S, video
+from tests.support.networks import CIFAR
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PYTHON = "/usr/bin/python3"  # Debian's: it has ROS

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import CIFAR, SMALL, random_state
 from numpy.typing import NDArray
 from PIL import Image
 
 import hydrart
 from hydrart.engine import reference
 from hydrart.errors import HeadsError, PictureError, SettingError, WeightFileError
+from tests.support.networks import CIFAR, SMALL, random_state
 
 Make = Callable[..., Path]
 
@@ -134,7 +134,7 @@ def test_inputs_that_are_not_finite(model: hydrart.Model) -> None:
 
 
 def test_weights_that_are_not_finite(weights: Path, tmp_path: Path) -> None:
-    from hydrart.weightfile import WeightFile
+    from hydrart.format.reader import WeightFile
 
     file = WeightFile(weights)
     tensor = file.layout.tensors["shell03.blocks.0.mlp.fc1.weight"]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hydrart.metadata import Accuracy
+from hydrart.format.metadata import Accuracy
+from hydrart.format.reader import WeightFile
 from hydrart.resources import bundled
-from hydrart.weightfile import WeightFile
 
 FILES = {name: WeightFile(path) for name, path in bundled("weights", ".safetensors").items()}
 LIMIT = 30_000_000  # bytes of a file in the repository; 20 MB where the precision is low

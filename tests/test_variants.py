@@ -4,12 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, make_file
 
 import hydrart
-from hydrart.metadata import Accuracy
-from hydrart.weightfile import WeightFile
-from hydrart.weightwriter import copy_prefix
+from hydrart.format.metadata import Accuracy
+from hydrart.format.reader import WeightFile
+from hydrart.format.writer import copy_prefix
+from tests.support.networks import SMALL, make_file
 
 
 def family(folder: Path, **losses: float) -> Path:

@@ -12,16 +12,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
-import figures
 import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.cli.errors import one_sentence
 from hydrart.errors import HydrartError, PictureError
 from hydrart.evaluate import class_folders, class_indices
-from hydrart.metadata import Metadata
+from hydrart.format.metadata import Metadata
+from hydrart.format.reader import WeightFile
 from hydrart.model import Model, load
-from hydrart.weightfile import WeightFile
+from tools import figures
 
 BEGIN, END = "<!-- measured by tools/card.py -->", "<!-- end -->"
 PRECISIONS = ("fp32", "bf16", "int8")

@@ -18,20 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import click
-import figures
-import flags
 import numpy as np
 import torch
-from recipe import Recipe, TrainError
-from train import HEADS, SHAPE, Files, device_named, precision_on, train_and_test
-from training import Place
 
-from hydrart.architecture import Architecture
 from hydrart.bench.machine import machine
 from hydrart.bench.shapes import random_weights
 from hydrart.bench.timing import Times, interleave
+from hydrart.cli import training_options as flags
 from hydrart.cli.errors import one_sentence
+from hydrart.format.architecture import Architecture
 from hydrart.model import load
+from hydrart.train.loop import Place
+from hydrart.train.recipe import Recipe, TrainError
+from hydrart.train.run import HEADS, SHAPE, Files, device_named, precision_on, train_and_test
+from tools import figures
 
 ALONE = (3, 6, 12)
 

@@ -14,8 +14,8 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from hydrart.engine.kernels import emit, emit_gemm
-from hydrart.engine.kernels.isa import BLOCK_DOTS, ISAS, Isa
+from hydrart.codegen import emit, emit_gemm
+from hydrart.codegen.isa import BLOCK_DOTS, ISAS, Isa
 
 # core -> its instruction set, and the CPU whose model stands for it
 CORES = {

@@ -18,15 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import results_tables
-import traces
 
-from hydrart.cli.simulate import model_accuracy
-from hydrart.governor import rivals
-from hydrart.governor.device import load_device
-from hydrart.governor.simulate import Goals, Outcome, World, simulate
-from hydrart.governor.trace import load_trace
+from hydrart.device.profiles import load_device
+from hydrart.lab import policies as rivals
+from hydrart.lab.accuracy import model_accuracy
+from hydrart.lab.simulate import Goals, Outcome, World, simulate
+from hydrart.lab.trace import load_trace
 from hydrart.resources import bundled
+from tools import results_tables, traces
 
 ROOT = Path(__file__).parents[1]
 DEVICE, SECONDS = "raspberrypi5", 1800.0

@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from traces import TRACES
+from tools.traces import TRACES
 
 Row = dict[str, Any]
 START, END = "<!-- results -->\n", "<!-- end of results -->\n"

@@ -17,7 +17,7 @@ from hydrart.bench.peers import Peer
 from hydrart.bench.shapes import HYDRAVIT_B, random_weights
 from hydrart.bench.switching import Switching
 from hydrart.bench.timing import Times, interleave, timed
-from hydrart.engine.kernels import isa
+from hydrart.codegen import isa
 from hydrart.model import Model
 
 FRAMES = {"480p": (640, 480), "720p": (1280, 720), "1080p": (1920, 1080)}  # width, height

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 
 import hydrart
-from hydrart.engine.kernels import isa
+from hydrart.codegen import isa
 
 _ROOT = Path("/")
 _THROTTLED_NOW = 0b1110  # of the Raspberry Pi's flags: frequency capped, throttled, soft temperature limit

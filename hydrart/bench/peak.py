@@ -16,11 +16,11 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 
-from hydrart.architecture import Architecture
-from hydrart.engine.kernels import emit, isa
-from hydrart.engine.kernels.emit import I8, I32, I64, UNROLL
-from hydrart.engine.kernels.emit_tiles import PRODUCT, A, B, configure, pointer, tile
-from hydrart.engine.kernels.isa import FLOAT_DOTS, TILE_DOTS
+from hydrart.codegen import emit, isa
+from hydrart.codegen.emit import I8, I32, I64, UNROLL
+from hydrart.codegen.emit_tiles import PRODUCT, A, B, configure, pointer, tile
+from hydrart.codegen.isa import FLOAT_DOTS, TILE_DOTS
+from hydrart.format.architecture import Architecture
 
 _TURNS = 1 << 18  # of the loop in one timed run: some milliseconds
 _PER_LANE = {"fma": 1, "dpbf16": 2, "tdpbf16": 2, "bfmmla": 4}  # products

@@ -22,7 +22,7 @@ from hydrart.bench.torch_network import network
 from hydrart.engine.onnx_engine import load_runtime, session_options
 from hydrart.engine.onnx_export import attention_nodes, export
 from hydrart.errors import MissingExtraError, SettingError
-from hydrart.weightfile import WeightFile
+from hydrart.format.reader import WeightFile
 
 FloatArray = NDArray[np.float32]
 Run = Callable[[FloatArray], FloatArray]

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from hydrart.architecture import listing
 from hydrart.bench.benchmark import Report
 from hydrart.bench.machine import State
+from hydrart.format.architecture import listing
 
 
 def as_json(report: Report) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
+from hydrart.device.profiles import load_device
 from hydrart.errors import ProfileError
-from hydrart.governor.device import load_device
 
 
 def check(path: Path) -> None:

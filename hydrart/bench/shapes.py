@@ -9,13 +9,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from hydrart.architecture import Architecture
 from hydrart.errors import SettingError
-from hydrart.layout import Layout
-from hydrart.metadata import Metadata
-from hydrart.preprocess import Preprocessing
+from hydrart.format.architecture import Architecture
+from hydrart.format.layout import Layout
+from hydrart.format.metadata import Metadata
+from hydrart.format.preprocessing import Preprocessing
+from hydrart.format.writer import write
 from hydrart.resources import suggestion
-from hydrart.weightwriter import write
 
 HYDRAVIT_B = Architecture(
     image_size=224, patch=16, depth=12, head_dim=64, heads=(3, 4, 5, 6, 7, 8, 9, 10, 11, 12), classes=1000

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hydrart.architecture import Architecture
+from hydrart.format.architecture import Architecture
 
 
 def network(

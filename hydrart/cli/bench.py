@@ -12,10 +12,10 @@ from hydrart.bench.shapes import choose_heads, parse_ranges, parse_shape, random
 from hydrart.cli.errors import one_sentence
 from hydrart.cli.options import Number, json_option, print_json, threads_option, warn
 from hydrart.errors import SettingError, WeightFileError
+from hydrart.format.reader import WeightFile
 from hydrart.model import Model, load
 from hydrart.resources import find
 from hydrart.variants import PRECISIONS
-from hydrart.weightfile import WeightFile
 
 
 class _Heads(click.ParamType[Any]):
@@ -77,7 +77,7 @@ def bench(
         raise click.UsageError("--against and --save are for one picture at a time: leave --batch out")
     # not above: Numba takes longer to import than all else
     from hydrart.bench import benchmark, report
-    from hydrart.bench import plot as plotting
+    from hydrart.bench import chart as plotting
     from hydrart.bench import save as saving
 
     if plot is not None:

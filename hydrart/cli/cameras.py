@@ -4,7 +4,7 @@ import click
 
 from hydrart.cli.errors import one_sentence
 from hydrart.cli.options import json_option, print_json, printable
-from hydrart.stream.v4l2 import Camera, Format, cameras
+from hydrart.source.v4l2 import Camera, Format, cameras
 
 
 @click.command("cameras")

@@ -11,7 +11,7 @@ from hydrart.cli.errors import Failure, one_sentence
 from hydrart.cli.options import json_option, model_options, print_json, printable, warn
 from hydrart.errors import PictureError
 from hydrart.model import load
-from hydrart.preprocess import picture_files
+from hydrart.picture.preprocess import picture_files
 
 
 @click.command()

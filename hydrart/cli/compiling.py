@@ -4,7 +4,7 @@ import logging
 
 from hydrart.cli.options import warn
 
-_log = logging.getLogger("hydrart.jit")
+_log = logging.getLogger("hydrart.codegen.jit")
 
 
 class _Once(logging.Handler):
@@ -14,7 +14,7 @@ class _Once(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if not self.told:
-            from hydrart.engine.kernels import isa
+            from hydrart.codegen import isa
 
             self.told = True
             warn(f"compiling the kernels for {isa.choose().name.upper()}, once per machine: 10 s or more")

@@ -8,8 +8,8 @@ import click
 
 from hydrart.cli.errors import Failure, one_sentence
 from hydrart.cli.options import json_option, print_json, printable
-from hydrart.governor.device import load_device
-from hydrart.governor.sensors import survey
+from hydrart.device.profiles import load_device
+from hydrart.device.sensors import survey
 from hydrart.resources import bundled
 
 

@@ -22,7 +22,7 @@ from hydrart.errors import (
     SettingError,
     WeightFileError,
 )
-from hydrart.stream.notify import Notifier
+from hydrart.output.notify import Notifier
 
 LASTING = os.EX_CONFIG  # ends a service that no restart would mend
 _LASTING = (WeightFileError, HeadsError, SettingError, ProfileError, MissingExtraError)

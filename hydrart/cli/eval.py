@@ -10,8 +10,8 @@ import click
 from hydrart.cli.errors import one_sentence
 from hydrart.cli.options import json_option, model_options, print_json, warn
 from hydrart.evaluate import class_folders, evaluate
+from hydrart.format.writer import copy_prefix
 from hydrart.model import load
-from hydrart.weightwriter import copy_prefix
 
 
 @click.command("eval")

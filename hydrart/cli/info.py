@@ -8,13 +8,13 @@ import click
 import numpy as np
 
 import hydrart
-from hydrart.architecture import listing
 from hydrart.cli.errors import one_sentence
 from hydrart.cli.options import json_option, print_json, threads_option
-from hydrart.engine.kernels.isa import choose
+from hydrart.codegen.isa import choose
 from hydrart.errors import SettingError, WeightFileError
+from hydrart.format.architecture import listing
+from hydrart.format.reader import WeightFile
 from hydrart.resources import bundled, find
-from hydrart.weightfile import WeightFile
 
 
 @click.command()

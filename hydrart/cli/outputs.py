@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from hydrart.cli.options import Number, print_json, printable
+from hydrart.output.log import RotatingLog
+from hydrart.output.notify import Notifier
+from hydrart.output.summary import summary_text
+from hydrart.output.video import VideoWriter
 from hydrart.stream.events import Event
-from hydrart.stream.log import RotatingLog
-from hydrart.stream.notify import Notifier
-from hydrart.stream.output import summary_text
 from hydrart.stream.result import Result
-from hydrart.stream.video import VideoWriter
 
 _OPTIONS = (
     click.option("--log", "log", type=click.Path(path_type=Path), default=None, help="File for every line and event."),
@@ -79,7 +79,7 @@ class Outputs:
         if self._notifier.heard and not self._on_change:  # a journal is no place for a line a second
             return
         # rich takes a moment to import, and only here is it needed
-        from hydrart.stream.terminal import LivePanel, PlainLine
+        from hydrart.output.terminal import LivePanel, PlainLine
 
         if sys.stderr.isatty() and not self._on_change and not _dumb():
             self._show = LivePanel(largest_k, title)

@@ -6,9 +6,10 @@ import click
 
 from hydrart.cli.errors import one_sentence
 from hydrart.cli.options import Number, json_option
-from hydrart.cli.simulate import model_accuracy, show
-from hydrart.governor.device import Device, SensorNames, load_device
-from hydrart.governor.profile import Jitter
+from hydrart.cli.simulate import show
+from hydrart.device.profiles import Device, SensorNames, load_device
+from hydrart.governor.points import Jitter
+from hydrart.lab.accuracy import model_accuracy
 
 
 @click.command()
@@ -32,11 +33,12 @@ def replay(
     as_json: bool,
 ) -> None:
     """Run the frames of LOG, what `hydrart run --json` printed, through a policy; the first row is the run itself."""
-    from hydrart.governor import replay as replaying
-    from hydrart.governor import rivals, simulate
+    from hydrart.lab import policies as rivals
+    from hydrart.lab import replay as replaying
+    from hydrart.lab import simulate
 
     if plot is not None:
-        from hydrart.bench.plot import check
+        from hydrart.plotting import check
 
         check(plot)
     run = replaying.read_log(log)
@@ -53,6 +55,6 @@ def replay(
     outcomes = rivals.run(world, rivals.policies(world) if chosen == "all" else (chosen,))
     show((replaying.as_it_was(run, world), *outcomes.values()), world, as_json)
     if plot is not None:
-        from hydrart.governor.plot import draw
+        from hydrart.lab.plot import draw
 
         draw(world, next(iter(outcomes.values())), plot)

@@ -14,9 +14,9 @@ from hydrart.cli.options import Number, json_option, model_options
 from hydrart.cli.outputs import Outputs, output_options
 from hydrart.cli.serving import Address, serve
 from hydrart.cli.sources import make_opener, source_options
-from hydrart.governor.device import load_device
+from hydrart.device.profiles import load_device
+from hydrart.device.sensors import Sensors
 from hydrart.governor.governor import Governor
-from hydrart.governor.sensors import Sensors
 from hydrart.model import Model, load
 from hydrart.stream.stream import Stream
 

@@ -13,7 +13,7 @@ import click
 from hydrart.cli.errors import LASTING, Failure, one_sentence
 from hydrart.cli.options import json_option, print_json, printable, warn
 from hydrart.cli.run import run
-from hydrart.stream.url import without_secrets
+from hydrart.source.url import without_secrets
 
 # 130: stopped before the first frame; a hang ends with SIGABRT, for which Python then shows where it was
 _UNIT = f"""[Unit]

@@ -8,30 +8,10 @@ import click
 
 from hydrart.cli.errors import one_sentence
 from hydrart.cli.options import Number, json_option, print_json
-from hydrart.errors import ProfileError, WeightFileError
-from hydrart.governor.device import by_k, load_device, load_yaml
-from hydrart.resources import find
-from hydrart.weightfile import WeightFile
+from hydrart.device.profiles import load_device
+from hydrart.lab.accuracy import model_accuracy
 
 HEADER = "policy          late   dropped  accuracy   energy  throttled  over target  switches  settles in  battery ends"
-
-
-def model_accuracy(name: str | None) -> dict[int, float]:
-    """k -> top-1, 0 to 1, of a YAML file or a name that ships; None: of the model that ships. Raises ProfileError."""
-    if name is None:
-        weights = find("hydravit-cifar10", "weights", ".safetensors", WeightFileError)
-        accuracy = WeightFile(weights).meta.accuracy
-        if accuracy is None:
-            raise ProfileError(f"{weights} holds no accuracy: give one with --accuracy")
-        return dict(accuracy.top1)
-    path = find(name, "devices/accuracy", ".yaml", ProfileError)
-    table = by_k(load_yaml(path, "devices/accuracy/hydravit-b.yaml"), str(path))
-    if not table:
-        raise ProfileError(f"{path} is empty: give the top-1 of each k, such as 3: 0.72")
-    if max(table.values()) > 100:
-        raise ProfileError(f"{path} has an accuracy above 100 %: give shares or percentages")
-    percent = max(table.values()) > 1
-    return {k: value / 100 if percent else value for k, value in table.items()}
 
 
 def show(outcomes: Iterable[Any], world: Any, as_json: bool) -> None:
@@ -92,12 +72,12 @@ def simulate(
 
     A row of frames comes at a rate to a simulated device; what happens meanwhile is in the trace.
     """
-    from hydrart.governor import rivals
-    from hydrart.governor import simulate as simulation
-    from hydrart.governor.trace import load_trace
+    from hydrart.lab import policies as rivals
+    from hydrart.lab import simulate as simulation
+    from hydrart.lab.trace import load_trace
 
     if plot is not None:
-        from hydrart.bench.plot import check
+        from hydrart.plotting import check
 
         check(plot)
     goals = simulation.Goals(fps, max_temp, until)
@@ -108,6 +88,6 @@ def simulate(
     outcomes = rivals.run(world, names)
     show(outcomes.values(), world, as_json)
     if plot is not None:
-        from hydrart.governor.plot import draw
+        from hydrart.lab.plot import draw
 
         draw(world, next(iter(outcomes.values())), plot)

@@ -8,9 +8,9 @@ import click
 from hydrart.cli.errors import Failure, one_sentence
 from hydrart.cli.options import json_option, print_json
 from hydrart.errors import WeightFileError
+from hydrart.format.reader import WeightFile
+from hydrart.format.writer import copy_prefix
 from hydrart.resources import find
-from hydrart.weightfile import WeightFile
-from hydrart.weightwriter import copy_prefix
 
 
 @click.command("slice")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hydrart.stream.source import Opener, default_source
+from hydrart.source.opener import Opener, default_source
 
 
 class Size(click.ParamType[tuple[int, int]]):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.errors import SettingError
-from hydrart.weightfile import WeightFile
+from hydrart.format.reader import WeightFile
 
 
 class Engine(Protocol):

@@ -18,7 +18,7 @@ from hydrart.engine.kernels.state import NETWORK
 from hydrart.engine.kernels.threads import WORDS
 from hydrart.engine.pace import Pace
 from hydrart.engine.weights import KernelWeights
-from hydrart.weightfile import WeightFile
+from hydrart.format.reader import WeightFile
 
 FloatArray = NDArray[np.float32]
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from hydrart.engine import reference
-from hydrart.weightfile import WeightFile
+from hydrart.format.reader import WeightFile
 
 FloatArray = NDArray[np.float32]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hydrart.engine.onnx_export import export
 from hydrart.errors import MissingExtraError
-from hydrart.weightfile import WeightFile
+from hydrart.format.reader import WeightFile
 
 FloatArray = NDArray[np.float32]
 

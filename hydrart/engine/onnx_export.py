@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hydrart.architecture import Architecture
 from hydrart.errors import MissingExtraError, SettingError
+from hydrart.format.architecture import Architecture
 
 OPSET = 20  # the first that has Gelu
 IR_VERSION = 10  # of opset 21: runtimes of mid-2024 read it

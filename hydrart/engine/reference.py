@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hydrart.architecture import Architecture
+from hydrart.format.architecture import Architecture
 
 Array = Any  # NumPy arrays of the input's dtype, float32 or float64
 

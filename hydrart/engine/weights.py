@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hydrart.codegen.emit_gemm import ADD, STORE_BF16
 from hydrart.engine.kernels import gemm
-from hydrart.engine.kernels.emit_gemm import ADD, STORE_BF16
 from hydrart.engine.kernels.intrinsics import ISA
 from hydrart.engine.kernels.state import MATRIX
 from hydrart.errors import WeightFileError
-from hydrart.layout import DTYPE_BYTES, Matrix, tensor_name
-from hydrart.weightfile import WeightFile
+from hydrart.format.layout import DTYPE_BYTES, Matrix, tensor_name
+from hydrart.format.reader import WeightFile
 
 _PRECISION = {"F32": gemm.FP32, "BF16": gemm.BF16, "I8": gemm.INT8}
 _SPARE = 2 * gemm.GROUP  # register tiles read past the end of a vector

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from hydrart.errors import SettingError
 from hydrart.governor.battery import BatteryBudget
 from hydrart.governor.latency import LatencyModel
-from hydrart.governor.profile import Profile, ProfileRow, interpolate
+from hydrart.governor.points import Profile, ProfileRow, interpolate
 from hydrart.governor.thermal import ThermalModel
 
 _PRICE = 1.5  # of a late frame, in right answers, on top of the answer that is lost

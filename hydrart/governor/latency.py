@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable
 from statistics import NormalDist
 
-from hydrart.governor.profile import Jitter, ProfileRow
+from hydrart.governor.points import Jitter, ProfileRow
 
 _WINDOW = 800  # errors that the distribution is made of
 _PRIOR = 50  # errors that the profile's jitter stands in for before any are observed

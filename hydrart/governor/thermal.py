@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from operator import mul
 from statistics import median
 
-from hydrart.governor.profile import Stage, Thermal
+from hydrart.governor.points import Stage, Thermal
 
 _STAGES = (Stage(3.0, 5.0), Stage(4.0, 60.0), Stage(5.0, 400.0))  # orders of magnitude of boards without a profile
 _HORIZONS = (3.0, 8.0, 20.0)  # seconds ahead at which the target must hold

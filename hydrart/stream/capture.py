@@ -9,10 +9,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from hydrart.source.opener import Source
 from hydrart.stream.frame import Frame, asleep_s
 from hydrart.stream.mailbox import Mailbox
 from hydrart.stream.pace import RateKeeper
-from hydrart.stream.source import Source
 
 Prepare = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], float]]
 

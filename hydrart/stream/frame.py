@@ -8,16 +8,6 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
-class Shot:
-    """What a source gives. picture: uint8 RGB [H, W, 3]; t_capture: time.monotonic() when the device had it, None
-    where that is when the source gave it; stamp: the caller's own, passed through."""
-
-    picture: NDArray[np.uint8]
-    t_capture: float | None = None
-    stamp: object = None
-
-
-@dataclass(frozen=True, eq=False)
 class Frame:
     """picture: uint8 RGB [H, W, 3]; number: counted from 0, also those that nobody takes; t_capture:
     time.monotonic() when it was there; t_wall: time.time() then; capture_ms: how long the source worked for it;

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hydrart.device.sensors import Values
 from hydrart.governor.governor import Decision
-from hydrart.governor.sensors import Values
 from hydrart.model import Prediction
 
 

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hydrart.device.sensors import Sensors
 from hydrart.errors import SettingError, SourceError
 from hydrart.governor.governor import Governor
-from hydrart.governor.sensors import Sensors
 from hydrart.model import Model
+from hydrart.source.opener import Opener
 from hydrart.stream.capture import Capture
 from hydrart.stream.events import Event
 from hydrart.stream.frame import Frame
 from hydrart.stream.pace import RateKeeper, RateLimit
 from hydrart.stream.result import Result
 from hydrart.stream.smooth import Smoother
-from hydrart.stream.source import Opener
 from hydrart.stream.stats import Stats
 from hydrart.stream.watch import Watch
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Generator
 
 from hydrart.errors import HydrartError, SourceError
+from hydrart.source.opener import Source
 from hydrart.stream.capture import Capture
 from hydrart.stream.events import Event
 from hydrart.stream.frame import Frame, asleep_s
-from hydrart.stream.source import Source
 
 _TICK_S = 0.5  # how often the loop looks around while it waits
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0

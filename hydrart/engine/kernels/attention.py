@@ -6,7 +6,8 @@ q, k and v of a head lie side by side in a row of the qkv activations: [head][q 
 import numpy as np
 from numba.extending import register_jitable
 
-from hydrart.engine.kernels.emit_gemm import LISTS, STORE
+from hydrart.codegen.emit_gemm import LISTS, STORE
+from hydrart.codegen.jit import kernel
 from hydrart.engine.kernels.gemm import (
     BLOCKS,
     COLUMNS,
@@ -32,7 +33,6 @@ from hydrart.engine.kernels.intrinsics import (
     transpose,
     u16_at,
 )
-from hydrart.jit import kernel
 
 SHORT = ISA.short
 RECORD = (LISTS + VECTORS) * 8

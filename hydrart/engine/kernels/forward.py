@@ -11,6 +11,7 @@ import numpy as np
 from numba import from_dtype, types
 from numba.extending import register_jitable
 
+from hydrart.codegen.jit import compiled, kernel
 from hydrart.engine.kernels import rows
 from hydrart.engine.kernels.attention import attend, attend_first, padded
 from hydrart.engine.kernels.gemm import BF16, COLUMNS, GROUP, INT8, LANES, ROWS, gemm, pack_bytes
@@ -18,7 +19,6 @@ from hydrart.engine.kernels.intrinsics import ISA, f32_at, fetch, fetch_add, fut
 from hydrart.engine.kernels.rows import add, layer_norm
 from hydrart.engine.kernels.state import MATRIX, NETWORK
 from hydrart.engine.kernels.threads import CALL, END, IDLE, ONE, barrier, wait_while
-from hydrart.jit import compiled, kernel
 
 # indices of MATRIX records; the four of each block follow each other, then the classifiers
 FIRST = np.int64(0)  # output block; not a literal, for which Numba would compile another variant

@@ -7,17 +7,11 @@ another order, they are first unpacked into panels of the register tile's width.
 
 from numba.extending import register_jitable
 
-from hydrart.engine.kernels import emit_tiles
-from hydrart.engine.kernels.emit import EXPAND, UNROLL
-from hydrart.engine.kernels.emit_gemm import (
-    ADD,
-    AHEAD_END,
-    AHEAD_LINES,
-    AHEAD_LIST,
-    LINE_BYTES,
-    LISTS,
-    STORE_BF16,
-)
+from hydrart.codegen import emit_tiles
+from hydrart.codegen.emit import EXPAND, UNROLL
+from hydrart.codegen.emit_gemm import ADD, AHEAD_END, AHEAD_LINES, AHEAD_LIST, LINE_BYTES, LISTS, STORE_BF16
+from hydrart.codegen.isa import BLOCK_DOTS
+from hydrart.codegen.jit import kernel
 from hydrart.engine.kernels.intrinsics import (
     ISA,
     configure,
@@ -32,8 +26,6 @@ from hydrart.engine.kernels.intrinsics import (
     unpack_bf16,
     unpack_int8,
 )
-from hydrart.engine.kernels.isa import BLOCK_DOTS
-from hydrart.jit import kernel
 
 FP32, BF16, INT8 = 0, 1, 2  # precision of a matrix
 ROWS, COLUMNS, LANES, VECTORS = ISA.rows, ISA.columns, ISA.lanes, ISA.vectors

@@ -7,8 +7,8 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from hydrart.engine.kernels import emit, emit_pack, emit_product, emit_rows, emit_tiles, isa
-from hydrart.engine.kernels.emit import F32, I32, I64
+from hydrart.codegen import emit, emit_pack, emit_product, emit_rows, emit_tiles, isa
+from hydrart.codegen.emit import F32, I32, I64
 
 ISA = isa.choose()
 

@@ -5,6 +5,7 @@ Every function takes addresses of float32 rows unless its text says otherwise.
 
 import numpy as np
 
+from hydrart.codegen.jit import kernel
 from hydrart.engine.kernels.intrinsics import (
     ISA,
     bits,
@@ -12,7 +13,6 @@ from hydrart.engine.kernels.intrinsics import (
     quantise,
     u16_at,
 )
-from hydrart.jit import kernel
 
 F = np.float32
 

@@ -9,8 +9,8 @@ the call, how many sleep on that, whether the workers shall end.
 
 import numpy as np
 
+from hydrart.codegen.jit import kernel
 from hydrart.engine.kernels.intrinsics import fetch, fetch_add, futex_wait, futex_wake, pause
-from hydrart.jit import kernel
 
 LINE = 64
 ARRIVED, TURN, SLEEPERS, CALL, IDLE, END = (LINE * i for i in range(6))

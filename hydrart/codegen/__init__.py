@@ -1,0 +1,1 @@
+"""Writes machine code; knows nothing of networks."""

@@ -1,0 +1,54 @@
+"""How Numba compiles the functions that only compiled functions call.
+
+Numba optimises every function by itself, with all that it calls, and makes machine code of it that Python could call.
+Here all of them end up in one entry: it is enough to do that once, for the entry.
+"""
+
+from typing import Any
+
+from numba import _dynfunc
+from numba.core import compiler, compiler_machinery, typed_passes
+from numba.core.codegen import JITCodeLibrary
+
+
+class _Part(JITCodeLibrary):
+    """LLVM IR that waits to be linked into an entry's library."""
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._verify_declare_only_symbols()
+        self._finalized = True
+
+
+@compiler_machinery.register_pass(mutates_CFG=True, analysis_only=False)
+class _LowerPart(typed_passes.NativeLowering):
+    """To LLVM IR, and no further."""
+
+    _name = "hydrart_lower_part"
+
+    def run_pass(self, state: Any) -> bool:
+        state.library = _Part(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.flags.no_compile = True
+        super().run_pass(state)
+        lowered = state["cr"]
+        # Numba knows a function by what Python would call; here nothing is behind it
+        name, keep = lowered.fndesc.qualname, (state.library,)
+        stand_in = _dynfunc.make_function(lowered.fndesc.lookup_module(), name, "", 0, lowered.env, keep)
+        state.targetctx.insert_user_function(stand_in, lowered.fndesc, [state.library])
+        state["cr"] = lowered._replace(cfunc=stand_in)
+        return True
+
+
+class Inner(compiler.CompilerBase):
+    """Numba's own passes, into a library that is only linked."""
+
+    def define_pipelines(self) -> list[Any]:
+        passes = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes.passes = [
+            (_LowerPart if each is typed_passes.NativeLowering else each, what) for each, what in passes.passes
+        ]
+        passes.finalize()
+        return [passes]

@@ -1,0 +1,270 @@
+"""What a conversion starts from: a PyTorch checkpoint, or a weight file that is to be written differently."""
+
+import math
+import mmap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hydrart.convert.checkpoint import Checkpoint, CheckpointError, read
+from hydrart.convert.identify import Network, identify
+from hydrart.format.architecture import Architecture, listing
+from hydrart.format.metadata import Accuracy, Metadata
+from hydrart.format.preprocessing import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS, Preprocessing
+from hydrart.format.reader import WeightFile
+from hydrart.format.writer import copy_prefix, sha256, write
+
+FloatArray = NDArray[np.float32]
+Three = tuple[float, float, float]
+
+HALF = (0.5, 0.5, 0.5)  # mean and std of timm's plain ViTs
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asks for; None leaves it to the source."""
+
+    ema: bool = True
+    precision: str | None = None
+    heads: tuple[int, ...] | None = None
+    head_dim: int | None = None
+    family: str | None = None
+    licence: str | None = None
+
+
+class Source(Protocol):
+    """meta: of the file to write; entry: where the weights were; heads: how many `tensors` has; notes: assumptions."""
+
+    meta: Metadata
+    entry: str
+    heads: int
+    notes: tuple[str, ...]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor as float32, in timm's names."""
+
+    def write(self, path: Path, meta: Metadata) -> None:
+        """Write the weight file."""
+
+
+def open_source(path: Path, wishes: Wishes) -> Source:
+    """The source of a conversion. Raises CheckpointError or WeightFileError."""
+    if path.suffix == ".safetensors" and _is_weight_file(path):
+        return FromWeightFile(path, wishes)
+    return FromCheckpoint(path, wishes)
+
+
+class FromCheckpoint:
+    """A checkpoint in timm's names. Its weights stay mapped; one tensor at a time is copied."""
+
+    def __init__(self, path: Path, wishes: Wishes) -> None:
+        checkpoint = read(path, wishes.ema)
+        network = identify(checkpoint, wishes.heads, wishes.head_dim)
+        preprocessing, notes = _preprocessing(checkpoint, network, wishes.family)
+        arch = network.architecture
+        self.meta = Metadata(
+            architecture=arch,
+            precision=wishes.precision or "fp32",
+            preprocessing=preprocessing,
+            labels=checkpoint.labels if len(checkpoint.labels) == arch.classes else (),
+            licence=wishes.licence or "unknown",
+            source=path.name,
+            source_sha256=sha256(path),
+        )
+        self.entry = checkpoint.entry
+        self.heads = network.width // arch.head_dim
+        self.notes = network.notes + notes
+        self._weights = checkpoint.weights
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor as float32: those that are float32 already stay where they are."""
+        d = self.meta.architecture.head_dim
+        return {
+            name: _classifier(name, t, d).float() if name.startswith("heads.") else t.float()
+            for name, t in self._weights.items()
+        }
+
+    def write(self, path: Path, meta: Metadata) -> None:
+        """Write the weight file, of as many heads as `meta` names."""
+        write(path, meta, _Cut(self._weights, meta.architecture))
+
+
+class FromWeightFile:
+    """A weight file of hydrart's, for fewer heads, other labels or a lower precision."""
+
+    def __init__(self, path: Path, wishes: Wishes) -> None:
+        file = WeightFile(path)
+        file.verify()
+        meta = file.meta
+        precision, heads = wishes.precision or meta.precision, wishes.heads or file.heads
+        same = precision == meta.precision
+        if wishes.head_dim or wishes.family:
+            raise CheckpointError(f"{path} is a weight file: --head-dim and --family are for checkpoints")
+        if lacking := [k for k in heads if k not in file.heads]:
+            raise CheckpointError(f"{path} has no network of {lacking[0]} heads, only {listing(file.heads)}")
+        if not same and (precision == "fp32" or meta.precision == "int8"):
+            raise CheckpointError(
+                f"{path} holds {meta.precision} weights, from which {precision} cannot be won back: "
+                "convert the checkpoint itself"
+            )
+        self._copied = same and heads == file.heads[: len(heads)]
+        if precision == "int8" and same and not self._copied:
+            raise CheckpointError(
+                f"{path} holds int8 weights, of which only the last heads can be left out: "
+                "change --heads, or convert the checkpoint itself"
+            )
+        self.meta = replace(
+            meta.cut(heads[-1]),
+            architecture=replace(meta.architecture, heads=heads),
+            precision=precision,
+            accuracy=_of(meta.accuracy, heads) if same else None,
+            licence=wishes.licence or meta.licence,
+        )
+        self.entry = "the weight file"
+        self.heads = heads[-1]
+        self.notes: tuple[str, ...] = ()
+        self._path = path
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor as float32, decoded."""
+        return {name: torch.from_numpy(array) for name, array in self._state().items()}
+
+    def write(self, path: Path, meta: Metadata) -> None:
+        """Write the weight file: bytes are copied where nothing changes but the end."""
+        if self._copied:
+            copy_prefix(WeightFile(self._path), path, meta)
+        else:
+            write(path, meta, self._state())
+
+    def _state(self) -> "Decoded":
+        return Decoded(self._path, self.meta.architecture.heads)
+
+
+class _Cut(Mapping[str, FloatArray]):
+    """A checkpoint's tensors, cut to the largest k of `arch`, as float32, each made on access."""
+
+    def __init__(self, weights: Mapping[str, Tensor], arch: Architecture) -> None:
+        self._weights = weights
+        self._arch = arch
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+    def __getitem__(self, name: str) -> FloatArray:
+        array: FloatArray = self._cut(name, self._weights[name]).float().numpy()
+        return array
+
+    def _cut(self, name: str, t: Tensor) -> Tensor:
+        p = self._arch.width(self._arch.heads[-1])
+        match name.split("."):
+            case ["cls_token" | "pos_embed"]:
+                return t[..., :p]
+            case ["head", kind]:
+                return t[:, :p] if kind == "weight" else t
+            case ["heads", *_]:
+                return _classifier(name, t, self._arch.head_dim)
+            case [*_, "qkv", "weight"]:
+                return t.reshape(3, -1, t.shape[1])[:, :p, :p].reshape(3 * p, p)
+            case [*_, "qkv", "bias"]:
+                return t.reshape(3, -1)[:, :p].reshape(3 * p)
+            case [*_, "fc1", kind]:
+                return t[: 4 * p, :p] if kind == "weight" else t[: 4 * p]
+            case [*_, "fc2", "weight"]:
+                return t[:p, : 4 * p]
+            case [*_, "attn", "proj", "weight"]:
+                return t[:p, :p]
+        return t[:p]
+
+
+class Decoded(Mapping[str, FloatArray]):
+    """The dense tensors of a weight file for some ks, float32, each made on access.
+
+    The file is mapped anew for each, so that what has been read does not stay in memory.
+    """
+
+    def __init__(self, path: Path, heads: tuple[int, ...]) -> None:
+        self._file = WeightFile(path)
+        self._heads = heads
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (name for name in self._file.state(self._heads[-1]) if not name.startswith("heads."))
+        if self._file.meta.architecture.separate_classifiers:
+            for k in self._heads:
+                yield from (f"heads.{k}.weight", f"heads.{k}.bias")
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __getitem__(self, name: str) -> FloatArray:
+        with open(self._file.path, "rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._file.data = np.frombuffer(mapped, np.uint8, offset=self._file.start)
+        k = int(name.split(".")[1]) if name.startswith("heads.") else self._heads[-1]
+        return np.array(self._file.state(k)[name])
+
+
+def _classifier(name: str, tensor: Tensor, head_dim: int) -> Tensor:
+    """heads.K.weight may be stored at full width: its first K heads count."""
+    return tensor[:, : int(name.split(".")[1]) * head_dim] if name.endswith("weight") else tensor
+
+
+def _preprocessing(
+    checkpoint: Checkpoint, network: Network, family: str | None
+) -> tuple[Preprocessing, tuple[str, ...]]:
+    """timm's way for the network's family, or what the training was told otherwise; and assumptions."""
+    size = network.architecture.image_size
+    if checkpoint.recipe and not family:
+        return _overridden(Preprocessing(size), checkpoint.settings), ()
+    chosen = family or network.family
+    notes = []
+    if not chosen and len(network.architecture.heads) == 1:
+        notes.append("pictures are normalised as for DeiT (for other plain ViTs give --family vit)")
+    mean, std = (HALF, HALF) if chosen == "vit" else (IMAGENET_MEAN, IMAGENET_STD)
+    crop = 1.0 if size == 384 else 0.9
+    spec = Preprocessing(size, crop, mean, std)
+    return (spec if family else _overridden(spec, checkpoint.settings)), tuple(notes)
+
+
+def _overridden(spec: Preprocessing, settings: Mapping[str, Any]) -> Preprocessing:
+    """timm's training options --mean, --std, --crop-pct and --interpolation, where they were given."""
+    mean, std = _three(settings.get("mean")), _three(settings.get("std"))
+    crop, interpolation = settings.get("crop_pct"), settings.get("interpolation")
+    return replace(
+        spec,
+        mean=mean or spec.mean,
+        std=std if std and min(std) > 0 else spec.std,
+        crop=float(crop) if isinstance(crop, int | float) and 0.01 <= crop <= 1 else spec.crop,
+        interpolation=interpolation if interpolation in list(INTERPOLATIONS) else spec.interpolation,
+    )
+
+
+def _three(values: Any) -> Three | None:
+    match values:
+        case [int() | float() as r, int() | float() as g, int() | float() as b]:
+            return (float(r), float(g), float(b)) if math.isfinite(r + g + b) else None
+    return None
+
+
+def _of(accuracy: Accuracy | None, heads: tuple[int, ...]) -> Accuracy | None:
+    """What was measured of these heads."""
+    if accuracy is None:
+        return None
+    top1, top5 = ({k: share for k, share in t.items() if k in heads} for t in (accuracy.top1, accuracy.top5))
+    return replace(accuracy, top1=top1, top5=top5)
+
+
+def _is_weight_file(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return b'"hydrart"' in file.read(4096)
+    except OSError:
+        return False

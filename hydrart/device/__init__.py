@@ -1,0 +1,1 @@
+"""What this machine or board is: profiles, sensors, Linux's files."""

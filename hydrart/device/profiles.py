@@ -1,0 +1,165 @@
+"""Device profiles, `devices/*.yaml`: what a device is known to do before the governor has seen it run."""
+
+import math
+import os
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hydrart.errors import ProfileError
+from hydrart.governor.points import Jitter, Stage, Thermal
+from hydrart.resources import find, suggestion
+
+_KEYS = {
+    "name": str,
+    "description": str,
+    "latency_ms": dict,
+    "power_w": dict,
+    "jitter": dict,
+    "thermal": dict,
+    "battery": dict,
+    "sensors": dict,
+}
+_NOISE = 0.9  # a larger k may have been measured this much faster than a smaller one; below that the table is wrong
+
+
+@dataclass(frozen=True)
+class SensorNames:
+    """Which sensors to read: thermal is a thermal zone's type, battery a power supply's name; `auto` or `none`."""
+
+    thermal: str = "auto"
+    battery: str = "auto"
+
+
+@dataclass(frozen=True)
+class Device:
+    """name; description: where the figures come from; latency_ms: k -> milliseconds, idle and cool; power_w: k ->
+    watts of the whole device while running; idle_w: watts at rest; capacity_wh: of the battery. None where unknown."""
+
+    name: str
+    description: str
+    latency_ms: dict[int, float]
+    power_w: dict[int, float]
+    idle_w: float | None
+    jitter: Jitter
+    thermal: Thermal | None
+    capacity_wh: float | None
+    sensors: SensorNames
+
+
+def load_device(name: str | os.PathLike[str]) -> Device:
+    """A profile by the name of one that ships, or by path. Raises ProfileError."""
+    path = find(name, "devices", ".yaml", ProfileError)
+    entries = load_yaml(path, "devices/generic.yaml")
+    _known(entries, _KEYS, str(path))
+    for key, value in entries.items():
+        if not isinstance(value, _KEYS[key]):
+            raise ProfileError(f"{path}: {key} must be a {'text' if _KEYS[key] is str else 'mapping'}")
+    power = dict(entries.get("power_w", {}))
+    idle = power.pop("idle", None)
+    battery = entries.get("battery", {})
+    _known(battery, ("capacity_wh",), f"{path}: battery")
+    device = Device(
+        name=entries.get("name", path.stem),
+        description=entries.get("description", ""),
+        latency_ms=by_k(entries.get("latency_ms", {}), f"{path}: latency_ms"),
+        power_w=by_k(power, f"{path}: power_w"),
+        idle_w=None if idle is None else positive(idle, f"{path}: power_w of idle"),
+        jitter=_jitter(entries.get("jitter", {}), f"{path}: jitter"),
+        thermal=_thermal(entries["thermal"], f"{path}: thermal") if "thermal" in entries else None,
+        capacity_wh=_entry(battery, "capacity_wh", f"{path}: battery") if battery else None,
+        sensors=_sensors(entries.get("sensors", {}), f"{path}: sensors"),
+    )
+    for what, table in (("latency_ms", device.latency_ms), ("power_w", device.power_w)):
+        for k, larger in pairwise(table):
+            if table[larger] < _NOISE * table[k]:
+                raise ProfileError(
+                    f"{path}: {what} of {larger} is below that of {k}: a larger network costs more, so measure again"
+                )
+    if device.idle_w is not None and device.power_w and device.idle_w > min(device.power_w.values()):
+        raise ProfileError(f"{path}: power_w of idle is above that of running: give watts of the whole device")
+    return device
+
+
+def load_yaml(path: Path, example: str) -> dict[Any, Any]:
+    """The mapping in a YAML file. Raises ProfileError."""
+    try:
+        entries = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise ProfileError(f"{path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise ProfileError(f"{path} is not YAML: see {example} for an example") from None
+    if not isinstance(entries, dict):
+        raise ProfileError(f"{path} is no mapping: see {example} for an example")
+    return entries
+
+
+def by_k(table: dict[Any, Any], where: str) -> dict[int, float]:
+    """k -> positive number, ascending. Raises ProfileError."""
+    for k in table:
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise ProfileError(f"{where} has an entry for k={str(k)[:20]!r}: use whole numbers of heads")
+    return {k: positive(value, f"{where} of {k}") for k, value in sorted(table.items())}
+
+
+def positive(value: Any, where: str) -> float:
+    """A number above 0. Raises ProfileError."""
+    return _number(value, where, math.ulp(0), 1e9, "give a positive number")
+
+
+def _number(value: Any, where: str, low: float, high: float, advice: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        shown = repr(str(value)[:20]) if isinstance(value, str | int | float) else f"a {type(value).__name__}"
+        raise ProfileError(f"{where} is {shown}: {advice}")
+    return float(value)
+
+
+def _entry(table: dict[Any, Any], key: str, where: str, low: float = math.ulp(0), high: float = 1e9) -> float:
+    """A number that must be there."""
+    if key not in table:
+        raise ProfileError(f"{where} has no {key}: add it")
+    advice = f"give a number from {low:g} to {high:g}" if low > math.ulp(0) or low <= 0 else "give a positive number"
+    return _number(table[key], f"{where}: {key}", low, high, advice)
+
+
+def _known(table: Any, keys: Any, where: str) -> None:
+    for key in table:
+        if key not in keys:
+            raise ProfileError(f"{where} has an unknown entry {str(key)[:40]!r}: {suggestion(str(key), keys)}")
+
+
+def _jitter(table: dict[Any, Any], where: str) -> Jitter:
+    ranges = {"sigma": (0.0, 2.0), "tail_p": (0.0, 0.5), "tail_x": (1.0, 100.0)}
+    _known(table, ranges, where)
+    return Jitter(**{key: _entry(table, key, where, *ranges[key]) for key in table})
+
+
+def _thermal(table: dict[Any, Any], where: str) -> Thermal:
+    _known(table, ("ambient_c", "stages", "throttle_c", "throttle_x"), where)
+    ambient = _entry(table, "ambient_c", where, -60, 80)
+    stages = table.get("stages")
+    if not isinstance(stages, list) or not 1 <= len(stages) <= 8:
+        raise ProfileError(f"{where}: stages must be a list of 1 to 8 entries such as {{r_c_per_w: 3.1, tau_s: 3}}")
+    parsed = []
+    for number, stage in enumerate(stages, 1):
+        place = f"{where}: stage {number}"
+        if not isinstance(stage, dict):
+            raise ProfileError(f"{place} must be a mapping such as {{r_c_per_w: 3.1, tau_s: 3}}")
+        _known(stage, ("r_c_per_w", "tau_s"), place)
+        parsed.append(Stage(_entry(stage, "r_c_per_w", place), _entry(stage, "tau_s", place)))
+    limit = _entry(table, "throttle_c", where, -60, 200) if "throttle_c" in table else None
+    if limit is not None and limit <= ambient:
+        raise ProfileError(f"{where}: throttle_c is {limit:g}, not above ambient_c: give the CPU's limit")
+    factor = _entry(table, "throttle_x", where, 1, 100) if "throttle_x" in table else 1.0
+    return Thermal(ambient, tuple(sorted(parsed, key=lambda stage: stage.tau_s)), limit, factor)
+
+
+def _sensors(table: dict[Any, Any], where: str) -> SensorNames:
+    _known(table, ("thermal", "battery"), where)
+    for key, value in table.items():
+        if not isinstance(value, str):
+            raise ProfileError(f"{where}: {key} must be a text: auto, none or the sensor's name")
+    return SensorNames(**table)

@@ -1,0 +1,212 @@
+"""Open, check, cut and read weight files (format version 1; see layout.py and metadata.py).
+
+The container is safetensors (8 bytes of header length, a JSON header, contiguous data;
+https://huggingface.co/docs/safetensors). The file is mapped, not loaded: a network of k heads touches the first
+`end(k)` bytes of the data and no others.
+"""
+
+import hashlib
+import json
+import mmap
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydrart.errors import WeightFileError
+from hydrart.format.layout import PAGE, Layout, Matrix, Tensor, scale_name, tensor_name
+from hydrart.format.metadata import Metadata, dump, parse
+
+MAX_HEADER = 100_000_000  # safetensors' own limit
+
+# bf16 has no NumPy type: its bits are read as uint16
+_NUMPY: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "BF16": np.dtype("<u2"),
+    "I8": np.dtype("i1"),
+    "U8": np.dtype("u1"),
+}
+
+FloatArray = NDArray[np.float32]
+
+
+class WeightFile:
+    """A mapped weight file.
+
+    path, meta (Metadata), layout (Layout); data: read-only uint8 array over the mapped bytes after the header.
+    Raises WeightFileError where the file is not exactly what its architecture asks for.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            if os.path.exists(self.path) and not os.path.isfile(self.path):
+                raise WeightFileError("it is a folder or a device")
+            with open(self.path, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                header, start = _read_header(file, size)
+                self.meta = _metadata(header)
+                self.layout = Layout(self.meta.architecture, self.meta.precision)
+                _compare(header, self.layout.tensors)
+                needed = start + self.layout.ends[self.heads[-1]]
+                if size != needed:
+                    raise WeightFileError(f"{needed:,} bytes are needed, it has {size:,}: it may be cut short")
+                self.start = start
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except WeightFileError as error:
+            raise WeightFileError(f"{self.path} is not a usable weight file: {error}") from None
+        except FileNotFoundError:
+            raise WeightFileError(f"{self.path} does not exist: check the path") from None
+        except (OSError, ValueError) as error:
+            raise WeightFileError(f"{self.path} cannot be read: {getattr(error, 'strerror', error)}") from None
+        self.data: NDArray[np.uint8] = np.frombuffer(mapped, np.uint8, offset=start)
+
+    @property
+    def heads(self) -> tuple[int, ...]:
+        """The ks that the file holds."""
+        return self.meta.architecture.heads
+
+    def end(self, k: int) -> int:
+        """How many bytes of the data the network of k heads needs."""
+        return self.layout.ends[self.meta.architecture.check_k(k)]
+
+    def part(self, shell: int, name: str) -> NDArray[Any]:
+        """What one shell holds of a tensor, as it lies in the mapped file (bf16 as uint16); read-only."""
+        tensor = self.layout.tensors[tensor_name(shell, name)]
+        values: NDArray[Any] = self.data[tensor.begin : tensor.end].view(_NUMPY[tensor.dtype])
+        return values.reshape(tensor.shape)
+
+    def state(self, k: int) -> "State":
+        """The network of k heads as dense float32 tensors in timm's names and shapes, each made on access.
+
+        Separate classifiers are there for every k up to this one.
+        """
+        return State(self, self.meta.architecture.check_k(k))
+
+    def verify(self) -> None:
+        """Compare every shell with its SHA-256 (reads the whole file). Raises WeightFileError."""
+        begin = 0
+        for k, end in self.layout.ends.items():
+            if hashlib.sha256(self.data[begin:end].data).hexdigest() != self.meta.digests.get(k):
+                raise WeightFileError(
+                    f"{self.path} is damaged: the bytes of k={k} differ from its checksum; copy or convert it again"
+                )
+            begin = end
+
+
+class State(Mapping[str, FloatArray]):
+    """Dense tensors of the first k heads, decoded from the tiles whenever one is asked for."""
+
+    def __init__(self, file: WeightFile, k: int) -> None:
+        self._file = file
+        self._k = k
+
+    def __iter__(self) -> Iterator[str]:
+        layout = self._file.layout
+        names = {m.name: m.only for m in layout.matrices.values()} | {v.name: v.only for v in layout.vectors.values()}
+        return (name for name, k in names.items() if (k or 0) <= self._k and not name.endswith(".scale"))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __getitem__(self, name: str) -> FloatArray:
+        layout = self._file.layout
+        if name in layout.matrices:
+            return self._matrix(layout.matrices[name])
+        vector = layout.vectors[name]
+        if vector.fixed:
+            shell = vector.only or self._file.heads[0]
+            return self._finite(name, self._file.part(shell, name))
+        parts = [self._file.part(shell, name) for shell in self._shells()]
+        rows = self._finite(name, np.concatenate(parts))  # [k, rows, head_dim]
+        if name == "pos_embed":
+            return rows.transpose(1, 0, 2).reshape(1, vector.rows, -1)
+        if name == "cls_token":
+            return rows.reshape(1, 1, -1)
+        if name.endswith("qkv.bias"):
+            return rows.transpose(1, 0, 2).reshape(-1)
+        return rows.reshape(-1)
+
+    def _shells(self) -> tuple[int, ...]:
+        return tuple(k for k in self._file.heads if k <= self._k)
+
+    def _matrix(self, matrix: Matrix) -> FloatArray:
+        arch, k = self._file.meta.architecture, matrix.only or self._k
+        d = arch.head_dim
+        dense = np.zeros((matrix.out_blocks(k, d), d, matrix.in_blocks(k, d), d), np.float32)
+        for shell in (matrix.only,) if matrix.only else self._shells():
+            out, inner = self._file.layout.tiles(matrix, shell)
+            tiles = _decode(self._file.part(shell, matrix.name))  # [n, d / per, d, per]
+            dense[out, :, inner, :] = tiles.transpose(0, 2, 1, 3).reshape(-1, d, d)
+        flat = dense.reshape(dense.shape[0] * d, -1)
+        if matrix.dtype == "I8":
+            name = scale_name(matrix.name)
+            scale = np.concatenate([self._file.part(shell, name) for shell in self._shells()])
+            if not (scale > 0).all():
+                raise WeightFileError(f"{self._file.path} is damaged: {name} holds a scale that is not positive")
+            flat *= self._finite(name, scale).reshape(-1, 1)
+        flat = flat[: matrix.outputs or None, : matrix.inputs or None]
+        if matrix.name == "patch_embed.proj.weight":
+            return flat.reshape(-1, arch.channels, arch.patch, arch.patch)
+        if matrix.name.endswith("qkv.weight"):  # rows by head, then q, k, v -> q, k, v, then head
+            return flat.reshape(k, 3, d, -1).transpose(1, 0, 2, 3).reshape(3 * k * d, -1)
+        return flat
+
+    def _finite(self, name: str, values: NDArray[Any]) -> FloatArray:
+        if not np.isfinite(values).all():
+            raise WeightFileError(f"{self._file.path} is damaged: {name} holds numbers that are not finite")
+        return np.asarray(values, np.float32)
+
+
+def header_bytes(meta: Metadata, tensors: Mapping[str, Tensor]) -> bytes:
+    """Length and JSON header, filled with spaces so that the data starts on a page."""
+    header: dict[str, Any] = {"__metadata__": {"hydrart": dump(meta)}}
+    for name, t in tensors.items():
+        header[name] = {"dtype": t.dtype, "shape": t.shape, "data_offsets": (t.begin, t.end)}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    length = -(-(8 + len(text)) // PAGE) * PAGE - 8
+    return length.to_bytes(8, "little") + text.ljust(length)
+
+
+def _read_header(file: Any, size: int) -> tuple[dict[str, Any], int]:
+    if size < 8:
+        raise WeightFileError(f"it has {size} bytes: download or convert it again")
+    length = int.from_bytes(file.read(8), "little")
+    if length > min(MAX_HEADER, size - 8):
+        raise WeightFileError("it is no safetensors file, or cut inside its header")
+    try:
+        header = json.loads(file.read(length))
+    except (ValueError, RecursionError):
+        raise WeightFileError("its safetensors header is not JSON") from None
+    if not isinstance(header, dict):
+        raise WeightFileError("its safetensors header is not an object")
+    return header, 8 + length
+
+
+def _metadata(header: dict[str, Any]) -> Metadata:
+    match header.get("__metadata__"):
+        case {"hydrart": str(text)}:
+            return parse(text)
+    raise WeightFileError("it has no hydrart metadata: convert PyTorch checkpoints with tools/convert.py")
+
+
+def _compare(header: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """The architecture decides every name, type, shape and place: anything else is an error."""
+    for name, t in tensors.items():
+        wanted = {"dtype": t.dtype, "shape": list(t.shape), "data_offsets": [t.begin, t.end]}
+        if header.get(name) != wanted:
+            found = str(header.get(name, "missing"))[:120]
+            raise WeightFileError(f"its tensor {name} is {found}, its architecture asks for {wanted}")
+    if len(header) != len(tensors) + 1:
+        extra = next(name for name in header if name not in tensors and name != "__metadata__")
+        raise WeightFileError(f"it holds a tensor {extra[:80]!r} that its architecture does not have")
+
+
+def _decode(stored: NDArray[Any]) -> FloatArray:
+    """Stored numbers as float32; bf16 is the upper half of a float32."""
+    if stored.dtype == np.uint16:
+        return (stored.astype(np.uint32) << 16).view(np.float32)
+    return stored.astype(np.float32)

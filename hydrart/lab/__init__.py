@@ -1,0 +1,1 @@
+"""The governor's laboratory: simulated devices, rival policies, bounds, traces, replays."""

@@ -1,0 +1,217 @@
+"""The clairvoyant: it knows every frame's latency, the weather and the battery, and plans the k of every frame.
+
+Without heat or battery every frame is on its own: the most accurate k that is in time. A battery puts one price on
+energy, found by bisection. Heat couples the frames: dynamic programming over blocks of some seconds, with the
+temperatures of the slow stages as the state and a cap on k as the choice. It answers each frame within a period, so
+that the next finds the device free; with a longer deadline more might be had.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydrart.governor.points import Stage
+from hydrart.lab.simulate import World
+from hydrart.lab.trace import Floats
+
+_BLOCK_S = 5.0
+_GRID = {1: 400, 2: 44}  # temperatures of each slow stage, where there is one, or two
+_MIX = 4  # caps between two ks: so many shares of the frames have the lower one
+_FINE_PER_C = 20.0  # per block and kelvin above the target: more than any accuracy
+_SAFE_C = 0.3  # below the target: the blocks are coarser than the world
+_RESERVE = 0.002  # of the battery
+_BISECTIONS = 40
+
+
+def plan(world: World) -> list[int]:
+    """The k of every frame, 0 to drop it."""
+    table = _Table.of(world)
+    choice = table.choose(np.zeros(world.frames), np.full(world.frames, len(world.ks), float))
+    price = np.zeros(world.frames)
+    if world.start_wh is not None and world.goals.until_h is not None:
+        counted = world.times < world.goals.until_h * 3600
+        budget_j = world.start_wh * 3600 * (1 - _RESERVE)
+        missing_s = world.goals.until_h * 3600 - world.frames * world.period_s
+        if missing_s > 0:  # the run ends before: only its share may be used
+            budget_j *= world.frames * world.period_s / (world.goals.until_h * 3600)
+        drawn = world.load_w + world.idle_w
+        budget_j -= float(drawn[counted].sum()) * world.period_s
+        least_j = table.joules(table.choose(price, np.ones(world.frames)))[counted].sum()
+        budget_j = max(budget_j, float(least_j))  # the smallest k answers even if the battery will not last
+        if table.joules(choice)[counted].sum() > budget_j:
+            choice, price = _within(table, counted, budget_j)
+    if world.target_c is not None and _temperatures(world, table.joules(choice)).max() > world.target_c - _SAFE_C:
+        choice = _heat(world, table, price)
+    ks = np.array([*world.ks, 0])
+    return [int(k) for k in ks[choice]]
+
+
+def _within(table: "_Table", counted: NDArray[np.bool_], budget_j: float) -> tuple[NDArray[np.int64], Floats]:
+    """The choices, and the price per joule, with which the counted frames spend just the budget."""
+    cap = np.full(len(counted), float(table.accuracy.shape[1]))
+    low, high = 1e-6, 1e3  # accuracy per joule
+    for _ in range(_BISECTIONS):
+        middle = float(np.sqrt(low * high))
+        spent_j = table.joules(table.choose(np.where(counted, middle, 0.0), cap))[counted].sum()
+        low, high = (middle, high) if spent_j > budget_j else (low, middle)
+    rich, poor = (table.choose(np.where(counted, price, 0.0), cap) for price in (low, high))
+    # at the price itself both are worth as much: some frames have the one, the others the other
+    joules = table.joules(poor)[counted].sum()
+    gap = table.joules(rich)[counted].sum() - joules
+    share = min(max((budget_j - joules) / gap, 0.0), 1.0) if gap > 0 else 0.0
+    differs = rich != poor
+    turns = np.floor(np.cumsum(differs) * share)
+    takes = differs & (np.diff(turns, prepend=0.0) > 0)
+    return np.where(takes, rich, poor), np.where(counted, high, 0.0)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """accuracy: float64 [frames, ks], 0 where late; joules: what each costs beyond idling."""
+
+    accuracy: Floats
+    energy: Floats
+
+    @classmethod
+    def of(cls, world: World) -> "_Table":
+        room_ms = np.minimum(world.deadline_ms, 1000 * world.period_s)
+        # without a k that leaves the next frame its whole period, the smallest that is in time at all
+        fits = world.latency_ms <= room_ms[:, None]
+        fits[:, 0] |= world.latency_ms[:, 0] <= world.deadline_ms
+        accuracy = np.where(fits, world.accuracy, 0.0)
+        return cls(accuracy, (world.power_w - world.idle_w) * world.latency_ms / 1000)
+
+    def choose(self, price: Floats, cap: Floats) -> NDArray[np.int64]:
+        """The best column of each frame at a price per joule, below a cap; the last one after all ks is to drop it.
+
+        cap: float64 [frames]: columns below; a fraction of frames may take one more.
+        """
+        n, columns = self.accuracy.shape
+        extra = np.floor(np.cumsum(cap % 1)) > np.floor(np.cumsum(cap % 1) - cap % 1)
+        value = self.accuracy - np.maximum(price, 1e-9)[:, None] * self.energy
+        value[np.arange(columns) >= (np.floor(cap) + extra)[:, None]] = -np.inf
+        best = value.argmax(axis=1)
+        useless = self.accuracy[np.arange(n), best] <= 0
+        return np.asarray(np.where(useless | (value[np.arange(n), best] <= 0), columns, best))
+
+    def joules(self, choice: NDArray[np.int64]) -> Floats:
+        """float64 [frames]"""
+        return np.column_stack([self.energy, np.zeros(len(choice))])[np.arange(len(choice)), choice]
+
+    def correct(self, choice: NDArray[np.int64]) -> Floats:
+        """float64 [frames]"""
+        return np.column_stack([self.accuracy, np.zeros(len(choice))])[np.arange(len(choice)), choice]
+
+
+def _temperatures(world: World, joules: Floats) -> Floats:
+    """What these energies per frame lead to: float64 [frames]; -inf without a thermal model."""
+    thermal = world.device.thermal
+    if thermal is None:
+        return np.full(world.frames, -np.inf)
+    watts = world.idle_w + world.load_w + joules / world.period_s
+    total = world.ambient_c.copy()
+    for stage in thermal.stages:
+        total += _lagged(watts * stage.r_c_per_w, stage, world)
+    return total
+
+
+def _lagged(heat: Floats, stage: Stage, world: World) -> Floats:
+    """The stage's temperature above ambient at the end of every frame; it starts where the world does."""
+    share = -np.expm1(-world.period_s / stage.tau_s)
+    x = stage.r_c_per_w * (world.idle_w + world.load_w[0])
+    out = []
+    for value in heat.tolist():
+        x += (value - x) * share
+        out.append(x)
+    return np.array(out)
+
+
+def _heat(world: World, table: _Table, price: Floats) -> NDArray[np.int64]:
+    """Dynamic programming; returns a column for each frame."""
+    thermal = world.device.thermal
+    assert thermal is not None and world.target_c is not None
+    size = max(1, round(_BLOCK_S / world.period_s))
+    starts = np.arange(0, world.frames, size)
+    seconds = np.diff([*starts, world.frames]) * world.period_s
+    caps = np.arange(_MIX, len(world.ks) * _MIX + 1) / _MIX
+    # what each cap brings and costs in each block: [blocks, caps]
+    gained, spent = [], []
+    for cap in caps:
+        choice = table.choose(price, np.full(world.frames, cap))
+        joules = table.joules(choice)
+        gained.append(np.add.reduceat(table.correct(choice) - price * joules, starts))
+        spent.append(np.add.reduceat(joules, starts))
+    gain = np.array(gained).T
+    watts = (
+        np.array(spent).T / seconds[:, None]
+        + world.idle_w
+        + (np.add.reduceat(world.load_w, starts) * world.period_s / seconds)[:, None]
+    )
+    ambient = np.maximum.reduceat(world.ambient_c, starts)
+    ambient = np.maximum(ambient, [*ambient[1:], ambient[-1]])  # the fast stages take a while to cool down
+    fast, slow = _stages(thermal.stages)
+    quick = sum(stage.r_c_per_w for stage in fast)
+    grids = [np.linspace(0, stage.r_c_per_w * watts.max() * 1.02, _GRID[len(slow)]) for stage in slow]
+    # where even the smallest k is too warm, no more than that is asked for
+    least = _temperatures(world, table.joules(table.choose(price, np.ones(world.frames))))
+    target = np.maximum(world.target_c - _SAFE_C, np.maximum.reduceat(least, starts) + _SAFE_C)
+
+    def after(x: list[Floats], block: int) -> list[Floats]:
+        """Temperatures of the slow stages at the end, for every cap: [..., caps]"""
+        return [
+            v[..., None] + (stage.r_c_per_w * watts[block] - v[..., None]) * -np.expm1(-seconds[block] / stage.tau_s)
+            for v, stage in zip(x, slow, strict=True)
+        ]
+
+    def worth(x: list[Floats], block: int, future: Floats) -> Floats:
+        """The value of every cap: [..., caps]"""
+        ended = after(x, block)
+        peak = ambient[block] + quick * watts[block] + sum(ended)
+        fine = _FINE_PER_C * seconds[block] / world.period_s * np.maximum(peak - target[block], 0.0)
+        return np.asarray(gain[block] - fine + _interpolated(future, grids, ended))
+
+    mesh = [np.asarray(m, float) for m in np.meshgrid(*grids, indexing="ij")] if slow else []
+    values = [np.zeros([_GRID[len(slow)]] * len(slow))]
+    for block in reversed(range(1, len(starts))):
+        values.append(worth(mesh, block, values[-1]).max(axis=-1) if slow else values[-1])
+    values.reverse()
+    state = [np.array(stage.r_c_per_w * (world.idle_w + world.load_w[0])) for stage in slow]
+    picked = np.zeros(world.frames)
+    for block, start in enumerate(starts):
+        best = int(worth(state, block, values[block]).argmax())
+        picked[start : start + size] = caps[best]
+        state = [v[..., best] for v in after(state, block)]
+    return table.choose(price, picked)
+
+
+def _stages(stages: tuple[Stage, ...]) -> tuple[list[Stage], list[Stage]]:
+    """Those that follow within a block, and at most two slow ones: neighbours are merged."""
+    fast = [stage for stage in stages if stage.tau_s <= 1.5 * _BLOCK_S]
+    slow = [stage for stage in stages if stage.tau_s > 1.5 * _BLOCK_S]
+    while len(slow) > 2:
+        ratios = [b.tau_s / a.tau_s for a, b in pairwise(slow)]
+        i = int(np.argmin(ratios))
+        a, b = slow[i], slow[i + 1]
+        r = a.r_c_per_w + b.r_c_per_w
+        slow[i : i + 2] = [Stage(r, (a.r_c_per_w * a.tau_s + b.r_c_per_w * b.tau_s) / r)]
+    return fast, slow
+
+
+def _interpolated(table: Floats, grids: list[Floats], x: list[Floats]) -> Floats:
+    """The table's value between its points, linear in every direction."""
+    if not grids:
+        return np.asarray(table)
+    corners = []
+    for grid, value in zip(grids, x, strict=True):
+        place = np.clip(value / grid[1], 0, len(grid) - 1.001)
+        low = place.astype(int)
+        corners.append((low, place - low))
+    if len(grids) == 1:
+        ((i, f),) = corners
+        return np.asarray(table[i] * (1 - f) + table[i + 1] * f)
+    (i, f), (j, g) = corners
+    upper = table[i, j] * (1 - g) + table[i, j + 1] * g
+    lower = table[i + 1, j] * (1 - g) + table[i + 1, j + 1] * g
+    return np.asarray(upper * (1 - f) + lower * f)

@@ -1,0 +1,135 @@
+"""A real run from its log, as a world that any policy can drive again.
+
+The log is what `hydrart run --json` printed. What a frame would have taken with another k is not in it: each frame's
+slow-down over the idle latency of the k that ran is taken to hold for every k. The idle latency of a k is that of the
+device profile, or the fastest that the log has; of those that never ran, it grows as on a straight line through 0.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hydrart.device.profiles import Device
+from hydrart.errors import ProfileError
+from hydrart.governor.points import Jitter, interpolate
+from hydrart.lab.simulate import Outcome, World
+from hydrart.lab.trace import Floats, Trace
+
+_NEEDED = ("t_capture", "k", "preprocess_ms", "infer_ms", "age_ms", "missed", "dropped")
+
+
+@dataclass(frozen=True)
+class Log:
+    """One entry per answered frame: t_s from the first, k, latency_ms, age_ms, missed, dropped before it,
+    deadline_ms (nan: none)."""
+
+    path: Path
+    t_s: Floats
+    k: Floats
+    latency_ms: Floats
+    age_ms: Floats
+    missed: Floats
+    dropped: Floats
+    deadline_ms: Floats
+
+    @property
+    def fps(self) -> float:
+        """Frames that came, also those that were dropped, per second."""
+        span = float(self.t_s[-1])
+        return float((len(self.k) - 1 + self.dropped[1:].sum()) / span) if span > 0 else 1.0
+
+
+def read_log(path: Path) -> Log:
+    """Raises ProfileError where it is no log of a run."""
+    rows = []
+    try:
+        with open(path, encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                entry = json.loads(line)
+                if isinstance(entry, dict) and "frame" in entry:
+                    rows.append(_row(entry, f"{path}, line {number}"))
+    except OSError as error:
+        raise ProfileError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise ProfileError(f"{path} is no log: give what `hydrart run --json` printed") from None
+    if len(rows) < 2:
+        raise ProfileError(f"{path} holds {len(rows)} frames: a replay needs two at least")
+    table = np.array(rows, float).T
+    table[0] -= table[0, 0]
+    if (np.diff(table[0]) <= 0).any():
+        raise ProfileError(f"{path} is not sorted by time: give the lines as they were printed")
+    return Log(path, *table)
+
+
+def _row(entry: Mapping[str, Any], where: str) -> list[float]:
+    for key in _NEEDED:
+        value = entry.get(key)
+        if not isinstance(value, int | float) or not 0 <= value < 1e12:
+            raise ProfileError(f"{where}: {key} is {str(value)[:20]!r}: give what `hydrart run --json` printed")
+    deadline = entry.get("deadline_ms")
+    latency = entry["preprocess_ms"] + entry["infer_ms"]
+    if latency <= 0 or not isinstance(entry["k"], int) or entry["k"] < 1:
+        raise ProfileError(f"{where}: a frame without latency or k: give what `hydrart run --json` printed")
+    known = isinstance(deadline, int | float) and 0 < deadline < 1e12
+    return [
+        entry["t_capture"],
+        entry["k"],
+        latency,
+        entry["age_ms"],
+        entry["missed"],
+        entry["dropped"],
+        float(deadline) if known and deadline is not None else np.nan,
+    ]
+
+
+def device_of(log: Log, device: Device, ks: tuple[int, ...]) -> Device:
+    """The device with the log's idle latencies, and without luck: the log has it."""
+    if device.latency_ms:
+        return replace(device, jitter=Jitter(0.0, 0.0, 1.0))
+    fastest = {int(k): float(log.latency_ms[log.k == k].min()) for k in np.unique(log.k)}
+    table: dict[int, float] = {}
+    for k in ks:
+        below = max(fastest) if k > max(fastest) else min(fastest)
+        inside = min(fastest) <= k <= max(fastest)
+        table[k] = (interpolate(fastest, k) or 0.0) if inside else fastest[below] * k / below
+    return replace(device, latency_ms=table, jitter=Jitter(0.0, 0.0, 1.0))
+
+
+def trace_of(log: Log, device: Device) -> Trace:
+    """Slow-downs and deadlines, frame by frame."""
+    idle = np.array([interpolate(device.latency_ms, int(k)) for k in log.k], float)
+    columns = {"t_s": log.t_s, "slowdown": log.latency_ms / idle}
+    deadline = np.where(np.isnan(log.deadline_ms), 1000 / log.fps, log.deadline_ms)
+    return Trace(log.path.stem, columns | {"deadline_ms": deadline})
+
+
+def as_it_was(log: Log, world: World) -> Outcome:
+    """What the run itself made of it; energy, heat and battery are those of the device profile, unknown here."""
+    accuracy = dict(zip(world.ks, world.accuracy.tolist(), strict=True))
+    dropped = int(log.dropped[1:].sum())
+    right = np.array([accuracy.get(int(k), 0.0) for k in log.k]) * (log.missed == 0)
+    frames = len(log.k) + dropped
+    none = np.full(frames, np.nan)
+    k = np.zeros(frames, np.int64)
+    places = np.arange(len(log.k)) + np.cumsum([0, *log.dropped[1:]]).astype(int)
+    k[places] = log.k
+    missed, age = np.ones(frames, bool), none.copy()
+    missed[places], age[places] = log.missed > 0, log.age_ms
+    return Outcome(
+        policy="as it was",
+        k=k,
+        age_ms=age,
+        missed=missed,
+        temp_c=none,
+        left=none,
+        accuracy=float(right.sum() / frames),
+        energy_j=0.0,
+        throttled_s=0.0,
+        over_target_c_s=0.0,
+        over_target_c=0.0,
+        battery_end_h=None,
+    )

@@ -1,0 +1,119 @@
+"""Traces: what happens to a device over time, as CSV; a value holds until the next row.
+
+t_s: seconds from the start. Any of: ambient_c; slowdown (of every k) or slowdown_k3 ... slowdown_k12 (a k without a
+column lies on the straight line between its neighbours); load_w, drawn by others; deadline_ms, of a frame; faults, the
+share of sensor readings that are missing, late or wrong.
+"""
+
+import csv
+import math
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydrart.errors import ProfileError
+from hydrart.governor.points import interpolate
+from hydrart.resources import find, suggestion
+
+Floats = NDArray[np.float64]
+
+# column -> what its values may be
+_RANGES = {
+    "t_s": (0.0, 1e9),
+    "ambient_c": (-60.0, 80.0),
+    "slowdown": (0.01, 1e4),
+    "load_w": (0.0, 1e4),
+    "deadline_ms": (0.001, 1e9),
+    "faults": (0.0, 1.0),
+}
+_DEFAULTS = {"load_w": 0.0, "faults": 0.0}
+_ROWS = 5_000_000
+_PER_K = re.compile(r"slowdown_k([1-9]\d{0,2})")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """columns: name -> float64 [rows], t_s ascending among them."""
+
+    name: str
+    columns: dict[str, Floats]
+
+    def at(self, times: Floats, column: str, default: float | None = None) -> Floats:
+        """The column's values at these times, float64 [len(times)]; the default where the trace has no such column."""
+        if column not in self.columns:
+            return np.full(len(times), _DEFAULTS.get(column, np.nan) if default is None else default)
+        rows = np.searchsorted(self.columns["t_s"], times, "right") - 1
+        return self.columns[column][np.maximum(rows, 0)]
+
+    def slowdowns(self, times: Floats, ks: Sequence[int]) -> Floats:
+        """float64 [len(times), len(ks)]"""
+        own = {int(match[1]): name for name in self.columns if (match := _PER_K.fullmatch(name))}
+        if not own:
+            return np.repeat(self.at(times, "slowdown", 1.0)[:, None], len(ks), axis=1)
+        weights = np.array([[interpolate({j: float(j == i) for j in own}, k) for i in own] for k in ks])
+        table = np.stack([self.at(times, name) for name in own.values()], axis=1)
+        return np.asarray(table @ weights.T)
+
+
+def load_trace(name: str | os.PathLike[str]) -> Trace:
+    """A trace by the name of one that ships, or by path. Raises ProfileError."""
+    path = find(name, "devices/traces", ".csv", ProfileError)
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            columns = _parse(path, csv.reader(file))
+    except OSError as error:
+        raise ProfileError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, csv.Error):
+        raise ProfileError(f"{path} is no CSV: see the traces that ship for an example") from None
+    return Trace(path.stem, columns)
+
+
+def _parse(path: Path, lines: Iterable[list[str]]) -> dict[str, Floats]:
+    reader = iter(lines)
+    names = [name.strip() for name in next(reader, [])]
+    for name in names:
+        if name not in _RANGES and not _PER_K.fullmatch(name):
+            known = [*_RANGES, "slowdown_k3"]
+            raise ProfileError(f"{path} has an unknown column {name[:40]!r}: {suggestion(name, known)}")
+    if "t_s" not in names:
+        raise ProfileError(f"{path} has no column t_s: put the seconds from the start there")
+    if len(set(names)) < len(names):
+        raise ProfileError(f"{path} has a column twice: leave one of them out")
+    if "slowdown" in names and any(_PER_K.fullmatch(name) for name in names):
+        raise ProfileError(f"{path} has a slowdown of every k and of single ones: use one or the other")
+    limits = [_RANGES.get(name, _RANGES["slowdown"]) for name in names]
+    rows: list[list[float]] = []
+    for number, line in enumerate(reader, 2):
+        if not line:
+            continue
+        if len(line) != len(names) or len(rows) == _ROWS:
+            raise ProfileError(f"{path}, line {number}: {len(line)} values for {len(names)} columns: one for each")
+        row = []
+        for name, cell, (low, high) in zip(names, line, limits, strict=True):
+            value = _float(cell)
+            if not low <= value <= high:
+                shown = repr(cell.strip()[:20]) if cell.strip() else "missing"
+                raise ProfileError(f"{path}, line {number}: {name} is {shown}: give a number from {low:g} to {high:g}")
+            row.append(value)
+        rows.append(row)
+    if not rows:
+        raise ProfileError(f"{path} has no rows: give one at least, for t_s of 0")
+    table = np.array(rows).T
+    columns = dict(zip(names, table, strict=True))
+    unsorted = np.flatnonzero(np.diff(columns["t_s"]) <= 0)
+    if len(unsorted):
+        after = columns["t_s"][unsorted[0]]
+        raise ProfileError(f"{path}: t_s does not rise after {after:g}: sort the rows by time")
+    return columns
+
+
+def _float(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan

@@ -1,0 +1,134 @@
+"""What a person sees of a stream while it runs: a panel on a terminal, a plain line a second elsewhere."""
+
+import contextlib
+import sys
+import time
+from typing import TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from hydrart.output.history import History
+from hydrart.stream.result import Result
+
+_BLOCKS, _PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "12345678"
+_EVERY_S = 0.25  # the panel costs a few milliseconds
+
+
+class PlainLine:
+    """A line a second on stderr; with on_change one whenever the label changes instead."""
+
+    def __init__(self, largest_k: int, on_change: bool = False, stream: TextIO | None = None) -> None:
+        self._out = stream or sys.stderr
+        self._largest_k = largest_k
+        self._on_change = on_change
+        self._history = History()
+        self._shown_at = 0.0
+        self._label = ""
+
+    def show(self, result: Result) -> None:
+        """Take note of a result, and show it if it is time."""
+        self._history.add(result)
+        now = time.monotonic()
+        label = result.prediction.label
+        if label != self._label if self._on_change else now - self._shown_at >= 1:
+            self._shown_at, self._label = now, label
+            self.say(line(result, self._history, self._largest_k))
+
+    def say(self, message: str) -> None:
+        """A message of its own."""
+        with contextlib.suppress(OSError):  # nobody may be listening
+            self._out.write(message + "\n")
+            self._out.flush()
+
+    def end(self) -> None:
+        """Nothing is left to do."""
+
+
+class LivePanel:
+    """A panel that is drawn anew four times a second; messages go above it."""
+
+    def __init__(self, largest_k: int, title: str, stream: TextIO | None = None) -> None:
+        self._console = Console(file=stream or sys.stderr, highlight=False)
+        self._largest_k = largest_k
+        self._title = title
+        self._history = History()
+        self._live = Live(console=self._console, auto_refresh=False)
+        self._shown_at = 0.0
+        self._last: Result | None = None
+        self._live.start()
+
+    def show(self, result: Result) -> None:
+        """Take note of a result, and show it if it is time."""
+        self._history.add(result)
+        self._last = result
+        now = time.monotonic()
+        if now - self._shown_at >= _EVERY_S:
+            self._shown_at = now
+            self._draw(result)
+
+    def say(self, message: str) -> None:
+        """A message of its own, above the panel."""
+        with contextlib.suppress(OSError):
+            self._console.print(Text(message))
+
+    def end(self) -> None:
+        """Leave the last state on the screen."""
+        with contextlib.suppress(OSError):
+            if self._last:
+                self._draw(self._last)
+            self._live.stop()
+
+    def _draw(self, result: Result) -> None:
+        with contextlib.suppress(OSError):
+            self._live.update(self._panel(result), refresh=True)
+
+    def _panel(self, result: Result) -> Panel:
+        answer, sensed = result.prediction, result.sensed
+        rows = Table.grid(padding=(0, 2))
+        rows.add_column(style="dim", no_wrap=True)
+        rows.add_column(no_wrap=True)
+        score = ProgressBar(total=1, completed=answer.score, width=20)
+        rows.add_row("label", Group(Text(f"{answer.label}  {answer.score:.0%}", style="bold"), score))
+        rows.add_row("k", f"{answer.k} of {self._largest_k}  {result.decision.why}")
+        rows.add_row("last minute", self._bar())
+        late = "red" if result.missed else "green"
+        deadline = f" of {result.deadline_ms:.0f}" if result.deadline_ms else ""
+        rows.add_row("latency", Text(f"{result.age_ms:.1f}{deadline} ms", style=late))
+        rates = self._history.rates()
+        fps = ", ".join(f"{name} {'-' if rate is None else f'{rate:.1f}'}" for name, rate in rates.items())
+        rows.add_row("fps", f"{fps}; dropped in all {self._history.dropped}")
+        temp, battery = sensed.get("temp_c"), sensed.get("battery")
+        rows.add_row("temperature", "unknown" if temp is None else f"{temp:.1f} C")
+        rows.add_row("battery", "unknown" if battery is None else f"{battery:.0%}")
+        return Panel(rows, title=self._title, title_align="left", expand=False)
+
+    def _bar(self) -> str:
+        """The k of each second of the last minute, as one character."""
+        with_blocks = (self._console.encoding or "").lower().startswith("utf")
+        steps = _BLOCKS if with_blocks else _PLAIN_BLOCKS
+        top = len(steps) - 1
+        return "".join(" " if k is None else steps[min(k * top // self._largest_k, top)] for k in self._history.ks)
+
+
+def line(result: Result, history: History, largest_k: int) -> str:
+    """The state in one line."""
+    answer, sensed = result.prediction, result.sensed
+    rate = history.rates()["processed"]
+    deadline = f" of {result.deadline_ms:.0f}" if result.deadline_ms else ""
+    parts = [
+        f"{answer.label} {answer.score:.0%}",
+        f"k={answer.k}/{largest_k} ({result.decision.reason})",
+        f"{result.age_ms:.1f}{deadline} ms",
+        f"{'-' if rate is None else f'{rate:.1f}'} fps",
+        f"dropped {history.dropped}",
+    ]
+    if (temp := sensed.get("temp_c")) is not None:
+        parts.append(f"{temp:.1f} C")
+    if (battery := sensed.get("battery")) is not None:
+        parts.append(f"battery {battery:.0%}")
+    return " | ".join(parts)

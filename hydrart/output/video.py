@@ -1,0 +1,101 @@
+"""A video of what the network saw and said, through OpenCV."""
+
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydrart.errors import SourceError
+from hydrart.source.opencv import load_cv2
+from hydrart.stream.result import Result
+
+_CODECS = {".avi": "MJPG", ".mp4": "mp4v", ".mkv": "MJPG"}
+_WAITING = 8  # pictures that may wait for the encoder
+
+
+class VideoWriter:
+    """Writes each result's picture with label, score, k and latency on it, in a thread of its own.
+
+    path: .avi, .mp4 or .mkv; fps: of the video; whole: wait for the encoder rather than leave pictures out, which
+    is told to `warn` once. Pictures of another size than the first are scaled to it. Raises SourceError,
+    MissingExtraError.
+    """
+
+    def __init__(self, path: Path, fps: float, whole: bool, warn: Callable[[str], None]) -> None:
+        self._cv2 = load_cv2("--save-video")
+        if path.suffix.lower() not in _CODECS:
+            raise SourceError(f"{path} is no name of a video: end it with one of {', '.join(_CODECS)}")
+        if not path.parent.is_dir():
+            raise SourceError(f"{path} cannot be written: {path.parent} is no folder")
+        self._path, self._fps, self._whole, self._warn = path, fps, whole, warn
+        self._writer: Any = None
+        self._size = (0, 0)
+        self._error: str | None = None
+        self._left_out = 0
+        self._queue: queue.Queue[tuple[NDArray[np.uint8], str] | None] = queue.Queue(_WAITING)
+        self._thread = threading.Thread(target=self._run, name="hydrart-video", daemon=True)
+        self._thread.start()
+
+    def write(self, result: Result) -> None:
+        """Add a frame. Raises SourceError when the video cannot be written."""
+        if self._error:
+            raise SourceError(self._error)
+        if result.picture is None:
+            return
+        answer = result.prediction
+        text = f"{answer.label} {answer.score:.0%}  k={answer.k}  {result.age_ms:.0f} ms"
+        try:
+            self._queue.put((result.picture, text), block=self._whole)
+        except queue.Full:
+            self._left_out += 1
+
+    def close(self) -> None:
+        """Write what waits, and finish the file."""
+        self._queue.put(None)
+        self._thread.join()
+        if self._left_out:
+            self._warn(f"{self._path} lacks {self._left_out} frames: encoding was too slow")
+        if self._error:
+            self._warn(self._error)
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if self._error is None:
+                try:
+                    self._encode(*item)
+                except self._cv2.error as error:
+                    self._error = f"{self._path} cannot be written: {error.err}"
+        if self._writer is not None:
+            self._writer.release()
+            if not self._error and self._path.stat().st_size == 0:
+                self._error = f"{self._path} is empty: is the disk full?"
+
+    def _encode(self, picture: NDArray[np.uint8], text: str) -> None:
+        cv2 = self._cv2
+        bgr = np.ascontiguousarray(picture[:, :, ::-1])
+        if self._writer is None:
+            self._size = (bgr.shape[1] // 2 * 2 or 2, bgr.shape[0] // 2 * 2 or 2)  # codecs want even sizes
+            codec = cv2.VideoWriter_fourcc(*_CODECS[self._path.suffix.lower()])
+            self._writer = cv2.VideoWriter(str(self._path), codec, self._fps, self._size)
+            if not self._writer.isOpened():
+                self._error = f"{self._path} cannot be written: check the folder, the disk and OpenCV's codecs"
+                return
+        if (bgr.shape[1], bgr.shape[0]) != self._size:
+            bgr = cv2.resize(bgr, self._size)
+        overlay(cv2, bgr, text)
+        self._writer.write(bgr)
+
+
+def overlay(cv2: Any, picture: NDArray[np.uint8], text: str) -> None:
+    """Write a line into the lower left corner, white on black, in place."""
+    height = picture.shape[0]
+    scale = max(height / 600, 0.3)
+    (width, tall), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    margin = max(int(8 * scale), 2)
+    cv2.rectangle(picture, (0, height - tall - base - 2 * margin), (width + 2 * margin, height), (0, 0, 0), -1)
+    place = (margin, height - base - margin)
+    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)

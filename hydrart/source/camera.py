@@ -1,0 +1,121 @@
+"""Cameras on Linux: V4L2 through OpenCV, with a reason when one cannot be opened."""
+
+import os
+import re
+import zlib
+from collections.abc import Iterator
+
+from hydrart.errors import SourceError
+from hydrart.source.opencv import Reader, load_cv2
+from hydrart.source.shot import Shot
+from hydrart.source.v4l2 import Camera, cameras, holders, query
+
+SIZE = (640, 480)
+_FORMAT = "MJPG"  # raw formats are slow over USB
+_FROZEN_S = 5.0
+# drivers of cameras whose raw pictures need libcamera before anyone can look at them
+_CSI_DRIVERS = ("unicam", "rp1-cfe", "bcm2835-isp", "pispbe", "csi2-cfe")
+
+
+class CameraSource:
+    """A V4L2 camera, MJPG where it has it, colours as RGB.
+
+    size: width and height to ask for. last: the checksum of the picture at which an earlier opening of this camera
+    froze. A sensor is never without noise: the same picture for 5 s is a frozen camera. One that after it was opened
+    anew still gives that picture shows a still scene without noise, maybe of a program, and is believed.
+    """
+
+    live = True
+
+    def __init__(self, device: str, fps: float | None, size: tuple[int, int] | None, frozen: "Frozen") -> None:
+        self.name = f"the camera {device}"
+        camera = diagnose(device)
+        cv2 = load_cv2(self.name)
+        match = re.fullmatch(r"/dev/video(\d+)", os.path.realpath(device))
+        capture = cv2.VideoCapture(int(match[1]) if match else device, cv2.CAP_V4L2)
+        if not capture.isOpened():
+            raise SourceError(f"{self.name} cannot be opened: {_held(device, camera)}")
+        width, height = size or SIZE
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*_FORMAT))
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
+        if fps:
+            capture.set(cv2.CAP_PROP_FPS, fps)
+        got = tuple(int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        pixels = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1").strip("\0 ")
+        if pixels == "Y16":
+            # OpenCV takes the upper byte, but the sensor may fill fewer bits of the sixteen: to_rgb() looks at that
+            capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+        rate = float(capture.get(cv2.CAP_PROP_FPS))
+        self.fps: float | None = rate if 0 < rate <= 1000 else None
+        asked = f"{_FORMAT} {width}x{height}{f' at {fps:g} fps' if fps else ''}"
+        obtained = f"{pixels} {got[0]}x{got[1]}{f' at {rate:g} fps' if self.fps else ''}"
+        self.detail = obtained if asked == obtained else f"{obtained}; asked for {asked}"
+        self._frozen = frozen
+        self._reader = Reader(cv2, capture)
+
+    @property
+    def skipped(self) -> int:
+        return self._reader.skipped
+
+    def shots(self) -> Iterator[Shot]:
+        for shot in self._reader.shots():
+            if shot.t_capture is not None and self._frozen.add(zlib.crc32(shot.picture[::8].tobytes()), shot.t_capture):
+                raise SourceError(f"{self.name} has given the same picture for {_FROZEN_S:g} s: it is frozen")
+            yield shot
+        raise SourceError(f"{self.name} gives no more frames: check its cable and supply")
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+class Frozen:
+    """Tells when a camera gives one picture for too long; it outlives reopenings of the camera."""
+
+    def __init__(self) -> None:
+        self._picture: int | None = None
+        self._since = 0.0
+        self._believed: int | None = None
+
+    def add(self, picture: int, now: float) -> bool:
+        """Take note of a picture's checksum; True when it has been the same for 5 s."""
+        if picture != self._picture:
+            self._picture, self._since = picture, now
+        if picture != self._believed and now - self._since >= _FROZEN_S:
+            self._believed = picture  # if it comes again after the camera was opened anew, the scene is still
+            return True
+        return False
+
+
+def diagnose(device: str) -> Camera:
+    """What the kernel tells of a camera. Raises SourceError with the reason where it can be seen not to open."""
+    try:
+        camera = query(device)
+    except (FileNotFoundError, ValueError):
+        raise SourceError(f"there is no camera {device}: {_listed()}") from None
+    if camera is None:
+        raise SourceError(f"{device} is no camera, it gives no pictures: {_listed()}")
+    if not camera.readable:
+        raise SourceError(
+            f"you may not use the camera {device}: add yourself to its group with: "
+            "sudo usermod -aG video $USER, then log in again"
+        )
+    if camera.driver in _CSI_DRIVERS:
+        width, height = SIZE
+        raise SourceError(
+            f"{device} is a Raspberry Pi camera on the CSI port, which needs libcamera: run rpicam-vid -n -t 0 --codec "
+            f"yuv420 --width {width} --height {height} -o - | hydrart run --source -:{width}x{height}:yuv420p"
+        )
+    if camera.busy:
+        raise SourceError(f"the camera {device} cannot be opened: {_held(device, camera)}")
+    return camera
+
+
+def _held(device: str, camera: Camera) -> str:
+    by = ", ".join(f"{name} (process {pid})" for pid, name in camera.holders or holders(device))
+    return f"{by} uses it, end that first" if by else f"another program may use it ({_listed()})"
+
+
+def _listed() -> str:
+    found = ", ".join(camera.path for camera in cameras())
+    return f"cameras here: {found}" if found else "no camera is connected; try --source demo"

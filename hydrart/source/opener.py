@@ -1,0 +1,210 @@
+"""Where frames come from: cameras, streams, video files, pictures, stdin, arrays, the demo clip."""
+
+import glob
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from hydrart.errors import SourceError
+from hydrart.picture.colour import turned
+from hydrart.picture.preprocess import is_picture, picture_files
+from hydrart.source.camera import CameraSource, Frozen
+from hydrart.source.opencv import VideoFileSource
+from hydrart.source.pictures import ArraySource, DemoSource, PictureSource
+from hydrart.source.raw import RawSource
+from hydrart.source.shot import Shot
+from hydrart.source.url import UrlSource
+from hydrart.source.v4l2 import cameras
+
+
+class Source(Protocol):
+    """name: for people; detail: what was asked for and obtained; live: frames come by themselves and wait for nobody;
+    fps: the source's own rate, None where it has none; skipped: pictures that could not be read so far."""
+
+    name: str
+    live: bool
+    fps: float | None
+
+    @property
+    def detail(self) -> str: ...
+
+    @property
+    def skipped(self) -> int: ...
+
+    def shots(self) -> Iterator[Shot]:
+        """Pictures, until the end; called once, in a thread of its own. Raises SourceError."""
+
+    def close(self) -> None:
+        """Give back the device or file, from any thread; shots() ends as soon as it can."""
+
+
+@dataclass
+class Opener:
+    """Opens a source, and opens it again when it is lost.
+
+    source: a camera (number or /dev/video path), a URL, a video file, folder, glob or picture, "demo",
+    "-:WIDTHxHEIGHT:FORMAT" for raw frames on stdin, an iterable of arrays, an open Source, or a function that
+    returns one. fps, size: asked of a camera. flip: h, v or hv; rotate: clockwise degrees; loop: play files over and
+    over. warn: is told of pictures that are skipped.
+    """
+
+    source: Any
+    fps: float | None = None
+    size: tuple[int, int] | None = None
+    flip: str | None = None
+    rotate: int = 0
+    loop: bool = False
+    warn: Callable[[str], None] = lambda message: None
+    _frozen: Frozen = field(default_factory=Frozen, repr=False)
+    _peeked: Source | None = field(default=None, repr=False)
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether open() can be called again."""
+        if isinstance(self.source, str | os.PathLike):
+            return not os.fspath(self.source).startswith("-:")
+        return isinstance(self.source, int) or self._function
+
+    @property
+    def _function(self) -> bool:
+        """Whether the source is what opens one: a class does, too."""
+        return callable(self.source) and (isinstance(self.source, type) or not hasattr(self.source, "shots"))
+
+    def peek(self) -> Source:
+        """Open it now; the next open() gives this one. Raises SourceError, MissingExtraError."""
+        self._peeked = self._peeked or self.open()
+        return self._peeked
+
+    def open(self) -> Source:
+        """Raises SourceError, MissingExtraError."""
+        if self._peeked:
+            peeked, self._peeked = self._peeked, None
+            return peeked
+        opened = self._open()
+        try:
+            if self.size and not isinstance(opened, CameraSource):
+                raise SourceError(f"{opened.name} has the size that it has: leave --size to cameras")
+            if self.loop and (opened.live or not self.repeatable):
+                raise SourceError(f"{opened.name} cannot be played again: leave --loop to files")
+        except SourceError:
+            opened.close()
+            raise
+        if self.loop:
+            opened = _Loop(opened, self._open)
+        if self.flip or self.rotate:
+            opened = _Turned(opened, self.flip, self.rotate)
+        return opened
+
+    def _open(self) -> Source:
+        source = self.source
+        if self._function or hasattr(source, "shots"):
+            opened: Source = source() if self._function else source
+            return opened
+        if isinstance(source, int):
+            return CameraSource(f"/dev/video{source}", self.fps, self.size, self._frozen)
+        if not isinstance(source, str | os.PathLike):
+            if hasattr(source, "__iter__"):
+                return ArraySource(source)
+            raise SourceError(f"a {type(source).__name__} is no source: pass a camera number, a path or an iterable")
+        return self._named(os.fspath(source))
+
+    def _named(self, name: str) -> Source:
+        if not name:
+            raise SourceError("the source is an empty text: name a camera, a file or a folder")
+        if name == "demo":
+            return DemoSource()
+        if name == "-" or name.startswith("-:"):
+            return RawSource(name, self.warn)
+        if name.isdecimal() and len(name) < 10:
+            name = f"/dev/video{int(name)}"
+        if name.startswith(("/dev/video", "/dev/v4l/")) or _is_device(name):
+            return CameraSource(name, self.fps, self.size, self._frozen)
+        if "://" in name:
+            return UrlSource(name)
+        path = Path(name)
+        if os.path.isdir(path):
+            paths = picture_files(path)
+            if not paths:
+                raise SourceError(f"{path} holds no pictures: pass a folder with files like .jpg or .png")
+            return PictureSource(name, paths, self.warn)
+        if os.path.exists(path):
+            picture = is_picture(path)
+            return PictureSource(name, [path], self.warn) if picture else VideoFileSource(path, self.warn)
+        matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
+        files = [match for match in matches if match.is_file()]
+        if not files:
+            raise SourceError(f"{name} does not exist and no file matches it: check the path")
+        return PictureSource(name, files, self.warn)
+
+
+class _Wrapped:
+    """A source seen through something."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.name, self.live, self.fps = source.name, source.live, source.fps
+
+    @property
+    def detail(self) -> str:
+        return self._source.detail
+
+    @property
+    def skipped(self) -> int:
+        return self._source.skipped
+
+    def close(self) -> None:
+        self._source.close()
+
+
+class _Turned(_Wrapped):
+    """Pictures turned and mirrored."""
+
+    def __init__(self, source: Source, flip: str | None, degrees: int) -> None:
+        super().__init__(source)
+        self._flip, self._degrees = flip, degrees
+
+    def shots(self) -> Iterator[Shot]:
+        for shot in self._source.shots():
+            yield Shot(turned(shot.picture, self._flip, self._degrees), shot.t_capture, shot.stamp)
+
+
+class _Loop(_Wrapped):
+    """A file that is opened again whenever it ends. What cannot be read of it is counted each time."""
+
+    def __init__(self, source: Source, again: Callable[[], Source]) -> None:
+        super().__init__(source)
+        self._again = again
+        self._skipped = 0
+        self._closed = False
+
+    @property
+    def skipped(self) -> int:
+        return self._skipped + self._source.skipped
+
+    def shots(self) -> Iterator[Shot]:
+        while True:
+            yield from self._source.shots()
+            if self._closed:
+                return
+            self._source.close()
+            before, self._source = self._source, self._again()
+            self._skipped += before.skipped
+
+    def close(self) -> None:
+        self._closed = True
+        self._source.close()
+
+
+def _is_device(name: str) -> bool:
+    try:
+        return stat.S_ISCHR(os.stat(name).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def default_source() -> int | str:
+    """The first camera there is whose driver answers, else the demo clip."""
+    return next((int(camera.path.removeprefix("/dev/video")) for camera in cameras() if camera.answers), "demo")

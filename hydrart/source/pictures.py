@@ -1,0 +1,105 @@
+"""Sources that need no device: picture files, the demo clip, arrays of a Python program."""
+
+from collections.abc import Callable, Iterator
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageSequence
+
+from hydrart.errors import PictureError, SourceError
+from hydrart.picture.colour import Depth, as_rgb
+from hydrart.picture.preprocess import guard, upright_rgb
+from hydrart.resources import DEMO
+from hydrart.source.shot import Shot
+
+_DEMO_PLAYS = 14  # the clip lasts 1.4 s, at 30 fps
+
+
+class PictureSource:
+    """Picture files in order; animations give all their frames. Unreadable files are told to `warn` and skipped."""
+
+    live = False
+    detail = ""
+
+    def __init__(self, name: str, paths: list[Path], warn: Callable[[str], None]) -> None:
+        self.name = name
+        self.fps: float | None = None
+        self.skipped = 0
+        self._paths = paths
+        self._warn = warn
+        self._closed = False
+
+    def shots(self) -> Iterator[Shot]:
+        read = False
+        for path in self._paths:
+            try:
+                for picture in _frames(path):
+                    if self._closed:
+                        return
+                    read = True
+                    yield Shot(picture)
+            except PictureError as error:
+                self.skipped += 1
+                self._warn(f"skipped: {error}")
+        if not read:
+            raise SourceError(f"{self.name} holds no readable picture: all {self.skipped} files failed")
+
+    def close(self) -> None:
+        self._closed = True
+
+
+class DemoSource:
+    """The clip that ships, played several times over."""
+
+    live = False
+    detail = ""
+    skipped = 0
+
+    def __init__(self) -> None:
+        self.name = "demo clip"
+        self.fps: float | None = 15.0
+        self._closed = False
+
+    def shots(self) -> Iterator[Shot]:
+        clip = list(_frames(DEMO))[::2]
+        for _, picture in zip(range(_DEMO_PLAYS * len(clip)), cycle(clip), strict=False):
+            if self._closed:
+                return
+            yield Shot(picture)
+
+    def close(self) -> None:
+        self._closed = True
+
+
+class ArraySource:
+    """Any iterable of arrays, see as_rgb, or of pairs (array, stamp): each is copied, so that one may be reused."""
+
+    live = False
+    detail = ""
+    skipped = 0
+
+    def __init__(self, arrays: Any) -> None:
+        self.name = "arrays"
+        self.fps: float | None = None
+        self._arrays = iter(arrays)
+        self._depth = Depth()
+        self._closed = False
+
+    def shots(self) -> Iterator[Shot]:
+        for item in self._arrays:
+            if self._closed:
+                return
+            picture, stamp = item if isinstance(item, tuple) and len(item) == 2 else (item, None)
+            yield Shot(np.array(as_rgb(picture, self._depth)), stamp=stamp)
+
+    def close(self) -> None:
+        self._closed = True
+
+
+def _frames(path: Path) -> Iterator[NDArray[np.uint8]]:
+    with guard(path), Image.open(path) as image:
+        for frame in ImageSequence.Iterator(image):
+            yield np.asarray(upright_rgb(frame, str(path)))

@@ -1,0 +1,91 @@
+"""Class folders of pictures as one tensor in memory."""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hydrart.errors import PictureError
+from hydrart.evaluate import class_folders
+from hydrart.format.preprocessing import Preprocessing
+from hydrart.picture.preprocess import fit, read_picture
+from hydrart.train.recipe import TrainError
+
+Three = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """uint8 pictures [N, 3, size, size] and their classes [N], int64; labels: the name of each class."""
+
+    x: Tensor
+    y: Tensor
+    labels: list[str]
+
+
+def read_folder(root: Path, spec: Preprocessing, threads: int = 1) -> Pictures:
+    """Decode every picture of root/CLASS/* once, of any size; unreadable ones are named and left out.
+
+    Raises TrainError for fewer than two classes and for a class without a readable picture.
+    """
+    folders = class_folders(root)
+    if len(folders) < 2:
+        raise TrainError(f"{root} holds {len(folders)} class folders: training needs at least two")
+    for name, files in folders.items():
+        if not files:
+            raise TrainError(f"{root / name} holds no readable picture: add some or remove the folder")
+    files = [file for folder in folders.values() for file in folder]
+    classes = [i for i, folder in enumerate(folders.values()) for _ in folder]
+    try:
+        x = np.empty((len(files), 3, spec.size, spec.size), np.uint8)
+    except MemoryError:
+        raise TrainError(
+            f"the {len(files)} pictures of {root} do not fit into memory at {spec.size} pixels: "
+            "give fewer, or a smaller --image-size"
+        ) from None
+
+    def read(file: Path) -> NDArray[np.uint8] | str:
+        try:
+            return fit(read_picture(file), spec).transpose(2, 0, 1)
+        except PictureError as error:
+            return str(error)
+
+    kept: list[int] = []
+    with (
+        ThreadPoolExecutor(threads) as pool,
+        click.progressbar(length=len(files), label=f"Reading {root}", file=sys.stderr, show_eta=True) as bar,
+    ):
+        for i, result in enumerate(pool.map(read, files)):
+            if isinstance(result, str):
+                click.echo(f"skipped: {result}", err=True)
+            else:
+                x[len(kept)] = result
+                kept.append(classes[i])
+            bar.update(1)
+    for i, name in enumerate(folders):
+        if i not in set(kept):
+            raise TrainError(f"{root / name} holds no readable picture: add some or remove the folder")
+    return Pictures(torch.from_numpy(x[: len(kept)]), torch.tensor(kept), list(folders))
+
+
+def mean_and_std(x: Tensor) -> tuple[Three, Three]:
+    """Per channel of uint8 [N, 3, S, S], scaled to 0..1 and rounded to four digits."""
+    sums, squares = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+    for chunk in torch.split(x, 1024):
+        values = chunk.float() / 255
+        sums += values.mean((2, 3), dtype=torch.float64).sum(0)
+        squares += values.square().mean((2, 3), dtype=torch.float64).sum(0)
+    mean = sums / len(x)
+    std = (squares / len(x) - mean**2).clamp(min=1 / 255**2).sqrt()  # never 0, however uniform the pictures
+    return _three(mean), _three(std)
+
+
+def _three(values: Tensor) -> Three:
+    r, g, b = (round(float(value), 4) for value in values)
+    return r, g, b

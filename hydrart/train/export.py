@@ -1,0 +1,53 @@
+"""From a trained network to a weight file that knows its own accuracy."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from torch import Tensor
+
+from hydrart.evaluate import Evaluation, class_folders, evaluate
+from hydrart.format.architecture import Architecture
+from hydrart.format.metadata import Metadata, Run
+from hydrart.format.preprocessing import Preprocessing
+from hydrart.format.reader import WeightFile
+from hydrart.format.writer import copy_prefix, sha256, write
+from hydrart.model import load
+
+
+def export(
+    state: Mapping[str, Tensor],
+    arch: Architecture,
+    preprocessing: Preprocessing,
+    labels: list[str],
+    *,
+    dataset: str,
+    checkpoint: Path,
+    test: Path,
+    output: Path,
+    licence: str,
+    history: tuple[Run, ...] = (),
+    threads: int | None = None,
+) -> Evaluation:
+    """Write an fp32 weight file, measure every k on the pictures test/CLASS/*, and store what was found in it.
+
+    history: the runs that led to the weights, the last one included."""
+    meta = Metadata(
+        architecture=arch,
+        precision="fp32",
+        preprocessing=preprocessing,
+        labels=tuple(labels),
+        licence=licence,
+        source=checkpoint.name,
+        source_sha256=sha256(checkpoint),
+        history=history,
+    )
+    write(output, meta, {name: tensor.float().numpy() for name, tensor in state.items()})
+    total = sum(map(len, class_folders(test).values()))
+    with click.progressbar(length=total, label=f"Evaluating {test}", file=sys.stderr, show_pos=True) as bar:
+        result = evaluate(load(output, threads=threads), test, arch.heads, step=bar.update)
+    file = WeightFile(output)
+    copy_prefix(file, output, replace(file.meta, accuracy=result.accuracy(dataset)))
+    return result

@@ -1,0 +1,116 @@
+"""All that decides the outcome of a training, and how its learning rate goes."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from hydrart.errors import HydrartError
+from hydrart.format.architecture import Architecture
+from hydrart.format.preprocessing import Preprocessing
+
+
+class TrainError(HydrartError):
+    """The training cannot start or go on."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Stored in the checkpoint; a run goes on only with the recipe that it began with.
+
+    heads: the ks that are trained; weights: how often each is drawn, relative; networks: how many each step trains.
+    epochs or hours, one of the two: how long; batch: pictures a step; lr: peak learning rate; warmup: share of the
+    run; ema: decay of the averaged weights; augment: "crop" or "strong"; mixup: alpha of the Beta distribution, 0 for
+    none; distill: share of the loss that a teacher's answers have, or those of the largest k for the smaller ones of
+    its step; init, teacher: SHA-256 of the files, "" for none; precision: of the activations.
+    """
+
+    heads: tuple[int, ...]
+    head_dim: int
+    depth: int
+    patch: int
+    image_size: int
+    epochs: int | None = None
+    hours: float | None = None
+    batch: int = 128
+    lr: float = 2e-3
+    weights: tuple[float, ...] = ()
+    networks: int = 1
+    seed: int = 0
+    separate_classifiers: bool = False
+    layer_scale: bool = False
+    optimizer: str = "muon"
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.98)
+    momentum: float = 0.95
+    warmup: float = 0.05
+    label_smoothing: float = 0.1
+    clip: float = 1.0
+    ema: float = 0.998
+    augment: str = "crop"
+    mixup: float = 0.0
+    distill: float = 0.5
+    init: str = ""
+    teacher: str = ""
+    precision: str = "fp32"
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    crop_pct: float = 1.0
+    interpolation: str = "bicubic"
+
+    def architecture(self, classes: int) -> Architecture:
+        """Raises TrainError where the numbers do not fit together."""
+        try:
+            return Architecture(
+                image_size=self.image_size,
+                patch=self.patch,
+                depth=self.depth,
+                head_dim=self.head_dim,
+                heads=self.heads,
+                classes=classes,
+                layer_scale=self.layer_scale,
+                separate_classifiers=self.separate_classifiers,
+            )
+        except ValueError as error:
+            raise TrainError(f"no network has this shape: {error}; change the flag of that name") from None
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(self.image_size, self.crop_pct, self.mean, self.std, self.interpolation)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
+        """The ks of one step, the largest first: one of all; or the two ends and, between them, the others.
+
+        Source of the latter, the sandwich rule: J. Yu, T. Huang, "Universally slimmable networks and improved training
+        techniques", ICCV 2019.
+        """
+        if self.networks == 1:
+            return (int(rng.choice(self.heads, p=self.shares)),)
+        between: list[int] = []
+        if self.networks > 2:
+            shares = np.array(self.shares[1:-1])
+            drawn = rng.choice(self.heads[1:-1], self.networks - 2, replace=False, p=shares / shares.sum())
+            between = sorted(drawn.tolist(), reverse=True)
+        return (self.heads[-1], *between, self.heads[0])
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The probability of each k."""
+        weights = self.weights or (1.0,) * len(self.heads)
+        return tuple(weight / sum(weights) for weight in weights)
+
+    def learning_rate(self, progress: float) -> float:
+        """Linear warm-up, then one cosine to zero; progress: share of the run that lies behind, 0 to 1."""
+        if progress < self.warmup:
+            return self.lr * max(progress / self.warmup, 1e-3)
+        return self.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - self.warmup) / (1 - self.warmup))))
+
+    def entries(self) -> dict[str, Any]:
+        """As plain values, for the checkpoint."""
+        return asdict(self)

@@ -1,0 +1,57 @@
+"""A trained network whose answers a student learns as well."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hydrart.format.preprocessing import Preprocessing
+from hydrart.format.writer import sha256
+from hydrart.train import convnet
+from hydrart.train.recipe import TrainError
+from hydrart.train.start import known_classes, network, read_origin
+
+
+class Teacher:
+    """Answers for pictures that are normalised for the student; of a nested network the largest k is asked."""
+
+    def __init__(self, path: Path, labels: list[str], student: Preprocessing) -> None:
+        """Raises TrainError for other classes, CheckpointError or WeightFileError for a file of another kind."""
+        self._model, self._k, classes, own = _read(path)
+        self.digest = sha256(path)
+        if not known_classes(classes, labels):
+            raise TrainError(f"{path} knows other classes than the pictures: a teacher must know the same")
+        self._size = own.size
+        self._dtype = torch.float32
+        # from the student's normalisation to the teacher's
+        ratio = [a / b for a, b in zip(student.std, own.std, strict=True)]
+        shift = [(a - b) / c for a, b, c in zip(student.mean, own.mean, own.std, strict=True)]
+        self._ratio, self._shift = (torch.tensor(values).view(3, 1, 1) for values in (ratio, shift))
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Teacher":
+        """Computes in `dtype` there."""
+        self._model.to(device, dtype)
+        self._ratio, self._shift = self._ratio.to(device), self._shift.to(device)
+        self._dtype = dtype
+        return self
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        """Log-probabilities float32 [B, classes] of the student's input, float32 [B, 3, S, S]."""
+        x = x * self._ratio + self._shift
+        if x.shape[-1] != self._size:
+            x = F.interpolate(x, (self._size, self._size), mode="bicubic", antialias=True)
+        return F.log_softmax(self._model(x.to(self._dtype), self._k).float(), dim=1)
+
+
+def _read(path: Path) -> tuple[nn.Module, int, list[str], Preprocessing]:
+    """Network, number of heads, classes, what it wants of pictures."""
+    trained = convnet.read(path)
+    if trained is not None:
+        return trained.model, 1, trained.labels, trained.preprocessing
+    origin = read_origin(path)
+    arch = origin.meta.architecture
+    model = network(arch, origin.heads)
+    model.load_state_dict(origin.tensors)
+    return model.requires_grad_(False), arch.heads[-1], list(origin.meta.labels), origin.meta.preprocessing

@@ -1,0 +1,320 @@
+"""tools/convert.py, through its command, against the independent network of torch_vit.py."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import save_file
+
+from hydrart.format.metadata import Accuracy
+from hydrart.format.reader import WeightFile
+from hydrart.format.writer import copy_prefix
+from tests.support.converting import (
+    CLASSES,
+    HEAD_DIM,
+    KS,
+    NAME,
+    PATCH,
+    SIZE,
+    answers,
+    assert_same,
+    converted,
+    failure,
+    nested,
+    run,
+    sentence,
+    timm_checkpoint,
+    torch,
+)
+from tests.support.torch_vit import random_state, separate_classifiers
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.pth.tar", "legacy.pth", "hydra.safetensors", "hydra.pth"])
+def test_every_k_equals_pytorch(tmp_path: Path, name: str) -> None:
+    state = nested()
+    path = tmp_path / name
+    if name.endswith(".safetensors"):
+        save_file(state, path)
+    elif name == "hydra.pth":
+        torch.save(state, path)  # only its name says what it is
+    else:
+        zipped = name != "legacy.pth"
+        torch.save({"arch": NAME, "state_dict": state}, path, _use_new_zipfile_serialization=zipped)
+    assert_same(converted(path), state)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_timm_checkpoint_uses_averaged_weights_unless_told_otherwise(tmp_path: Path, zipped: bool) -> None:
+    raw, ema = nested(1), nested(2)
+    path = tmp_path / "model_best.pth.tar"
+    torch.save(timm_checkpoint(raw, ema), path, _use_new_zipfile_serialization=zipped)
+    assert_same(converted(path), ema)
+    assert_same(converted(path, "--no-ema"), raw)
+
+
+@pytest.mark.parametrize(("entry", "options"), [("model", ()), ("model_ema", ()), ("model_ema", ("--no-ema",))])
+def test_entries_of_deit_releases(tmp_path: Path, entry: str, options: tuple[str, ...]) -> None:
+    state, other = nested(1), nested(2)
+    torch.save({"model": other, entry: state, "model_name": "x"}, tmp_path / "hydra.pth")
+    assert_same(converted(tmp_path / "hydra.pth", *options), other if options else state)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floats_become_float32(tmp_path: Path, dtype: Any) -> None:
+    state = nested(dtype=dtype)
+    torch.save(state, tmp_path / "hydra.pth")
+    assert_same(converted(tmp_path / "hydra.pth"), state)
+
+
+def test_layer_scale_and_strided_weights(tmp_path: Path) -> None:
+    state = nested(layer_scale=True)
+    name = "patch_embed.proj.weight"
+    state[name] = state[name].to(memory_format=torch.channels_last)
+    torch.save(state, tmp_path / "hydra.pth")
+    file = converted(tmp_path / "hydra.pth")
+    assert file.meta.architecture.layer_scale
+    assert_same(file, state)
+
+
+@pytest.mark.parametrize("full_width", [False, True])
+def test_separate_classifiers(tmp_path: Path, full_width: bool) -> None:
+    ks = (3, 6, 12)
+    state = separate_classifiers(nested(), 3, ks, HEAD_DIM, full_width)
+    torch.save({"arch": NAME, "state_dict": state}, tmp_path / "a.pth")
+    assert_same(converted(tmp_path / "a.pth"), state, ks)
+    assert_same(converted(tmp_path / "a.pth", "--heads", "3,6"), state, (3, 6))
+    assert "no classifier for 4 heads" in failure(tmp_path / "a.pth", None, "--heads", "3-6")
+
+
+def test_checkpoint_of_the_trainer(tmp_path: Path) -> None:
+    state = nested()
+    normal = {"mean": (0.4, 0.5, 0.6), "std": (0.1, 0.2, 0.3), "crop_pct": 1.0}
+    recipe = {"heads": KS, "head_dim": HEAD_DIM, "depth": 2, "lr": 1e-3} | normal
+    labels = [f"class {i}" for i in range(CLASSES)]
+    torch.save({"arch": "hydravit", "state_dict": state, "recipe": recipe, "labels": labels}, tmp_path / "a.pth")
+    file = converted(tmp_path / "a.pth")
+    assert_same(file, state)
+    assert file.meta.labels == tuple(labels)
+    spec = file.meta.preprocessing
+    assert {"mean": spec.mean, "std": spec.std, "crop_pct": spec.crop} == normal
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
+def test_numbers_that_are_not_finite_leave_no_file(tmp_path: Path, value: float) -> None:
+    state = nested(dtype=torch.float64)
+    state["norm.bias"][-1] = value
+    out = tmp_path / "out.safetensors"
+    out.write_text("what was there")
+    torch.save({"arch": NAME, "state_dict": state}, tmp_path / "a.pth")
+    message = sentence(run(tmp_path / "a.pth", "-o", out))
+    assert "norm.bias" in message
+    assert "a.pth" in message
+    assert out.read_text() == "what was there"
+    assert {path.name for path in tmp_path.iterdir()} == {"a.pth", "out.safetensors"}
+
+
+def test_a_file_that_answers_otherwise_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hydrart.convert import parity
+
+    real = parity.pytorch_logits
+    monkeypatch.setattr(parity, "pytorch_logits", lambda *a: {k: v + 0.01 for k, v in real(*a).items()})
+    content = {"arch": NAME, "state_dict": nested()}
+    assert "differs from PyTorch" in failure(tmp_path / "a.pth", content)
+    monkeypatch.setattr(parity, "pytorch_logits", lambda *a: {k: v * np.nan for k, v in real(*a).items()})
+    assert "not finite" in failure(tmp_path / "a.pth", content, "--precision", "int8")
+
+
+def test_an_interrupted_conversion_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("parity.reference_logits", interrupt)
+    torch.save({"arch": NAME, "state_dict": nested()}, tmp_path / "a.pth")
+    assert run(tmp_path / "a.pth", "-o", tmp_path / "out.safetensors").exit_code == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]
+
+
+def test_outputs_that_cannot_be(tmp_path: Path) -> None:
+    path = tmp_path / "hydra.safetensors"
+    save_file(nested(), path)
+    content = path.read_bytes()
+    assert "checkpoint itself" in sentence(run(path, "-o", path))
+    (tmp_path / "link.safetensors").hardlink_to(path)
+    assert "checkpoint itself" in sentence(run(path, "-o", tmp_path / "link.safetensors"))
+    assert path.read_bytes() == content
+    (tmp_path / "folder.safetensors").mkdir()
+    assert "folder" in sentence(run(path, "-o", tmp_path / "folder.safetensors"))
+    assert "No such file" in sentence(run(path, "-o", tmp_path / "missing" / "out.safetensors"))
+    assert "too long" in sentence(run(path, "-o", tmp_path / f"{'x' * 300}.safetensors"))
+    assert run(path, "-o", tmp_path / "out.pth").exit_code == 2
+    assert run(path).exit_code == 2
+    assert run(path, "-o", tmp_path / "out.safetensors", "--precision", "fp8").exit_code == 2
+
+
+def test_without_pytorch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    message = sentence(run(tmp_path / "a.pth", "-o", tmp_path / "out.safetensors"))
+    assert "pip install 'hydrart[train]'" in message
+
+
+# Labels, precision, report
+
+
+def test_labels(tmp_path: Path) -> None:
+    torch.save({"arch": NAME, "state_dict": nested()}, tmp_path / "a.pth")
+    labels = tmp_path / "labels"
+    names = tuple(f"Tier {i} ä" for i in range(CLASSES))
+    for text in ("\ufeff" + "\r\n".join(names) + "\r\n\n", json.dumps(names)):
+        labels.write_text(text, "utf-8")
+        assert converted(tmp_path / "a.pth", "--labels", labels).meta.labels == names
+    assert converted(tmp_path / "a.pth").meta.labels == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"one\ntwo\n", "2 labels"),
+        (b"", "no labels"),
+        (b"[]", "no labels"),
+        (b"\xff\xd8\xff\xe0 a picture", "UTF-8"),
+        (b"1\n2\n\n4\n5\n6\n7\n", "label 3"),
+        (b'["a", 2]', "JSON"),
+        (b'["a", ', "JSON"),
+        (b'["a", "b\\u001b[2J"]', "label 2"),
+        (None, "No such file"),
+    ],
+)
+def test_bad_labels(tmp_path: Path, content: bytes | None, word: str) -> None:
+    labels = tmp_path / "labels.txt"
+    if content is not None:
+        labels.write_bytes(content)
+    state = {"arch": NAME, "state_dict": nested()}
+    assert word in failure(tmp_path / "a.pth", state, "--labels", labels)
+
+
+def test_a_thousand_classes_are_imagenet(tmp_path: Path) -> None:
+    torch.save(random_state(1, 192, 1, PATCH, SIZE, 1000), tmp_path / "deit.pth")
+    result = run(tmp_path / "deit.pth", "-o", tmp_path / "out.safetensors")
+    assert "ImageNet" in result.stderr
+    labels = WeightFile(tmp_path / "out.safetensors").meta.labels
+    assert len(labels) == 1000
+    assert "tench" in labels[0]
+
+
+@pytest.mark.parametrize(("precision", "within"), [("fp32", 1e-4), ("bf16", 0.05), ("int8", 0.1)])
+def test_precision(tmp_path: Path, precision: str, within: float) -> None:
+    state = nested()
+    torch.save({"arch": NAME, "state_dict": state}, tmp_path / "a.pth")
+    file = converted(tmp_path / "a.pth", "--precision", precision)
+    assert file.meta.precision == precision
+    assert_same(file, state, within=within)
+
+
+def test_report(tmp_path: Path) -> None:
+    path, out = tmp_path / "best.pth.tar", tmp_path / "out.safetensors"
+    torch.save(timm_checkpoint(nested(1), nested(2)), path)
+    result = run(path, "-o", out, "--json", "--licence", "MIT")
+    report = json.loads(result.stdout)
+    assert result.stdout.count("\n") == 1
+    assert report["output"] == str(out)
+    assert report["bytes"] == out.stat().st_size
+    assert report["source"]["name"] == "best.pth.tar"
+    assert report["source"]["weights"] == "state_dict_ema"
+    assert report["source"]["sha256"] == WeightFile(out).meta.source_sha256
+    assert (report["head_dim"], report["depth"], report["heads"]) == (16, 2, list(KS))
+    assert report["licence"] == WeightFile(out).meta.licence == "MIT"
+    assert [row["k"] for row in report["parity"]] == list(KS)
+    arch = WeightFile(out).meta.architecture
+    for row in report["parity"]:
+        assert row["parameters"] == arch.parameters(row["k"])
+        assert row["gmacs"] == pytest.approx(arch.macs(row["k"]) / 1e9)
+        assert 0 < row["max_difference"] < 1e-4
+        assert row["same_top1"] is True
+    assert "difference" in result.stderr  # the same for people
+
+    text = run(path, "-o", out).stdout
+    rows = [line.split() for line in text.splitlines() if line.strip()[:1].isdigit()]
+    assert [int(row[0]) for row in rows] == list(KS)
+    assert all(float(row[3]) < 1e-4 and row[4] == "yes" for row in rows)
+
+
+# Weight files as the source
+
+
+def test_weight_file_is_written_again(tmp_path: Path) -> None:
+    state = nested(layer_scale=True)
+    torch.save({"arch": NAME, "state_dict": state}, tmp_path / "a.pth")
+    (tmp_path / "labels").write_text("\n".join("abcdefg"))
+    made = converted(tmp_path / "a.pth", "--labels", tmp_path / "labels", "--licence", "MIT")
+    first = tmp_path / "first.safetensors"
+    accuracy = Accuracy("test", 10, {k: k / 20 for k in KS}, {k: k / 15 for k in KS})
+    copy_prefix(made, first, replace(made.meta, accuracy=accuracy))
+
+    for precision, within in (("bf16", 0.05), ("int8", 0.1)):
+        file = converted(first, "--precision", precision)
+        assert_same(file, state, within=within)
+        assert file.meta.accuracy is None
+        assert (file.meta.labels, file.meta.licence) == (tuple("abcdefg"), "MIT")
+        assert (file.meta.source, file.meta.source_sha256) == ("a.pth", made.meta.source_sha256)
+        assert file.meta.preprocessing == made.meta.preprocessing
+    file = converted(first, "--heads", "3-5", "--licence", "GPL")
+    assert_same(file, state, (3, 4, 5))
+    assert file.meta.accuracy == accuracy.up_to(5)
+    assert file.meta.licence == "GPL"
+    file = converted(first, "--heads", "3,6,12")
+    assert_same(file, state, (3, 6, 12))
+    assert file.meta.accuracy is not None
+    assert set(file.meta.accuracy.top1) == {3, 6, 12}
+    assert "no network of 2 heads" in failure(first, None, "--heads", "2-4")
+    assert "--family" in failure(first, None, "--family", "vit")
+
+    int8 = tmp_path / "int8.safetensors"
+    converted(first, "--precision", "int8").path.rename(int8)
+    assert np.array_equal(answers(converted(int8, "--heads", "3-6"), 6), answers(WeightFile(int8), 6))
+    assert "cannot be won back" in failure(int8, None, "--precision", "bf16")
+    assert "cannot be won back" in failure(int8, None, "--precision", "fp32")
+    assert "only the last heads" in failure(int8, None, "--heads", "3,6")
+    damaged = bytearray(int8.read_bytes())
+    damaged[-5000] ^= 1
+    int8.write_bytes(damaged)
+    assert "damaged" in failure(int8, None)
+
+
+def test_weight_file_with_separate_classifiers_is_written_again(tmp_path: Path) -> None:
+    state = separate_classifiers(nested(), 3, (3, 6, 12), HEAD_DIM)
+    torch.save({"arch": NAME, "state_dict": state}, tmp_path / "a.pth")
+    first = converted(tmp_path / "a.pth").path.rename(tmp_path / "first.safetensors")
+    assert_same(converted(first, "--precision", "bf16"), state, (3, 6, 12), within=0.05)
+    assert_same(converted(first, "--heads", "3,12"), state, (3, 12))
+
+
+# Memory
+
+_MEASURE = """
+import resource, sys
+import torch
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+from hydrart.convert import convert
+convert.main(sys.argv[1:], standalone_mode=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.slow
+def test_memory_is_one_copy_of_the_weights(tmp_path: Path) -> None:
+    raw, ema = (random_state(seed, 768, 12, 16, 224, 1000) for seed in (1, 2))
+    path = tmp_path / "big.pth.tar"
+    torch.save(timm_checkpoint(raw, ema), path)
+    command = [sys.executable, "-c", _MEASURE, str(path), "-o", str(tmp_path / "out.safetensors"), "--json"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    grown = int(result.stdout.splitlines()[-1]) * 1024
+    weights = sum(tensor.nbytes for tensor in ema.values())
+    assert grown < 1.35 * weights, f"{grown / weights:.2f} copies"
+    assert WeightFile(tmp_path / "out.safetensors").heads == KS

@@ -1,0 +1,202 @@
+"""The weight file: prefix order, cutting, exact contents, what other programs see."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+
+import hydrart
+from hydrart.errors import WeightFileError
+from hydrart.format.architecture import Architecture
+from hydrart.format.layout import PAGE, Layout, tensor_name
+from hydrart.format.metadata import Accuracy, Metadata
+from hydrart.format.preprocessing import Preprocessing
+from hydrart.format.reader import WeightFile
+from hydrart.format.writer import copy_prefix, write
+from tests.support.networks import SMALL, make_file, random_state
+
+ARCHITECTURES = {
+    "small": SMALL,
+    "wide": replace(SMALL, head_dim=64, depth=1, classes=37),
+    "heads of 32, odd patch": replace(SMALL, head_dim=32, image_size=21, patch=7),
+    "layer scale": replace(SMALL, layer_scale=True),
+    "separate classifiers": replace(SMALL, separate_classifiers=True),
+    "three sizes": replace(SMALL, heads=(3, 6, 12)),
+    "one size": replace(SMALL, heads=(6,)),
+}
+PRECISIONS = ("fp32", "bf16", "int8")
+
+architectures = pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=ARCHITECTURES)
+precisions = pytest.mark.parametrize("precision", PRECISIONS)
+
+Make = Callable[..., Path]
+
+
+def first_needing(arch: Architecture, block: int, per_head: int) -> int:
+    """The smallest trained k whose prefix holds this block; written without layout.py's arithmetic."""
+    return next(k for k in arch.heads if per_head == 0 or block < per_head * k)
+
+
+@architectures
+@precisions
+def test_every_byte_that_k_needs_lies_in_its_prefix(arch: Architecture, precision: str) -> None:
+    layout = Layout(arch, precision)
+    at = 0
+    for tensor in layout.tensors.values():
+        assert tensor.begin == at, "no holes, no overlaps"
+        assert tensor.end <= layout.ends[tensor.shell]
+        at = tensor.end
+    ends = list(layout.ends.values())
+    assert list(layout.ends) == list(arch.heads) and ends == sorted(ends) and ends[-1] == at
+    assert all(end % PAGE == 0 for end in ends)
+    for matrix in layout.matrices.values():
+        seen = set()
+        for shell in arch.heads:
+            for i, j in zip(*layout.tiles(matrix, shell), strict=True):
+                owner = max(
+                    first_needing(arch, int(i), matrix.out_per_head), first_needing(arch, int(j), matrix.in_per_head)
+                )
+                assert shell == (matrix.only or owner)
+                assert (i, j) not in seen
+                seen.add((int(i), int(j)))
+        k = matrix.only or arch.heads[-1]
+        assert len(seen) == matrix.out_blocks(k, arch.head_dim) * matrix.in_blocks(k, arch.head_dim)
+
+
+@architectures
+def test_fp32_gives_back_every_number(arch: Architecture, tmp_path: Path) -> None:
+    state = random_state(arch)
+    file = WeightFile(make_file(tmp_path / "x.safetensors", arch))
+    file.verify()
+    decoded = dict(file.state(arch.heads[-1]))
+    assert set(decoded) == set(state)
+    for name, values in state.items():
+        np.testing.assert_array_equal(decoded[name], values, err_msg=name)
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("bf16", 2**-8), ("int8", 1 / 254)])
+def test_other_precisions_round_to_nearest(precision: str, bound: float, make_weights: Make) -> None:
+    state = random_state(SMALL)
+    decoded = dict(WeightFile(make_weights(precision=precision)).state(12))
+    for name, values in state.items():
+        if values.ndim < 2 or name in ("cls_token", "pos_embed"):
+            np.testing.assert_array_equal(decoded[name], values, err_msg=name)
+            continue
+        flat, got = values.reshape(len(values), -1), decoded[name].reshape(len(values), -1)
+        # int8: half a step of the row's scale; its ends are bf16, whose half step is relative
+        inner = precision == "int8" and name.startswith("blocks")
+        allowed = np.abs(flat).max(axis=1, keepdims=True) * bound if inner else np.abs(flat) * 2**-8
+        assert (np.abs(flat - got) <= allowed * 1.0001 + 1e-12).all(), name
+        assert (flat != got).any(), f"{name} was not rounded at all"
+
+
+def test_a_lane_holds_consecutive_inputs_of_one_output(make_weights: Make) -> None:
+    state = random_state(SMALL)
+    for precision, per in (("fp32", 1), ("bf16", 2), ("int8", 4)):
+        file = WeightFile(make_weights(precision=precision))
+        tiles = file.part(4, "blocks.0.mlp.fc1.weight")
+        assert tiles.shape == (3 * 4 + 4 * 4, 16 // per, 16, per)
+        # shell 4, first tile: output block 0, input block 3
+        dense = state["blocks.0.mlp.fc1.weight"][:16, 48:64]
+        lanes = dense.reshape(16, 16 // per, per).transpose(1, 0, 2)
+        stored = tiles[0].astype(np.float32)
+        if precision == "bf16":
+            stored = (tiles[0].astype(np.uint32) << 16).view(np.float32)
+        if precision == "int8":
+            stored *= file.part(3, "blocks.0.mlp.fc1.scale")[0, 0][None, :, None]
+        np.testing.assert_allclose(stored, lanes, atol=0.01 * np.abs(dense).max() + 1e-9)
+
+
+@architectures
+@precisions
+def test_a_file_cut_after_k_answers_as_the_whole_one(arch: Architecture, precision: str, tmp_path: Path) -> None:
+    whole = make_file(tmp_path / "whole.safetensors", arch, precision)
+    cut_k = 6
+    source = WeightFile(whole)
+    copy_prefix(source, tmp_path / "cut.safetensors", source.meta.cut(cut_k))
+    cut = WeightFile(tmp_path / "cut.safetensors")
+    cut.verify()
+    assert cut.heads == tuple(k for k in arch.heads if k <= cut_k)
+    assert bytes(cut.data) == bytes(source.data[: source.end(cut_k)])
+    x = np.random.default_rng(1).standard_normal((2, 3, arch.image_size, arch.image_size), np.float32)
+    a, b = hydrart.load(whole), hydrart.load(tmp_path / "cut.safetensors")
+    for k in cut.heads:
+        np.testing.assert_array_equal(a.logits(x, k), b.logits(x, k))
+    with pytest.raises(hydrart.HeadsError, match="k=12 was not trained: choose from"):
+        b.logits(x, 12)
+
+
+@precisions
+def test_the_ordinary_library_opens_it(precision: str, make_weights: Make) -> None:
+    path = make_weights(precision=precision)
+    file = WeightFile(path)
+    with safetensors.safe_open(path, "numpy") as opened:
+        assert set(opened.keys()) == set(file.layout.tensors)
+        assert json.loads(opened.metadata()["hydrart"])["version"] == 1
+        name = tensor_name(5, "blocks.1.norm1.weight")
+        np.testing.assert_array_equal(opened.get_tensor(name), file.part(5, "blocks.1.norm1.weight"))
+    if precision == "fp32":
+        tensors = safetensors.numpy.load_file(path)
+        matrix = tensor_name(7, "blocks.0.attn.qkv.weight")
+        np.testing.assert_array_equal(tensors[matrix], file.part(7, "blocks.0.attn.qkv.weight"))
+
+
+def test_the_data_starts_on_a_page_and_is_mapped(weights: Path) -> None:
+    file = WeightFile(weights)
+    assert file.start % PAGE == 0
+    assert not file.data.flags.owndata and not file.data.flags.writeable
+
+
+def test_metadata_survives(tmp_path: Path) -> None:
+    meta = Metadata(
+        architecture=replace(SMALL, heads=(3, 6)),
+        precision="bf16",
+        preprocessing=Preprocessing(32, 0.9, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "bilinear"),
+        labels=tuple(f"étiquette {i}" for i in range(10)),
+        accuracy=Accuracy("made up", 7, {3: 0.5, 6: 0.75}, {3: 1.0, 6: 1.0}),
+        licence="CC0-1.0",
+        source="x.pth",
+        source_sha256="ab" * 32,
+        history=({"data": "x/train", "epochs": 2.5, "seed": 1},),
+    )
+    path = tmp_path / "x.safetensors"
+    write(path, meta, random_state(meta.architecture))
+    read = WeightFile(path).meta
+    assert replace(read, digests={}) == meta
+    assert set(read.digests) == {3, 6}
+    cut = read.cut(3)
+    assert cut.accuracy == Accuracy("made up", 7, {3: 0.5}, {3: 1.0}) and cut.architecture.heads == (3,)
+
+
+def test_a_flipped_bit_is_found_by_verify(weights: Path, tmp_path: Path) -> None:
+    data = bytearray(weights.read_bytes())
+    data[-PAGE * 3] ^= 1
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(WeightFileError, match="differ from its checksum"):
+        WeightFile(path).verify()
+
+
+@pytest.mark.parametrize("problem", ["shape", "patch", "nan", "missing"])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(problem: str, weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"old")
+    state = random_state(SMALL)
+    if problem == "shape":
+        state["norm.bias"] = state["norm.bias"][:-1]
+    elif problem == "patch":
+        name = "patch_embed.proj.weight"
+        state[name] = state[name].reshape(192, 3, 4, 16)  # as many numbers, in another shape
+    elif problem == "nan":
+        state["head.bias"][3] = np.nan
+    else:
+        del state["head.bias"]
+    with pytest.raises(WeightFileError, match=r"norm\.bias|head\.bias|patch_embed"):
+        write(path, WeightFile(weights).meta, state)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.safetensors"]
+    assert path.read_bytes() == b"old"

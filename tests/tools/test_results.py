@@ -1,0 +1,48 @@
+"""The command that measures the governor: short runs, and the tables made of them."""
+
+from pathlib import Path
+
+import pytest
+
+from hydrart.resources import bundled
+from tools import results, results_tables
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[results_tables.Row]:
+    made = []
+    for trace in ("quiet", "battery"):
+        for seed in (1, 2):
+            world = results.make_world(trace, 15, "hydravit-b", seed, seconds=20)
+            made += results.measure_world(world, trace, "hydravit-b", seed, {})
+    return made
+
+
+def test_a_row_for_each_policy(rows: list[results_tables.Row]) -> None:
+    assert len(rows) == 2 * 2 * 19
+    assert {row["until_h"] for row in rows} == {None, 0.5}
+    assert all(row["frames"] == 300 for row in rows)
+
+
+def test_tables(rows: list[results_tables.Row], tmp_path: Path) -> None:
+    path = tmp_path / "x.md"
+    path.write_text(f"before\n{results_tables.START}of yesterday\n{results_tables.END}after\n")
+    results_tables.write(rows, path)
+    short = tmp_path / "y.md"
+    short.write_text(f"{results_tables.START}{results_tables.END}")
+    results_tables.write_short(rows, short)
+    assert "| quiet | " in short.read_text() and "| battery | " in short.read_text()
+    text = path.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "of yesterday" not in text
+    lines = text.splitlines()
+    own = [row for row in rows if row["policy"] == "governor" and row["trace"] == "quiet"]
+    late = 100 * sum(row["miss_rate"] for row in own) / 2
+    assert any(line.startswith(f"| quiet | 15 | {late:.2f}") for line in lines)
+    assert any(line.startswith("| at most 1 % late when quiet | ") for line in lines)
+    assert sum(line.startswith("| fixed-") for line in lines) == 10
+
+
+def test_every_trace_is_in_the_recorded_results() -> None:
+    text = Path(__file__).parents[2].joinpath("docs/governor.md").read_text("utf-8")
+    for trace in bundled("devices/traces", ".csv"):
+        assert f"| {trace} | 15 | " in text, "measure it: python tools/results.py --trace"

@@ -1,0 +1,1 @@
+"""What makes the documents: figures, tables, traces, the card of the model."""
