@@ -8,7 +8,7 @@ from hydrart.bench.report import title
 from hydrart.plotting import figure_class
 
 
-def plot(report: Report, path: Path) -> None:
+def draw(report: Report, path: Path) -> None:
     """Write a PNG. Where an accuracy is unknown, as with random weights, k takes its place. Raises OSError."""
     figure = figure_class()(figsize=(7, 4.5), layout="constrained")
     axes: Any = figure.subplots()

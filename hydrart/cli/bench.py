@@ -76,8 +76,8 @@ def bench(
     if batch > 1 and (against or save):
         raise click.UsageError("--against and --save are for one picture at a time: leave --batch out")
     # not above: Numba takes longer to import than all else
+    from hydrart import plotting
     from hydrart.bench import benchmark, report
-    from hydrart.bench import chart as plotting
     from hydrart.bench import save as saving
 
     if plot is not None:
@@ -112,7 +112,9 @@ def bench(
     if save is not None:
         saving.save(save, {row.k: row.times.p50_ms for row in result.rows}, report.title(result))
     if plot is not None:
-        plotting.plot(result, plot)
+        from hydrart.bench.chart import draw
+
+        draw(result, plot)
 
 
 def _peers(against: tuple[str, ...], model: Model) -> list[Peer]:
