@@ -134,7 +134,7 @@ def test_an_interrupted_conversion_leaves_nothing(tmp_path: Path, monkeypatch: p
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("parity.reference_logits", interrupt)
+    monkeypatch.setattr("hydrart.convert.parity.reference_logits", interrupt)
     torch.save({"arch": NAME, "state_dict": nested()}, tmp_path / "a.pth")
     assert run(tmp_path / "a.pth", "-o", tmp_path / "out.safetensors").exit_code == 130
     assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]

@@ -156,7 +156,7 @@ def test_importing_hydrart_does_not_import_numba() -> None:
 GUARDED = """
 import ctypes, sys
 import numpy as np
-from hydrart import preprocess, resize
+from hydrart.picture import preprocess, resize
 
 libc = ctypes.CDLL(None)
 libc.mmap.restype = ctypes.c_void_p

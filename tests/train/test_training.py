@@ -190,7 +190,7 @@ def test_where_nobody_watches_a_line_a_minute_tells_the_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("training.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("hydrart.train.loop.time.monotonic", lambda: now[0])
     with training.Report(100) as report:
         for position in range(1, 14):
             now[0] += 10
