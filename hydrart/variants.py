@@ -26,7 +26,7 @@ def open_variant(path: Path, precision: str, backend: str) -> WeightFile:
         if other is None:
             raise SettingError(
                 f"{path} stores {file.meta.precision}, not {precision}: "
-                f"make such a file with: python tools/convert.py {path} --precision {precision} -o OUT.safetensors"
+                f"make such a file with: hydrart convert {path} --precision {precision} -o OUT.safetensors"
             )
         return other
     for name in _fastest():

@@ -24,13 +24,14 @@ import torch
 from hydrart.bench.machine import machine
 from hydrart.bench.shapes import random_weights
 from hydrart.bench.timing import Times, interleave
-from hydrart.cli import training_options as flags
+from hydrart.cli import training as options
 from hydrart.cli.errors import one_sentence
+from hydrart.cli.progress import Bars
 from hydrart.format.architecture import Architecture
 from hydrart.model import load
 from hydrart.train.loop import Place
-from hydrart.train.recipe import Recipe, TrainError
-from hydrart.train.run import HEADS, SHAPE, Files, device_named, precision_on, train_and_test
+from hydrart.train.recipe import HEADS, SHAPE, Recipe, TrainError
+from hydrart.train.run import Files, device_named, precision_on, train_and_test
 from tools import figures
 
 ALONE = (3, 6, 12)
@@ -102,7 +103,7 @@ def main() -> None:
 
 
 @main.command("train")
-@flags.data
+@options.data_option
 @results_option
 @click.option("--work", required=True, type=click.Path(path_type=Path), help="Folder for weights and checkpoints.")
 @click.option("--only", multiple=True, type=click.Choice(list(RUNS)), help="These runs.  [default: all]")
@@ -113,16 +114,16 @@ def main() -> None:
 @click.option("--image-size", default=SHAPE["image_size"], type=click.IntRange(1))
 @click.option("--batch", default=128, type=click.IntRange(1))
 @click.option("--lr", default=2e-3, type=click.FloatRange(0, 1, min_open=True))
-@flags.seed
-@flags.device
-@flags.threads
+@options.seed_option
+@options.device_option
+@options.threads_option
 @one_sentence
 def train_command(
-    data: Path, results: Path, work: Path, only: tuple[str, ...], device: str, threads: int | None, **options: Any
+    data: Path, results: Path, work: Path, only: tuple[str, ...], device: str, threads: int, **settings: Any
 ) -> None:
     """Make the runs that are not among the results yet."""
-    place = Place(work, device_named(device), threads or len(os.sched_getaffinity(0)), save_every=120)
-    common = Recipe(heads=HEADS, precision=precision_on(place.device, "auto"), **options)
+    place = Place(work, device_named(device), threads, progress=Bars())
+    common = Recipe(heads=HEADS, precision=precision_on(place.device, "auto"), **settings)
     found = read_results(results)
     if found["recipe"] not in (None, shared_part(common, data)):
         raise TrainError(f"{results} holds runs of another recipe: give its flags, or another --results")

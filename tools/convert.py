@@ -1,6 +1,8 @@
-"""`hydrart convert`, for who has a checkout."""
+"""`hydrart convert` from a checkout: python tools/convert.py CHECKPOINT -o OUT.safetensors"""
 
-from hydrart.convert.convert import main
+import sys
+
+from hydrart.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    main(["convert", *sys.argv[1:]], prog_name="hydrart")

@@ -1,6 +1,8 @@
-"""`hydrart train`, for who has a checkout."""
+"""`hydrart train` from a checkout: python tools/train.py --data DIR -o OUT.safetensors"""
 
-from hydrart.train.run import main
+import sys
+
+from hydrart.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    main(["train", *sys.argv[1:]], prog_name="hydrart")

@@ -13,6 +13,7 @@ from hydrart.cli.bench import bench
 from hydrart.cli.cameras import cameras_command
 from hydrart.cli.classify import classify
 from hydrart.cli.compiling import tell_when_compiling
+from hydrart.cli.convert import convert_command
 from hydrart.cli.devices import devices
 from hydrart.cli.eval import evaluate_command
 from hydrart.cli.info import info
@@ -21,6 +22,8 @@ from hydrart.cli.run import run
 from hydrart.cli.service import service
 from hydrart.cli.simulate import simulate
 from hydrart.cli.slice import slice_command
+from hydrart.cli.train import train
+from hydrart.cli.train_teacher import train_teacher_command
 from hydrart.cli.warmup import warmup
 
 
@@ -50,6 +53,9 @@ COMMANDS = (
     evaluate_command,
     info,
     slice_command,
+    convert_command,
+    train,
+    train_teacher_command,
     devices,
     cameras_command,
     service,

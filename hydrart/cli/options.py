@@ -3,7 +3,9 @@
 import contextlib
 import json
 import math
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -33,6 +35,31 @@ class Number(click.FloatRange):
         if math.isnan(number):
             self.fail(f"{value} is no number", param, ctx)
         return number
+
+
+def heads_list(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """'3-12', '3,6,12' or '6' as an ascending tuple."""
+    if value is None:
+        return None
+    ks: set[int] = set()
+    for part in value.split(","):
+        match = re.fullmatch(r"\s*(\d{1,2})\s*(?:-\s*(\d{1,2})\s*)?", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if not 1 <= first <= last <= 64:
+            raise click.BadParameter(f"{value!r} is no list of heads: write 3-12, or 3,6,12, or 6", ctx, param)
+        ks.update(range(first, last + 1))
+    return tuple(sorted(ks))
+
+
+def suffixed(suffix: str) -> Callable[[click.Context, click.Parameter, Path], Path]:
+    """A click callback that takes paths with this suffix only."""
+
+    def check(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
+        if value.suffix != suffix:
+            raise click.BadParameter(f"{value} must end in {suffix}", ctx, param)
+        return value
+
+    return check
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:

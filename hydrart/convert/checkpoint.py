@@ -56,7 +56,7 @@ class Checkpoint:
 
     weights: float tensors by timm's names, prefixes removed; entry: where in the file they were; names: what the
     network may be called, the most reliable first; settings: the options of its training; labels: one per class,
-    where the file has them; recipe: whether tools/train.py wrote it.
+    where the file has them; recipe: whether `hydrart train` wrote it.
     """
 
     path: Path

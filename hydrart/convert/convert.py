@@ -1,27 +1,18 @@
 """Turn a PyTorch checkpoint into a hydrart weight file, and compare the two.
 
-    python tools/convert.py CHECKPOINT -o OUT.safetensors
-
-CHECKPOINT is timm's .pth, .pth.tar or .safetensors of a HydraViT, a ViT or a DeiT, or a hydrart weight file that is
-to be written with fewer heads or at a lower precision. Nothing in it is executed.
+A checkpoint is timm's .pth, .pth.tar or .safetensors of a HydraViT, a ViT or a DeiT. A hydrart weight file is written
+again with fewer heads or at a lower precision. Nothing in a checkpoint is executed.
 """
 
-import importlib.util
 import json
 import math
 import os
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from hydrart.cli import training_options as flags
-from hydrart.cli.errors import one_sentence
-from hydrart.errors import HydrartError, MissingExtraError, WeightFileError
-from hydrart.format.architecture import listing
-from hydrart.format.layout import PRECISIONS
+from hydrart.errors import HydrartError, WeightFileError
 from hydrart.format.metadata import Metadata
 
 if TYPE_CHECKING:
@@ -136,85 +127,3 @@ def _check(rows: "list[Row]", precision: str) -> None:
 
 def _renamed(error: Exception, part: Path, output: Path) -> str:
     return str(error).replace(str(part), str(output))
-
-
-@click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    callback=flags.weight_file,
-    help="The weight file to write (.safetensors).",
-)
-@click.option("--no-ema", is_flag=True, help="Take the raw weights where averaged (EMA) ones are there as well.")
-@click.option("--precision", type=click.Choice(list(PRECISIONS)), help="[default: fp32]")
-@click.option("--labels", type=click.Path(path_type=Path), help="Names of the classes: one a line, or a JSON list.")
-@click.option("--heads", callback=flags.heads, help="Which k to convert: 3-12, or 3,6,12. [default: those trained]")
-@click.option("--head-dim", type=click.Choice([16, 32, 64]), help="Channels of a head. [default: inferred]")
-@click.option(
-    "--family", type=click.Choice(["deit", "vit"]), help="Whose normalisation of pictures. [default: by its name]"
-)
-@click.option("--licence", help="Licence of the weights, stored in the file. [default: unknown]")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
-@one_sentence
-def main(checkpoint: Path, output: Path, no_ema: bool, labels: Path | None, as_json: bool, **wishes: Any) -> None:
-    """Turn CHECKPOINT into a weight file and compare its answers with PyTorch's."""
-    if importlib.util.find_spec("torch") is None:
-        raise MissingExtraError("convert.py", "PyTorch", "train")
-    from hydrart.convert.origin import Wishes
-
-    report = convert(checkpoint, output, Wishes(ema=not no_ema, **wishes), labels)
-    for note in report.notes:
-        click.echo(f"note: {note}", err=True)
-    click.echo(_table(report), err=as_json)
-    if as_json:
-        click.echo(json.dumps(_entries(report)))
-
-
-def _table(report: Report) -> str:
-    arch, meta = report.meta.architecture, report.meta
-    lines = [
-        f"{report.output}: {report.size / 1e6:,.1f} MB, {meta.precision}, k = {listing(arch.heads)}, head_dim "
-        f"{arch.head_dim}, depth {arch.depth}, {arch.image_size}x{arch.image_size} pixels, {arch.classes} classes",
-        f"weights: {report.entry} of {meta.source}",
-        "",
-        "largest difference between the logits of this file and of PyTorch, on hydrart's demo picture:",
-        f"{'k':>3} {'parameters':>12} {'GMACs':>8} {'difference':>12} {'same top-1':>11}",
-    ]
-    for row in report.rows:
-        lines.append(
-            f"{row.k:>3} {row.parameters:>12,} {row.gmacs:>8.3f} {row.difference:>12.2e} "
-            f"{'yes' if row.same_top1 else 'no':>11}"
-        )
-    return "\n".join(lines)
-
-
-def _entries(report: Report) -> dict[str, Any]:
-    meta = report.meta
-    return {
-        "output": str(report.output),
-        "bytes": report.size,
-        "source": {"name": meta.source, "sha256": meta.source_sha256, "weights": report.entry},
-        "precision": meta.precision,
-        **asdict(meta.architecture),
-        "preprocessing": asdict(meta.preprocessing),
-        "labels": len(meta.labels),
-        "licence": meta.licence,
-        "notes": report.notes,
-        "parity": [
-            {
-                "k": row.k,
-                "parameters": row.parameters,
-                "gmacs": row.gmacs,
-                "max_difference": row.difference,
-                "same_top1": row.same_top1,
-            }
-            for row in report.rows
-        ],
-    }
-
-
-if __name__ == "__main__":
-    main()

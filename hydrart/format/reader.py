@@ -190,7 +190,7 @@ def _metadata(header: dict[str, Any]) -> Metadata:
     match header.get("__metadata__"):
         case {"hydrart": str(text)}:
             return parse(text)
-    raise WeightFileError("it has no hydrart metadata: convert PyTorch checkpoints with tools/convert.py")
+    raise WeightFileError("it has no hydrart metadata: convert checkpoints with hydrart convert")
 
 
 def _compare(header: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:

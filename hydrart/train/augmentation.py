@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-AUGMENTATIONS = ("crop", "strong")
 PADDING = 0.125  # of the picture's side, by which crops move at most
 
 _OPERATIONS = 2  # a picture undergoes, out of those below

@@ -88,7 +88,7 @@ def calibrated(state: dict[str, Tensor], classes: int, batches: Iterable[Tensor]
 
 @dataclass(frozen=True)
 class Trained:
-    """What tools/train_teacher.py writes."""
+    """What `hydrart train-teacher` writes."""
 
     model: ConvNet
     labels: list[str]
@@ -115,5 +115,5 @@ def read(path: Path) -> Trained | None:
         model.load_state_dict(entries["state_dict"])
         spec = Preprocessing(entries["image_size"], 1.0, entries["mean"], entries["std"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise TrainError(f"{path} is damaged: write it anew with tools/train_teacher.py") from error
+        raise TrainError(f"{path} is damaged: write it anew with hydrart train-teacher") from error
     return Trained(model.eval().requires_grad_(False), entries["labels"], spec)

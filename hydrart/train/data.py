@@ -1,11 +1,9 @@
 """Class folders of pictures as one tensor in memory."""
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,6 +13,7 @@ from hydrart.errors import PictureError
 from hydrart.evaluate import class_folders
 from hydrart.format.preprocessing import Preprocessing
 from hydrart.picture.preprocess import fit, read_picture
+from hydrart.train.progress import SILENT, Progress
 from hydrart.train.recipe import TrainError
 
 Three = tuple[float, float, float]
@@ -29,7 +28,7 @@ class Pictures:
     labels: list[str]
 
 
-def read_folder(root: Path, spec: Preprocessing, threads: int = 1) -> Pictures:
+def read_folder(root: Path, spec: Preprocessing, threads: int = 1, progress: Progress = SILENT) -> Pictures:
     """Decode every picture of root/CLASS/* once, of any size; unreadable ones are named and left out.
 
     Raises TrainError for fewer than two classes and for a class without a readable picture.
@@ -59,15 +58,15 @@ def read_folder(root: Path, spec: Preprocessing, threads: int = 1) -> Pictures:
     kept: list[int] = []
     with (
         ThreadPoolExecutor(threads) as pool,
-        click.progressbar(length=len(files), label=f"Reading {root}", file=sys.stderr, show_eta=True) as bar,
+        progress.stage(f"Reading {root}", len(files)) as step,
     ):
         for i, result in enumerate(pool.map(read, files)):
             if isinstance(result, str):
-                click.echo(f"skipped: {result}", err=True)
+                progress.note(f"skipped: {result}")
             else:
                 x[len(kept)] = result
                 kept.append(classes[i])
-            bar.update(1)
+            step(1)
     for i, name in enumerate(folders):
         if i not in set(kept):
             raise TrainError(f"{root / name} holds no readable picture: add some or remove the folder")

@@ -10,7 +10,6 @@ import itertools
 import math
 import os
 import pickle
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -30,6 +28,7 @@ from hydrart.convert.parity import one_thread
 from hydrart.train.augmentation import augment, mixup
 from hydrart.train.data import Pictures
 from hydrart.train.optimizer import Optimizer
+from hydrart.train.progress import SILENT, Progress
 from hydrart.train.recipe import Recipe, TrainError
 from hydrart.train.teacher import Teacher
 
@@ -51,15 +50,16 @@ class Batch:
 
 @dataclass(frozen=True)
 class Place:
-    """Where and how a training runs; nothing of it changes the result on a CPU.
+    """Where and how a training runs. Nothing of it changes the result on a CPU.
 
-    save_every: seconds between checkpoints.
+    save_every: seconds between checkpoints. progress: hears how far the training is.
     """
 
     checkpoint: Path
     device: torch.device
     threads: int
-    save_every: float
+    save_every: float = 120.0
+    progress: Progress = SILENT
 
 
 def batches(data: Pictures, recipe: Recipe, start: int) -> Iterator[Batch]:
@@ -250,7 +250,7 @@ def train(
     with ExitStack() as stack:
         stack.enter_context(one_thread())  # each of our own computes alone
         gradients = stack.enter_context(Gradients(model, recipe, teacher, place))
-        report = stack.enter_context(Report(steps or round(3600 * (recipe.hours or 1))))
+        report = stack.enter_context(place.progress.training(steps or round(3600 * (recipe.hours or 1))))
         saved, loss = time.monotonic(), math.nan
         source = batches(data, recipe, step)
         ahead = gradients.submit(next, source)  # while the one before is computed
@@ -266,40 +266,8 @@ def train(
                 try:
                     save(place.checkpoint, state(False))
                 except TrainError as error:
-                    click.echo(f"note: {error}", err=True)  # there may be room again at the next
+                    place.progress.note(f"note: {error}")  # there may be room again at the next
                 saved = time.monotonic()
     result = state(True)
     save(place.checkpoint, result)
     return result
-
-
-class Report:
-    """A progress bar with the time that is left; where nobody watches a terminal, a line every minute instead."""
-
-    def __init__(self, length: int) -> None:
-        self._bar = click.progressbar(length=length, label="Training", file=sys.stderr, show_pos=True)
-        self._told = self._started = time.monotonic()
-        self._first: int | None = None
-        self._loss = math.nan
-        self._watched = sys.stderr.isatty()
-
-    def __enter__(self) -> "Report":
-        self._bar.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._bar.__exit__(*error)
-
-    def __call__(self, position: int, step: int, loss: float) -> None:
-        """position: along the bar; step: how many have been made; loss: of the last one."""
-        self._loss = loss if math.isnan(self._loss) else self._loss + 0.02 * (loss - self._loss)
-        first = self._first = position if self._first is None else self._first
-        if self._watched:
-            self._bar.label = f"Training, loss {self._loss:.3f}"
-        self._bar.update(position - self._bar.pos)
-        now = time.monotonic()
-        if not self._watched and now - self._told > 60:
-            self._told = now
-            left = (self._bar.length or 0) - position
-            minutes = left * (now - self._started) / max(1, position - first) / 60
-            click.echo(f"step {step}, loss {self._loss:.3f}, {minutes:.0f} minutes left", err=True)

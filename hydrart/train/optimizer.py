@@ -16,8 +16,6 @@ from torch import Tensor
 from hydrart.convert.network import Network
 from hydrart.train.recipe import Recipe
 
-OPTIMIZERS = ("muon", "adamw")
-
 Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # map() of a pool
 
 

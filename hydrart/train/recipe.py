@@ -1,19 +1,37 @@
-"""All that decides the outcome of a training, and how its learning rate goes."""
+"""Everything that decides the outcome of a training, and how its learning rate goes. Loads without PyTorch."""
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from hydrart.errors import HydrartError
 from hydrart.format.architecture import Architecture
 from hydrart.format.preprocessing import Preprocessing
 
+if TYPE_CHECKING:
+    import torch
+
+OPTIMIZERS = ("muon", "adamw")
+AUGMENTATIONS = ("crop", "strong")
+HEADS = tuple(range(3, 13))
+SHAPE: dict[str, Any] = {"head_dim": 16, "depth": 6, "patch": 4, "image_size": 32}  # where nothing else is asked for
+
 
 class TrainError(HydrartError):
     """The training cannot start or go on."""
+
+
+@dataclass(frozen=True)
+class WantedShape:
+    """The shape that the user asks for. None: that of the network that the training starts from, else HEADS, SHAPE."""
+
+    heads: tuple[int, ...] | None = None
+    head_dim: int | None = None
+    depth: int | None = None
+    patch: int | None = None
+    image_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +99,10 @@ class Recipe:
         return Preprocessing(self.image_size, self.crop_pct, self.mean, self.std, self.interpolation)
 
     @property
-    def dtype(self) -> torch.dtype:
+    def dtype(self) -> "torch.dtype":
+        """Of the activations."""
+        import torch
+
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
     def draw(self, rng: np.random.Generator) -> tuple[int, ...]:

@@ -1,35 +1,24 @@
 """Train a nested Vision Transformer on a folder of pictures and write a hydrart weight file.
 
-    python tools/train.py --data DIR -o OUT.safetensors --epochs 10
-
-DIR holds train/CLASS/* and test/CLASS/*, pictures of any size. Each step draws a number of heads k and trains the
-first k heads (HydraViT, NeurIPS 2024). Interrupted runs go on with --resume.
+The folder holds train/CLASS/* and test/CLASS/*, pictures of any size. Each step draws a number of heads k and trains
+the first k heads (HydraViT, NeurIPS 2024).
 """
 
-import os
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import click
 import torch
 
-from hydrart.cli import training_options as flags
-from hydrart.cli.errors import one_sentence
 from hydrart.evaluate import Evaluation, class_folders
 from hydrart.format.architecture import listing
 from hydrart.format.preprocessing import Preprocessing
-from hydrart.train.augmentation import AUGMENTATIONS
 from hydrart.train.data import Pictures, mean_and_std, read_folder
-from hydrart.train.export import export
 from hydrart.train.loop import Place, make_folder, train
-from hydrart.train.optimizer import OPTIMIZERS
-from hydrart.train.recipe import Recipe, TrainError
-from hydrart.train.start import Origin, adopt, build, read_origin
+from hydrart.train.recipe import HEADS, SHAPE, Recipe, TrainError, WantedShape
+from hydrart.train.start import Origin, adopt, build
 from hydrart.train.teacher import Teacher
-
-HEADS = tuple(range(3, 13))
-SHAPE: dict[str, Any] = {"head_dim": 16, "depth": 6, "patch": 4, "image_size": 32}
+from hydrart.train.weight_file import write_measured
 
 
 @dataclass(frozen=True)
@@ -68,15 +57,16 @@ def precision_on(device: torch.device, name: str) -> str:
     return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
 
 
-def shaped(recipe: Recipe, wishes: dict[str, Any], origin: Origin | None) -> Recipe:
-    """With heads, head_dim, depth, patch and image_size as wished, else those of the origin, else the usual ones."""
+def shaped(recipe: Recipe, wanted: WantedShape, origin: Origin | None) -> Recipe:
+    """The recipe with the shape that is wanted. Raises TrainError for options that contradict each other."""
     usual: dict[str, Any] = {"heads": HEADS} | SHAPE
     if origin is not None:
         arch, spec = origin.meta.architecture, origin.meta.preprocessing
         usual = {name: getattr(arch, name) for name in usual}
         recipe = replace(recipe, layer_scale=arch.layer_scale, init=origin.digest)
         recipe = replace(recipe, crop_pct=spec.crop, interpolation=spec.interpolation)
-    recipe = replace(recipe, **{name: value if wishes[name] is None else wishes[name] for name, value in usual.items()})
+    given = {name: value for name, value in asdict(wanted).items() if value is not None}
+    recipe = replace(recipe, **usual | given)
     if recipe.weights and len(recipe.weights) != len(recipe.heads):
         raise TrainError(
             f"--weights names {len(recipe.weights)} numbers for {len(recipe.heads)} ks ({listing(recipe.heads)}): "
@@ -108,7 +98,7 @@ def train_and_test(
     make_folder(place.checkpoint.parent)
     tests = class_folders(files.data / "test")
     spec = Preprocessing(recipe.image_size, recipe.crop_pct, interpolation=recipe.interpolation)
-    pictures = read_folder(files.data / "train", spec, place.threads)
+    pictures = read_folder(files.data / "train", spec, place.threads, place.progress)
     if list(tests) != pictures.labels:
         raise TrainError(f"{files.data}/train and {files.data}/test hold different classes: make them the same")
     recipe = normalised(recipe, origin, pictures)
@@ -118,10 +108,10 @@ def train_and_test(
         recipe = replace(recipe, teacher=teacher.digest)
     model = build(recipe, len(pictures.labels))
     for note in adopt(model, origin, recipe, pictures.labels) if origin else []:
-        click.echo(f"note: {note}", err=True)
+        place.progress.note(f"note: {note}")
     result = train(pictures, recipe, model, place, teacher, resume)
     earlier = origin.meta.history if origin else ()
-    evaluation = export(
+    evaluation = write_measured(
         result["state_dict_ema"],
         recipe.architecture(len(pictures.labels)),
         recipe.preprocessing,
@@ -133,6 +123,7 @@ def train_and_test(
         licence=files.licence,
         history=(*earlier, _entry(files, recipe, result)),
         threads=place.threads,
+        progress=place.progress,
     )
     return Outcome(len(pictures.labels), evaluation)
 
@@ -162,87 +153,3 @@ def _entry(files: Files, recipe: Recipe, result: dict[str, Any]) -> dict[str, st
     if files.teacher:
         entry |= {"teacher": files.teacher.name, "teacher_sha256": recipe.teacher, "distill": recipe.distill}
     return entry
-
-
-@click.command(context_settings={"show_default": True})
-@flags.data
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    callback=flags.weight_file,
-    help="Weight file to write; the checkpoint lies beside it (.pth).",
-)
-@click.option("--epochs", type=click.IntRange(1), help="[default: 10]", show_default=False)
-@click.option("--hours", type=click.FloatRange(0, min_open=True), help="Finish after so long, instead of --epochs.")
-@click.option("--heads", callback=flags.heads, help="The ks to train: 3-12, or 3,6,12.  [default: 3-12]")
-@click.option("--baseline", type=click.IntRange(1, 64), help="Train an ordinary network of so many heads instead.")
-@click.option("--weights", callback=flags.shares, help="How often each k is drawn, relative: 1,1,2.  [default: alike]")
-@click.option(
-    "--networks",
-    default=1,
-    type=click.IntRange(1),
-    help="How many each step trains: one of all, or both ends of the ks and the others between.",
-)
-@click.option("--separate-classifiers", is_flag=True, help="A classifier for each k.")
-@click.option("--head-dim", type=click.Choice([16, 32, 64]), help="Channels of a head.  [default: 16]")
-@click.option("--depth", type=click.IntRange(1), help="Blocks.  [default: 6]")
-@click.option("--patch", type=click.IntRange(1), help="Pixels on a patch's side.  [default: 4]")
-@click.option("--image-size", type=click.IntRange(1), help="Pixels that pictures are resized to.  [default: 32]")
-@click.option("--init", type=click.Path(path_type=Path), help="Start from this checkpoint or weight file.")
-@click.option("--teacher", type=click.Path(path_type=Path), help="Learn from this checkpoint or weight file as well.")
-@click.option("--distill", default=0.5, type=click.FloatRange(0, 1), help="The teacher's share of the loss.")
-@click.option("--optimizer", default="muon", type=click.Choice(OPTIMIZERS))
-@click.option("--batch", default=128, type=click.IntRange(1), help="Pictures a step.")
-@click.option("--lr", default=2e-3, type=click.FloatRange(0, 1, min_open=True), help="Peak learning rate.")
-@click.option("--warmup", default=0.05, type=click.FloatRange(0, 0.9), help="Its share of the run.")
-@click.option("--weight-decay", default=0.05, type=click.FloatRange(0, 1))
-@click.option("--label-smoothing", default=0.1, type=click.FloatRange(0, 0.9))
-@click.option("--augment", default="crop", type=click.Choice(AUGMENTATIONS), help="strong: RandAugment as well.")
-@click.option("--mixup", default=0.0, type=click.FloatRange(0, 10), help="Alpha; 0 for none.")
-@click.option("--ema", default=0.998, type=click.FloatRange(0, 1, max_open=True), help="Decay of the averaged weights.")
-@flags.seed
-@flags.device
-@click.option("--precision", default="auto", type=click.Choice(["auto", "fp32", "bf16"]), help="Of the activations.")
-@flags.threads
-@flags.resume
-@click.option("--save-every", default=120.0, help="Seconds between checkpoints.")
-@click.option("--dataset", help="Name of the test pictures, stored in the file.  [default: the path]")
-@click.option("--licence", default="unknown", help="Licence of the weights, stored in the file.")
-@one_sentence
-def main(
-    threads: int | None,
-    resume: bool,
-    save_every: float,
-    device: str,
-    baseline: int | None,
-    **options: Any,
-) -> None:
-    """Train on DATA/train, test on DATA/test, write OUTPUT and, beside it, a checkpoint (.pth)."""
-    if options["epochs"] and options["hours"]:
-        raise click.UsageError("--epochs and --hours exclude each other")
-    if not options["hours"]:
-        options["epochs"] = options["epochs"] or 10
-    wishes = {name: options.pop(name) for name in ("heads", *SHAPE)}
-    if baseline is not None:
-        if wishes["heads"]:
-            raise click.UsageError("--baseline and --heads exclude each other")
-        wishes["heads"] = (baseline,)
-    place = Place(
-        checkpoint=options["output"].with_suffix(".pth"),
-        device=device_named(device),
-        threads=threads or len(os.sched_getaffinity(0)),
-        save_every=save_every,
-    )
-    names = ("data", "output", "init", "teacher", "dataset", "licence")
-    files = Files(**{name: options.pop(name) for name in names})
-    options["precision"] = precision_on(place.device, options["precision"])
-    origin = read_origin(files.init) if files.init else None
-    recipe = shaped(Recipe(heads=HEADS, **SHAPE, **options), wishes, origin)
-    for row in train_and_test(files, recipe, place, origin, resume).evaluation.rows:
-        click.echo(f"k={row.k}: {row.top1:.2%}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,6 @@
 """tools/convert.py, through its command, against the independent network of torch_vit.py."""
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -300,8 +299,8 @@ _MEASURE = """
 import resource, sys
 import torch
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-from hydrart.convert import convert
-convert.main(sys.argv[1:], standalone_mode=False)
+from hydrart.cli.main import main
+main(['convert', *sys.argv[1:]], standalone_mode=False)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
@@ -312,8 +311,7 @@ def test_memory_is_one_copy_of_the_weights(tmp_path: Path) -> None:
     path = tmp_path / "big.pth.tar"
     torch.save(timm_checkpoint(raw, ema), path)
     command = [sys.executable, "-c", _MEASURE, str(path), "-o", str(tmp_path / "out.safetensors"), "--json"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
     grown = int(result.stdout.splitlines()[-1]) * 1024
     weights = sum(tensor.nbytes for tensor in ema.values())
     assert grown < 1.35 * weights, f"{grown / weights:.2f} copies"

@@ -1,4 +1,4 @@
-"""What the tests of tools/convert.py share: small networks, the command, comparisons with torch_vit.py."""
+"""What the tests of the converter share: small networks, the command, comparisons with torch_vit.py."""
 
 import argparse
 import collections
@@ -14,7 +14,7 @@ from hydrart.format.reader import WeightFile
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'hydrart[train]'")
 
-from hydrart.convert import convert  # noqa: E402
+from hydrart.cli.main import main  # noqa: E402
 from hydrart.convert.parity import one_thread  # noqa: E402
 from tests.support.torch_vit import logits, random_state  # noqa: E402
 
@@ -35,7 +35,7 @@ def nested(seed: int = 1, **options: Any) -> State:
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(convert.main, [str(argument) for argument in arguments])
+    return CliRunner().invoke(main, ["convert", *map(str, arguments)])
 
 
 def converted(checkpoint: Path, *options: object) -> WeightFile:

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from tests.support.colours import SMALL, run_tool
+from tests.support.colours import SMALL
+from tests.support.commands import call, good, sentence
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: train)")
 
 from hydrart.format.reader import WeightFile  # noqa: E402
 from hydrart.picture.preprocess import fit, read_picture  # noqa: E402
-from hydrart.train import convnet, train_teacher  # noqa: E402
-from hydrart.train import run as train  # noqa: E402
+from hydrart.train import convnet  # noqa: E402
 from hydrart.train.convnet import ConvNet  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -28,9 +28,7 @@ def teacher(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def taught(*arguments: Any) -> str:
     """Train a teacher; the accuracy that is told."""
     options = ("--image-size", 16, "--batch", 8, "--threads", 1, "--epochs", 4)
-    result = run_tool(train_teacher.main, *options, *arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout.strip()
+    return good("train-teacher", *options, *arguments).stdout.strip()
 
 
 def test_the_file_answers_as_it_did_in_the_training(data: Path, teacher: Path) -> None:
@@ -58,11 +56,10 @@ def test_a_finished_training_goes_on_with_the_same_answer(data: Path, teacher: P
 
 
 def test_a_student_learns_from_it_alone(data: Path, teacher: Path, tmp_path: Path) -> None:
-    result = run_tool(
-        train.main, "--data", data, "-o", tmp_path / "x.safetensors", "--teacher", teacher, "--distill", 1,
+    good(
+        "train", "--data", data, "-o", tmp_path / "x.safetensors", "--teacher", teacher, "--distill", 1,
         "--epochs", 12, "--heads", "3,4", *SMALL, "--image-size", 24,
     )  # fmt: skip
-    assert result.exit_code == 0, result.output
     meta = WeightFile(tmp_path / "x.safetensors").meta
     assert meta.accuracy is not None and meta.accuracy.top1[4] > 0.9
     assert meta.history[0]["teacher"] == "teacher.pth"
@@ -86,12 +83,11 @@ def test_a_damaged_file_is_told(data: Path, teacher: Path, tmp_path: Path, damag
         entries.pop(damage)
     torch.save(entries, tmp_path / "bad.pth")
     arguments = ("--data", data, "-o", tmp_path / "x.safetensors", "--teacher", tmp_path / "bad.pth", *SMALL)
-    result = run_tool(train.main, *arguments)
-    assert result.exit_code == 1 and "bad.pth is damaged: write it anew" in result.stderr.splitlines()[-1]
+    assert "bad.pth is damaged: write it anew" in sentence("train", *arguments)
 
 
 def test_a_folder_that_cannot_be_made_is_told_before_the_work(data: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    for command, name in ((train.main, "x.safetensors"), (train_teacher.main, "x.pth")):
-        result = run_tool(command, "--data", data, "-o", tmp_path / "file" / name, "--threads", 1)
+    for command, name in (("train", "x.safetensors"), ("train-teacher", "x.pth")):
+        result = call(command, "--data", data, "-o", tmp_path / "file" / name, "--threads", 1)
         assert result.exit_code == 1 and "cannot be made (" in result.stderr and "Reading" not in result.stderr

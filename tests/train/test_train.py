@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.colours import SMALL, make_colours, run_tool
+from tests.support import commands
+from tests.support.colours import SMALL, make_colours
+from tests.support.commands import call, good
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: train)")
 
 import hydrart  # noqa: E402
-from hydrart.convert import convert  # noqa: E402
 from hydrart.format.metadata import Metadata  # noqa: E402
 from hydrart.format.reader import WeightFile  # noqa: E402
-from hydrart.train import run as train  # noqa: E402
 
 KS = tuple(range(3, 13))
 
@@ -33,18 +33,13 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def meta_of(*arguments: Any) -> Metadata:
     """Train; what the written file says."""
-    result = run_tool(train.main, *arguments)
-    assert result.exit_code == 0, result.output
+    good("train", *arguments)
     return WeightFile(arguments[arguments.index("-o") + 1]).meta
 
 
 def sentence(*arguments: Any) -> str:
     """The one sentence that a training fails with."""
-    result = run_tool(train.main, *arguments)
-    assert result.exit_code == 1, result.output
-    message = result.stderr.splitlines()[-1]
-    assert message.startswith("hydrart: ")
-    return message
+    return commands.sentence("train", *arguments)
 
 
 def test_a_run_ends_with_a_weight_file_that_knows_its_accuracy(data: Path, trained: Path) -> None:
@@ -72,8 +67,7 @@ def test_the_file_tells_how_it_was_trained(trained: Path) -> None:
 
 
 def test_the_checkpoint_converts_to_the_same_network(data: Path, trained: Path, tmp_path: Path) -> None:
-    result = run_tool(convert.main, trained.with_suffix(".pth"), "-o", tmp_path / "again.safetensors")
-    assert result.exit_code == 0, result.output
+    good("convert", trained.with_suffix(".pth"), "-o", tmp_path / "again.safetensors")
     a, b = WeightFile(trained), WeightFile(tmp_path / "again.safetensors")
     assert (a.meta.architecture, a.meta.preprocessing, a.meta.labels) == (
         b.meta.architecture,
@@ -138,11 +132,10 @@ def test_a_checkpoint_is_fine_tuned_on_other_classes_and_sizes(trained: Path, tm
             (tmp_path / part / name).mkdir(parents=True)
             for i in range(4):
                 Image.new("RGB", (30, 20), (40 * i, 9, ord(name))).save(tmp_path / part / name / f"{i}.png")
-    result = run_tool(
-        train.main, "--data", tmp_path, "-o", tmp_path / "x.safetensors", "--init", trained.with_suffix(".pth"),
+    result = good(
+        "train", "--data", tmp_path, "-o", tmp_path / "x.safetensors", "--init", trained.with_suffix(".pth"),
         "--epochs", 2, "--batch", 4, "--heads", "3,6", "--image-size", 24, "--separate-classifiers", "--threads", 1,
     )  # fmt: skip
-    assert result.exit_code == 0, result.output
     assert "classifier starts anew" in result.stderr and "interpolated" in result.stderr
     arch = WeightFile(tmp_path / "x.safetensors").meta.architecture
     assert (arch.heads, arch.classes, arch.image_size, arch.separate_classifiers) == ((3, 6), 3, 24, True)
@@ -189,8 +182,7 @@ def test_data_that_cannot_be_trained_on(problem: str, tmp_path: Path) -> None:
 def test_single_unreadable_pictures_are_named_and_left_out(tmp_path: Path) -> None:
     make_colours(tmp_path, 8)
     (tmp_path / "train" / "red" / "broken.jpg").write_bytes(b"nothing")
-    result = run_tool(train.main, "--data", tmp_path, "-o", tmp_path / "x.safetensors", "--epochs", 1, *SMALL)
-    assert result.exit_code == 0, result.output
+    result = good("train", "--data", tmp_path, "-o", tmp_path / "x.safetensors", "--epochs", 1, *SMALL)
     assert "skipped: " in result.stderr and "broken.jpg" in result.stderr
     assert WeightFile(tmp_path / "x.safetensors").meta.history[0]["pictures"] == 16
 
@@ -235,7 +227,7 @@ def test_wishes_that_cannot_be_granted(
     ],
 )
 def test_wrong_usage(data: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
-    assert run_tool(train.main, "--data", data, "-o", tmp_path / "x.safetensors", *options).exit_code == 2
+    assert call("train", "--data", data, "-o", tmp_path / "x.safetensors", *options).exit_code == 2
 
 
 def test_a_teacher_of_other_classes_is_refused(data: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from tests.support.colours import make_colours
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: train)")
 
+from hydrart.cli.progress import TrainingBar  # noqa: E402
 from hydrart.convert.nested_vit import NestedViT  # noqa: E402
 from hydrart.format.preprocessing import Preprocessing  # noqa: E402
 from hydrart.train import loop as training  # noqa: E402
@@ -190,8 +191,8 @@ def test_where_nobody_watches_a_line_a_minute_tells_the_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("hydrart.train.loop.time.monotonic", lambda: now[0])
-    with training.Report(100) as report:
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    with TrainingBar(100) as report:
         for position in range(1, 14):
             now[0] += 10
             report(position, position, 2.0)

@@ -1,11 +1,9 @@
 """From a trained network to a weight file that knows its own accuracy."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import click
 from torch import Tensor
 
 from hydrart.evaluate import Evaluation, class_folders, evaluate
@@ -15,9 +13,10 @@ from hydrart.format.preprocessing import Preprocessing
 from hydrart.format.reader import WeightFile
 from hydrart.format.writer import copy_prefix, sha256, write
 from hydrart.model import load
+from hydrart.train.progress import Progress
 
 
-def export(
+def write_measured(
     state: Mapping[str, Tensor],
     arch: Architecture,
     preprocessing: Preprocessing,
@@ -30,6 +29,7 @@ def export(
     licence: str,
     history: tuple[Run, ...] = (),
     threads: int | None = None,
+    progress: Progress,
 ) -> Evaluation:
     """Write an fp32 weight file, measure every k on the pictures test/CLASS/*, and store what was found in it.
 
@@ -46,8 +46,8 @@ def export(
     )
     write(output, meta, {name: tensor.float().numpy() for name, tensor in state.items()})
     total = sum(map(len, class_folders(test).values()))
-    with click.progressbar(length=total, label=f"Evaluating {test}", file=sys.stderr, show_pos=True) as bar:
-        result = evaluate(load(output, threads=threads), test, arch.heads, step=bar.update)
+    with progress.stage(f"Evaluating {test}", total) as step:
+        result = evaluate(load(output, threads=threads), test, arch.heads, step=step)
     file = WeightFile(output)
     copy_prefix(file, output, replace(file.meta, accuracy=result.accuracy(dataset)))
     return result

@@ -1,0 +1,99 @@
+"""hydrart convert"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hydrart.cli.errors import one_sentence
+from hydrart.cli.options import heads_list, json_option, print_json, suffixed, warn
+from hydrart.cli.training import need_pytorch
+from hydrart.convert.convert import Report
+from hydrart.format.architecture import listing
+from hydrart.format.layout import PRECISIONS
+
+
+@click.command("convert")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    callback=suffixed(".safetensors"),
+    help="The weight file to write (.safetensors).",
+)
+@click.option("--no-ema", is_flag=True, help="Take the raw weights where averaged (EMA) ones are there as well.")
+@click.option("--precision", type=click.Choice(list(PRECISIONS)), help="[default: fp32]")
+@click.option("--labels", type=click.Path(path_type=Path), help="Names of the classes: one a line, or a JSON list.")
+@click.option("--heads", callback=heads_list, help="Which k to convert: 3-12, or 3,6,12.  [default: those trained]")
+@click.option("--head-dim", type=click.Choice([16, 32, 64]), help="Channels of a head.  [default: inferred]")
+@click.option(
+    "--family", type=click.Choice(["deit", "vit"]), help="Whose normalisation of pictures.  [default: by its name]"
+)
+@click.option("--licence", help="Licence of the weights, stored in the file.  [default: unknown]")
+@json_option
+@one_sentence
+def convert_command(
+    checkpoint: Path, output: Path, no_ema: bool, labels: Path | None, as_json: bool, **wishes: Any
+) -> None:
+    """Turn CHECKPOINT into a weight file, and compare the answers of the two.
+
+    CHECKPOINT is a .pth, .pth.tar or .safetensors file of a HydraViT, a ViT or a DeiT with timm's tensor names. A
+    hydrart weight file is written again with fewer heads, other labels or a lower precision. Nothing in a checkpoint
+    is executed.
+    """
+    need_pytorch("hydrart convert")
+    from hydrart.convert.convert import convert
+    from hydrart.convert.origin import Wishes
+
+    report = convert(checkpoint, output, Wishes(ema=not no_ema, **wishes), labels)
+    for note in report.notes:
+        warn(f"note: {note}")
+    click.echo(_table(report), err=as_json)
+    if as_json:
+        print_json(_entries(report))
+
+
+def _table(report: Report) -> str:
+    arch, meta = report.meta.architecture, report.meta
+    lines = [
+        f"{report.output}: {report.size / 1e6:,.1f} MB, {meta.precision}, k = {listing(arch.heads)}, head_dim "
+        f"{arch.head_dim}, depth {arch.depth}, {arch.image_size}x{arch.image_size} pixels, {arch.classes} classes",
+        f"weights: {report.entry} of {meta.source}",
+        "",
+        "largest difference between the logits of this file and of PyTorch, on hydrart's demo picture:",
+        f"{'k':>3} {'parameters':>12} {'GMACs':>8} {'difference':>12} {'same top-1':>11}",
+    ]
+    for row in report.rows:
+        lines.append(
+            f"{row.k:>3} {row.parameters:>12,} {row.gmacs:>8.3f} {row.difference:>12.2e} "
+            f"{'yes' if row.same_top1 else 'no':>11}"
+        )
+    return "\n".join(lines)
+
+
+def _entries(report: Report) -> dict[str, Any]:
+    meta = report.meta
+    return {
+        "output": str(report.output),
+        "bytes": report.size,
+        "source": {"name": meta.source, "sha256": meta.source_sha256, "weights": report.entry},
+        "precision": meta.precision,
+        **asdict(meta.architecture),
+        "preprocessing": asdict(meta.preprocessing),
+        "labels": len(meta.labels),
+        "licence": meta.licence,
+        "notes": report.notes,
+        "parity": [
+            {
+                "k": row.k,
+                "parameters": row.parameters,
+                "gmacs": row.gmacs,
+                "max_difference": row.difference,
+                "same_top1": row.same_top1,
+            }
+            for row in report.rows
+        ],
+    }

@@ -1,0 +1,32 @@
+"""What `hydrart train` and `hydrart train-teacher` share: options, and the question whether PyTorch is installed."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import click
+
+from hydrart.errors import MissingExtraError
+from hydrart.train.recipe import AUGMENTATIONS, Recipe
+
+data_option = click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of train/ and test/.")
+augment_option = click.option(
+    "--augment", default=Recipe.augment, type=click.Choice(AUGMENTATIONS), help="strong: RandAugment as well."
+)
+seed_option = click.option("--seed", default=Recipe.seed, type=click.IntRange(0))
+device_option = click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]))
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1, 256),
+    callback=lambda ctx, param, value: value or len(os.sched_getaffinity(0)),
+    help="[default: every core]",
+)
+resume_option = click.option(
+    "--resume", is_flag=True, help="Go on from the checkpoint beside the output, if there is one."
+)
+
+
+def need_pytorch(command: str) -> None:
+    """Raises MissingExtraError where PyTorch is not installed. Does not import it."""
+    if importlib.util.find_spec("torch") is None:
+        raise MissingExtraError(command, "PyTorch", "train")
