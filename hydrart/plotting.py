@@ -1,4 +1,4 @@
-"""Matplotlib, where it is installed."""
+"""Matplotlib, an optional dependency: every picture is drawn through this module."""
 
 import importlib
 from pathlib import Path
@@ -7,16 +7,27 @@ from typing import Any
 from hydrart.errors import MissingExtraError, SettingError
 
 
-def check(path: Path) -> None:
-    """Raises MissingExtraError where there is no Matplotlib, SettingError where the file could not be written."""
+def check_target(path: Path) -> None:
+    """Find out early whether a picture can be drawn into that file.
+
+    Raises MissingExtraError without Matplotlib, SettingError where the file cannot be written.
+    """
     figure_class()
     if path.is_dir() or not path.parent.is_dir():
         raise SettingError(f"the picture {path} cannot be written: name a file in a folder that exists")
 
 
 def figure_class() -> Any:
-    """matplotlib.figure.Figure. Raises MissingExtraError."""
+    """Return matplotlib.figure.Figure. Raises MissingExtraError."""
     try:
         return importlib.import_module("matplotlib.figure").Figure
     except ImportError:
-        raise MissingExtraError("--plot", "Matplotlib", "bench") from None
+        raise MissingExtraError("a plot", "Matplotlib", "bench") from None
+
+
+def log_axis(axes: Any, label: str) -> None:
+    """Give the axes a logarithmic x axis with plain numbers and that label."""
+    axes.set_xscale("log", subs=[2, 5])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.set_xlabel(label)

@@ -1,4 +1,4 @@
-"""Everything that `hydrart bench` measures, in one go; the modules beside this one measure the parts."""
+"""`hydrart bench` in one call: this module plans and collects, the modules beside it measure."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 from hydrart.bench import idle, memory, peak, switching
 from hydrart.bench.contest import PeerResult, contest
 from hydrart.bench.idle import Idle
-from hydrart.bench.machine import Machine, State, machine, state
+from hydrart.bench.machine import Machine, MachineState, machine, state
 from hydrart.bench.memory import FirstCall, Growth
 from hydrart.bench.peak import Peak
 from hydrart.bench.peers import Peer
@@ -22,13 +22,17 @@ from hydrart.model import Model
 
 FRAMES = {"480p": (640, 480), "720p": (1280, 720), "1080p": (1920, 1080)}  # width, height
 
-TIMING_S = 100  # for all ks and peers, where each gets from 2 to 10 of it
+TIMING_S = 100  # for all ks and peers together; each contestant gets 2 s to 10 s of it
 
 
 @dataclass(frozen=True)
 class Plan:
-    """ks: to measure; peers: to compare with, which takes batch 1; rate: frames a second to idle at; repeats: rounds
-    of timing, None for what fits into the time; quick: less of everything."""
+    """What to measure.
+
+    ks: numbers of heads; batch: pictures per call, 1 where there are peers; rate: frames a second of the idle test;
+    repeats: rounds of timing, None for as many as fit into the time; peers: runtimes to compare with; quick: a quarter
+    of the time for each part.
+    """
 
     ks: tuple[int, ...]
     batch: int = 1
@@ -39,14 +43,15 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One k.
+class BenchRow:
+    """What was measured of one k.
 
-    gmacs: multiply-accumulates of one picture in the whole network, in billions; gmacs_executed: of those the answer
-    takes (peak.needed_macs); weights_mb: bytes of the file that it reads; top1: as the file tells; times: of one call;
-    gops: executed operations a second, two for each multiply-accumulate, at the median time; share_of_peak: of
-    Peak.gops, though in int8 a few products, attention's, stay fp32; switch: the first call after a switch to this k,
-    as a multiple of the steady state; speedup: times as long with one thread, None where that is all there is.
+    parameters: weights and biases of the network; gmacs: billions of multiply-accumulates of the whole network, per
+    picture; gmacs_executed: the part that the answer needs (peak.needed_macs); weights_mb: megabytes of the file that
+    this k reads; top1: accuracy that the file records, 0 to 1; times: of one call; gops: billions of executed
+    operations a second at the median time, two operations per multiply-accumulate; share_of_peak: gops over Peak.gops
+    (in int8 the products of attention stay fp32); switch: time of the first call after a switch to this k, over the
+    steady state; speedup: time with one thread over time with all, None where the model has one thread.
     """
 
     k: int
@@ -66,8 +71,8 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Preprocess:
-    """A frame to the network's input; frame: its name; width, height: in pixels."""
+class PreprocessRow:
+    """The way from a frame to the network's input. frame: name of the size; width, height: in pixels."""
 
     frame: str
     width: int
@@ -76,9 +81,13 @@ class Preprocess:
 
 
 @dataclass(frozen=True)
-class Report:
-    """executed: what the linear layers compute in here; empty_growth: of a tiny network with the same ks; peak_after:
-    lower than peak where the machine slowed down meanwhile, or others took the cores; seconds: of the whole."""
+class BenchReport:
+    """One run of the benchmark.
+
+    executed: precision that the linear layers compute in on this CPU; before, after: the machine's state around the
+    run; peak, peak_after: measured before and after, the second is lower where the machine slowed down or other
+    programs took the cores; empty_growth: memory growth of a tiny network with the same ks; seconds: of the whole run.
+    """
 
     model: str
     precision: str
@@ -88,15 +97,15 @@ class Report:
     threads: int
     batch: int
     machine: Machine
-    before: State
-    after: State
+    before: MachineState
+    after: MachineState
     peak: Peak
     peak_after: Peak
-    rows: list[Row]
+    rows: list[BenchRow]
     switching: Switching
     empty_growth: Growth
     idle: Idle
-    preprocessing: list[Preprocess]
+    preprocessing: list[PreprocessRow]
     seconds: float
 
 
@@ -106,11 +115,11 @@ def measure(
     plan: Plan,
     stage: Callable[[str], None] = lambda text: None,
     warn: Callable[[str], None] = lambda text: None,
-) -> Report:
+) -> BenchReport:
     """Measure a model of the native backend.
 
-    name: of the model, for the report; stage: told what begins; warn: told what is left out. Raises HydrartError
-    where a process that it starts fails.
+    name: how the report calls the model; stage: called with the name of each part as it begins; warn: called with a
+    sentence for each peer that is left out. Raises HydrartError where a process that it starts fails.
     """
     start = time.perf_counter()
     file, arch, before, target = model.file, model.architecture, state(), isa.choose()
@@ -145,7 +154,7 @@ def measure(
         executed = peak.needed_macs(arch, k)
         gops = 2 * executed * plan.batch / times.p50_ms / 1e6
         rows.append(
-            Row(
+            BenchRow(
                 k=k,
                 parameters=arch.parameters(k),
                 gmacs=arch.macs(k) / 1e9,
@@ -163,7 +172,7 @@ def measure(
             )
         )
     stage("peak of the machine, again")
-    return Report(
+    return BenchReport(
         model=name,
         precision=model.precision,
         executed="fp32" if target.dot(model.precision) == "fma" else model.precision,
@@ -185,8 +194,8 @@ def measure(
     )
 
 
-def _preprocessing(model: Model, rounds: int | None, part: float) -> list[Preprocess]:
+def _preprocessing(model: Model, rounds: int | None, part: float) -> list[PreprocessRow]:
     rng = np.random.default_rng(0)
     frames = {name: rng.integers(0, 256, (height, width, 3), np.uint8) for name, (width, height) in FRAMES.items()}
     turns = interleave({name: partial(model.preprocess, frame) for name, frame in frames.items()}, part, rounds)
-    return [Preprocess(name, *FRAMES[name], Times.of(turns[name])) for name in FRAMES]
+    return [PreprocessRow(name, *FRAMES[name], Times.of(turns[name])) for name in FRAMES]

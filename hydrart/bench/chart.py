@@ -1,15 +1,18 @@
-"""Accuracy against latency, a point for each k, with those of the other runtimes."""
+"""A picture of the benchmark: accuracy over latency, one point for each k, one line for each runtime."""
 
 from pathlib import Path
 from typing import Any
 
-from hydrart.bench.benchmark import Report
+from hydrart.bench.benchmark import BenchReport
 from hydrart.bench.report import title
-from hydrart.plotting import figure_class
+from hydrart.plotting import figure_class, log_axis
 
 
-def draw(report: Report, path: Path) -> None:
-    """Write a PNG. Where an accuracy is unknown, as with random weights, k takes its place. Raises OSError."""
+def draw(report: BenchReport, path: Path) -> None:
+    """Write a PNG. The number of heads replaces an unknown accuracy, as with random weights.
+
+    Raises MissingExtraError without Matplotlib, OSError.
+    """
     figure = figure_class()(figsize=(7, 4.5), layout="constrained")
     axes: Any = figure.subplots()
     known = all(row.top1 is not None for row in report.rows)
@@ -27,10 +30,7 @@ def draw(report: Report, path: Path) -> None:
     for row in report.rows:
         place = row.times.p50_ms, heights[row.k]
         axes.annotate(f"k={row.k}", place, (4, -10), textcoords="offset points", fontsize=7)
-    axes.set_xscale("log", subs=[2, 5])
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("{x:g}")
-    axes.set_xlabel("latency, ms (median)")
+    log_axis(axes, "latency, ms (median)")
     axes.set_ylabel("top-1 accuracy, %" if known else "heads")
     axes.set_title(title(report), fontsize=9, wrap=True)
     axes.grid(True, which="both", alpha=0.3)

@@ -1,4 +1,4 @@
-"""hydrart and other runtimes over the same weights, side by side: first whether they answer alike, then how fast."""
+"""hydrart against other runtimes over the same weights: compare the answers first, then the times."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,9 +15,9 @@ from hydrart.model import Model, load
 
 FloatArray = NDArray[np.float32]
 
-PICTURES = 2  # whose logits are compared
-CLOSE = 1e-3  # largest difference of fp32 answers, relative to the largest logit
-SIMILAR = 0.9  # least correlation of others
+PICTURES = 2  # number of pictures whose logits are compared
+CLOSE = 1e-3  # fp32 answers agree up to this difference, relative to the largest logit
+SIMILAR = 0.9  # answers in other precisions agree from this correlation on
 _OURS, _ALONE = "hydrart", "hydrart with one thread"
 
 
@@ -25,11 +25,11 @@ _OURS, _ALONE = "hydrart", "hydrart with one thread"
 class PeerResult:
     """A peer at one k.
 
-    precision: asked for; plain: whether its last block computes every token (peers.py); executed: what its linear
-    layers really computed in; prepare_ms: to make the network of k heads; error: largest difference of a logit from
-    hydrart's, relative to the largest; correlation: of the logits, both None where it cannot be told; agrees: whether
-    that is near enough to compare times. ratio: times as long as hydrart, the median over the rounds; it and the
-    times are None where the answers disagree.
+    precision: asked for; plain: whether its last block computes every token (peers.py); executed: precision that its
+    linear layers computed in; prepare_ms: time to build the network of k heads; error: largest difference of a logit
+    from hydrart's, over hydrart's largest logit; correlation: of both runtimes' logits; agrees: whether the answers are
+    near enough to compare times; ratio: its time over hydrart's, median over the rounds; times: of one call.
+    error and correlation are None where they are undefined, ratio and times where the answers disagree.
     """
 
     name: str
@@ -56,10 +56,11 @@ def contest(
     stage: Callable[[str], None],
     warn: Callable[[str], None],
 ) -> tuple[Times, float | None, list[PeerResult]]:
-    """hydrart's times for x, float32 [B, C, H, W], and those of all peers, in turns; peers want B = 1.
+    """Time hydrart and all peers in turns, for x: float32 [B, C, H, W], B = 1 where there are peers.
 
-    Between them is how many times as long one thread takes, None where the model has no more. budget_s, rounds: see
-    interleave. A peer that fails, or answers otherwise, is told to warn and not timed.
+    Returns hydrart's times; the time with one thread over the time with all (None where the model has one thread); and
+    a result per peer. budget_s, rounds: see interleave. stage: called with each step's name. warn: called with a
+    sentence for each peer that fails (it has no result) or answers differently (it is not timed).
     """
     calls: dict[str, Call] = {_OURS: partial(model.logits, x, k)}
     if model.threads > 1:
@@ -77,7 +78,7 @@ def contest(
         if result.agrees:
             calls[name] = call
         else:
-            warn(f"k={k}: {name} answers otherwise than hydrart ({_difference(result)}): its times are not compared")
+            warn(f"k={k}: {name} and hydrart give different answers ({_difference(result)}): its time is not measured")
     stage(f"k={k}: timing")
     turns = interleave(calls, budget_s, rounds)
     speedup = ratio(turns[_ALONE], turns[_OURS]) if _ALONE in turns else None
@@ -85,14 +86,14 @@ def contest(
 
 
 def label(peer: Peer) -> str:
-    """As it is asked for: name, precision, and plain where it is."""
+    """The peer as --against takes it: name:precision, and :plain where its last block computes every token."""
     return f"{peer.name}:{peer.precision}{':plain' * peer.plain}"
 
 
 def agreement(ours: FloatArray, theirs: FloatArray, exact: bool) -> tuple[bool, float | None, float | None]:
-    """Whether two arrays of logits [B, classes] are alike, their largest relative difference, their correlation.
+    """Compare logits, both float32 [B, classes]: whether they agree, largest relative difference, correlation.
 
-    exact: both were computed in fp32; else rounding is forgiven, as long as the correlation is high.
+    exact: both were computed in fp32, so the difference decides; otherwise the correlation decides.
     """
     if ours.shape != theirs.shape or not np.isfinite(theirs).all():
         return False, None, None

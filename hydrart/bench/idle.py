@@ -1,4 +1,4 @@
-"""How busy a core is between frames."""
+"""CPU use at a camera's frame rate, and while the program waits for the next frame."""
 
 import time
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from hydrart.bench.timing import Call
 
 @dataclass(frozen=True)
 class Idle:
-    """Calls at a rate of frames.
+    """Calls at a fixed rate.
 
-    rate_fps: asked for; reached_fps: what the network kept up with; cpu_percent: of one core, by the whole process;
-    waiting_percent: the same while it waits for the next frame, None where it never had to.
+    rate_fps: asked for; reached_fps: reached; cpu_percent: CPU time of the whole process, in percent of one core;
+    waiting_percent: the same between the frames alone, None where the network was never early.
     """
 
     k: int
@@ -22,7 +22,7 @@ class Idle:
 
 
 def measure(call: Call, k: int, rate: float, seconds: float) -> Idle:
-    """Call it `rate` times a second for that long; at least twice."""
+    """Make `rate` calls a second for so many seconds, at least two calls. k: recorded in the result."""
     busy_before, start = time.process_time(), time.perf_counter()
     waited = waiting = 0.0
     frames, now = 0, start

@@ -1,9 +1,8 @@
-"""The machine that measures, and what it says of its heat. Whatever cannot be read is None."""
+"""The machine that measures, and its state before and after. None stands for what the machine does not report."""
 
 import os
 import platform
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +12,18 @@ import numpy as np
 
 import hydrart
 from hydrart.codegen import isa
+from hydrart.device import linux
 
 _ROOT = Path("/")
-_THROTTLED_NOW = 0b1110  # of the Raspberry Pi's flags: frequency capped, throttled, soft temperature limit
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What does not change: the CPU's name, cores that this process may use, the kernels' instruction set, versions."""
+    """What does not change while the machine runs.
+
+    cpu: name of the CPU or board; cores: CPU cores that this process may use; isa: instruction set of the kernels;
+    system: operating system, its release, and the architecture; the rest: versions.
+    """
 
     cpu: str
     cores: int
@@ -34,12 +37,12 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class State:
-    """What does.
+class MachineState:
+    """What changes.
 
-    temp_c: the hottest sensor; throttle_events: how often the CPU slowed down for its heat since it was started, by
-    its own count; throttled: whether it does so now; frequency_mhz: the mean of all cores; governor: of the
-    frequency; load: runnable programs on the whole machine, the last minute's mean.
+    temp_c: the hottest sensor, in degrees Celsius; throttle_events: times that the CPU slowed down for its heat since
+    the start; throttled: whether it is slowed down now; frequency_mhz: mean over the cores; governor: the kernel's
+    policy for the clock; load: runnable programs on the whole machine, mean of the last minute.
     """
 
     temp_c: float | None
@@ -51,7 +54,10 @@ class State:
 
 
 def machine(root: Path = _ROOT) -> Machine:
-    """This one. Raises SettingError where the kernels have no instruction set."""
+    """Describe this machine.
+
+    root: the folder that holds /proc. Raises SettingError on a CPU that the kernels do not run on.
+    """
     return Machine(
         cpu=_cpu(root),
         cores=len(os.sched_getaffinity(0)),
@@ -65,46 +71,22 @@ def machine(root: Path = _ROOT) -> Machine:
     )
 
 
-def state(root: Path = _ROOT) -> State:
-    """Read it now; root: where /sys and /proc lie."""
-    cpus = root / "sys/devices/system/cpu"
-    temperatures = [value / 1000 for value in _temperatures(root) if -50_000 < value < 200_000]
-    events = list(_numbers(cpus, "cpu*/thermal_throttle/core_throttle_count"))
-    frequencies = list(_numbers(cpus, "cpu*/cpufreq/scaling_cur_freq"))
-    flags = _text(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
-    load = _text(root / "proc/loadavg").split()
-    return State(
-        temp_c=max(temperatures, default=None),
-        throttle_events=int(sum(events)) if events else None,
-        throttled=bool(int(flags, 16) & _THROTTLED_NOW) if re.fullmatch("(0x)?[0-9a-fA-F]+", flags) else None,
-        frequency_mhz=sum(frequencies) / len(frequencies) / 1000 if frequencies else None,
-        governor=_text(cpus / "cpu0/cpufreq/scaling_governor") or None,
+def state(root: Path = _ROOT) -> MachineState:
+    """Read the sensors once. root: the folder that holds /sys and /proc."""
+    celsius = [sensor.celsius for sensor in linux.temperatures(root) if sensor.celsius is not None]
+    load = (linux.text(root / "proc/loadavg") or "").split()
+    return MachineState(
+        temp_c=max(celsius, default=None),
+        throttle_events=linux.throttle_events(root),
+        throttled=linux.throttled(root),
+        frequency_mhz=linux.frequency_mhz(root),
+        governor=linux.frequency_governor(root),
         load=float(load[0]) if load else None,
     )
 
 
-def _temperatures(root: Path) -> Iterator[float]:
-    yield from _numbers(root / "sys/class/thermal", "thermal_zone*/temp")
-    yield from _numbers(root / "sys/class/hwmon", "hwmon*/temp*_input")
-
-
 def _cpu(root: Path) -> str:
-    if board := _text(root / "proc/device-tree/model").rstrip("\0"):  # of ARM boards, whose cpuinfo has no name
+    if board := linux.text(root / "proc/device-tree/model"):  # ARM boards name no CPU in cpuinfo
         return board
-    found = re.search(r"^model name\s*:\s*(.+)$", _text(root / "proc/cpuinfo"), re.MULTILINE)
+    found = re.search(r"^model name\s*:\s*(.+)$", linux.text(root / "proc/cpuinfo") or "", re.MULTILINE)
     return found[1].strip() if found else platform.machine()
-
-
-def _numbers(folder: Path, pattern: str) -> Iterator[float]:
-    for path in sorted(folder.glob(pattern)):
-        try:
-            yield float(_text(path))
-        except ValueError:
-            continue
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", "replace").strip()
-    except OSError:
-        return ""

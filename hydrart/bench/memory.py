@@ -1,6 +1,6 @@
-"""Memory of a process that runs one k, and of one that switches for long; each in a process of its own.
+"""Memory of a process that runs one k, and of a process that switches k many times.
 
-`python -m hydrart.bench.memory` is that process: arguments in, one JSON object out.
+Each is measured in a fresh process, `python -m hydrart.bench.memory`: arguments in, one JSON object out.
 """
 
 import json
@@ -26,11 +26,11 @@ _MB = 1e6
 
 @dataclass(frozen=True)
 class FirstCall:
-    """A fresh process with one k.
+    """The first call of a fresh process that runs one k.
 
-    kernels_ms: to have the kernels, from the cache or compiled; load_ms: to open the file; first_ms: the first call,
-    with the weights in the page cache; memory_mb: resident, above the same process when it had run a model that is
-    next to empty; mapped_mb: the part of it that is mapped weights. None where /proc does not tell.
+    kernels_ms: to load the kernels from the cache, or to compile them; load_ms: to open the weight file; first_ms: of
+    the first call, the weights being in the page cache; memory_mb: resident megabytes beyond those that the process
+    had after it ran a tiny model; mapped_mb: resident megabytes of the mapped weights. None without /proc.
     """
 
     kernels_ms: float
@@ -42,24 +42,30 @@ class FirstCall:
 
 @dataclass(frozen=True)
 class Growth:
-    """switches: how many were made, at random; growth_kb: of the resident memory meanwhile, once every k had run."""
+    """switches: random switches of k that were made; growth_kb: growth of the resident memory meanwhile, in KiB.
+
+    Every k had run three times before.
+    """
 
     switches: int
     growth_kb: float | None
 
 
 def first_call(weights: Path, precision: str, empty: Path, k: int, threads: int) -> FirstCall:
-    """precision: that of the file; empty: a tiny weight file. Raises HydrartError where the process fails."""
+    """Measure one k of a weight file.
+
+    precision: that of the file; empty: a tiny weight file. Raises HydrartError where the process fails.
+    """
     return FirstCall(**_child("first", str(weights), precision, str(empty), str(k), str(threads)))
 
 
 def growth(weights: Path, switches: int, budget_s: float) -> Growth:
-    """Of `switches`, as many as fit into the time. Raises HydrartError where the process fails."""
+    """Make that many switches of k, or as many as fit into the time. Raises HydrartError where the process fails."""
     return Growth(**_child("switch", str(weights), str(switches), str(budget_s)))
 
 
 def resident() -> int | None:
-    """Bytes of memory that this process has."""
+    """Resident bytes of this process; None without /proc."""
     with suppress(OSError, IndexError, ValueError):
         for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
             if line.startswith("Rss:"):
@@ -70,7 +76,7 @@ def resident() -> int | None:
 
 
 def resident_of(path: Path) -> int | None:
-    """Bytes of that file that are mapped into this process and resident."""
+    """Bytes of that file that are mapped into this process and resident; None without /proc."""
     try:
         inode, total, inside = os.stat(path).st_ino, 0, False
         for line in Path("/proc/self/smaps").read_text(errors="replace").splitlines():

@@ -1,8 +1,8 @@
-"""Other runtimes over the same weight file, each set up to run as fast as it can with batch 1.
+"""Other runtimes over the same weight file, each set up for its shortest latency with one picture.
 
-They compute the network as hydrart does, the last block for the class token alone, or "plain": every token to the end,
-as in a graph that PyTorch's exporter wrote, which takes longer. Their thread pools spin for some milliseconds after a
-call: who times one after another should sleep and call once untimed before each turn.
+By default the last block computes the class token alone, as in hydrart. "plain" computes every token in every block, as
+a graph from PyTorch's exporter does; that takes longer. The thread pools of these runtimes spin for some milliseconds
+after a call, so a fair timing sleeps and makes an untimed call before each turn (timing.py).
 """
 
 import importlib
@@ -25,7 +25,7 @@ from hydrart.errors import MissingExtraError, SettingError
 from hydrart.format.reader import WeightFile
 
 FloatArray = NDArray[np.float32]
-Run = Callable[[FloatArray], FloatArray]
+LogitsFunction = Callable[[FloatArray], FloatArray]
 
 CALIBRATION_PICTURES = 16
 
@@ -33,9 +33,9 @@ CALIBRATION_PICTURES = 16
 class Peer(Protocol):
     """A runtime at a precision.
 
-    name, version: the runtime; precision: what was asked for; executed: what the linear layers were found to compute
-    in by the last prepare ("" before), "fp32/int8" where they differ; threads: cores that a call uses; plain: whether
-    the last block computes every token.
+    name, version: of the runtime; precision: asked for; executed: precision that the linear layers compute in, set by
+    prepare ("" before, "fp32/int8" where the layers differ); threads: CPU cores that a call uses; plain: whether the
+    last block computes every token.
     """
 
     name: str
@@ -45,18 +45,18 @@ class Peer(Protocol):
     threads: int
     plain: bool
 
-    def prepare(self, k: int) -> Run:
-        """The network of k heads: float32 [1, C, H, W], C-contiguous and writable -> logits float32 [1, classes].
+    def prepare(self, k: int) -> LogitsFunction:
+        """Build the network of k heads.
 
-        The logits may be overwritten by the next call. Raises HeadsError, SettingError (too large for ONNX).
+        The function takes float32 [1, C, H, W], C-contiguous and writable, and returns logits, float32 [1, classes],
+        which the next call may overwrite. Raises HeadsError, SettingError (too large for ONNX).
         """
 
 
 class OnnxRuntimePeer:
-    """ONNX Runtime. int8: its dynamic quantisation, every linear layer, one scale per tensor.
+    """ONNX Runtime. int8 is its dynamic quantisation of every linear layer, with one scale per tensor.
 
-    Dynamic: on AVX2 it was measured to be no slower than static QDQ, and it needs no calibration. The attention's own
-    products stay fp32.
+    On AVX2 static QDQ was measured to be no faster, and it needs calibration. The products of attention stay fp32.
     """
 
     name = "onnxruntime"
@@ -68,7 +68,7 @@ class OnnxRuntimePeer:
         self.version: str = self._runtime.__version__
         self.precision, self.executed, self.threads, self.plain = precision, "", threads, plain
 
-    def prepare(self, k: int) -> Run:
+    def prepare(self, k: int) -> LogitsFunction:
         model = export(self._file.state(k), self._file.meta.architecture, k, batch=1, all_tokens=self.plain)
         self.executed = "fp32"
         if self.precision == "int8":
@@ -87,7 +87,7 @@ class OnnxRuntimePeer:
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         attention = attention_nodes(self._file.meta.architecture)
-        model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")  # it would warn without
+        model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")  # prevents a warning
         with TemporaryDirectory() as folder:
             path = Path(folder) / "int8.onnx"
             quantize_dynamic(model, path, weight_type=QuantType.QInt8, nodes_to_exclude=attention)
@@ -102,9 +102,9 @@ class OnnxRuntimePeer:
 class OpenVinoPeer:
     """OpenVINO with its latency hint.
 
-    bf16 is a hint that a CPU without bf16 arithmetic ignores: `executed` is fp32 there. int8: NNCF's static
-    quantisation for transformers, calibrated on random pictures, symmetric (its preset for speed), without smoothing;
-    attention's own products stay fp32, which keeps them fused and was measured to be faster.
+    A CPU without bf16 arithmetic ignores bf16; `executed` is fp32 there. int8 is NNCF's static quantisation for
+    transformers: symmetric (the preset for speed), without smoothing, calibrated on random pictures. The products of
+    attention stay fp32: OpenVINO then keeps them fused, which was measured to be faster.
     """
 
     name = "openvino"
@@ -121,7 +121,7 @@ class OpenVinoPeer:
         self.version: str = self._openvino.__version__.split("-")[0]
         self.precision, self.executed, self.threads, self.plain = precision, "", threads, plain
 
-    def prepare(self, k: int) -> Run:
+    def prepare(self, k: int) -> LogitsFunction:
         arch = self._file.meta.architecture
         model = export(self._file.state(k), arch, k, batch=1, gemm=False, all_tokens=self.plain)
         core = self._openvino.Core()
@@ -166,7 +166,7 @@ class OpenVinoPeer:
 
 
 class TorchPeer:
-    """PyTorch, eager, in inference mode; its thread count is the whole process's."""
+    """PyTorch, eager, in inference mode. Its number of threads holds for the whole process."""
 
     name = "torch"
     precisions = ("fp32",)
@@ -174,14 +174,14 @@ class TorchPeer:
     def __init__(self, file: WeightFile, precision: str, threads: int, plain: bool) -> None:
         try:
             import torch
-        except ImportError:  # not in `bench`: PyPI's build for x86 brings gigabytes of CUDA along
+        except ImportError:  # the extra `bench` leaves it out: PyPI's build for x86 brings gigabytes of CUDA
             raise MissingExtraError("the comparison with PyTorch", "PyTorch", "train") from None
         self._torch: Any = torch
         self._file = file
         self.version: str = torch.__version__
         self.precision, self.executed, self.threads, self.plain = precision, "", threads, plain
 
-    def prepare(self, k: int) -> Run:
+    def prepare(self, k: int) -> LogitsFunction:
         torch = self._torch
         forward = network(torch, self._file.state(k), self._file.meta.architecture, k, self.plain)
         self.executed = "fp32"
@@ -197,11 +197,16 @@ class TorchPeer:
 
 
 _PEERS = (OnnxRuntimePeer, OpenVinoPeer, TorchPeer)
-PEERS: dict[str, tuple[str, ...]] = {peer.name: peer.precisions for peer in _PEERS}  # and their precisions
+PEERS: dict[str, tuple[str, ...]] = {peer.name: peer.precisions for peer in _PEERS}
+"""Name -> precisions that can be measured."""
 
 
 def make_peer(name: str, file: WeightFile, precision: str = "fp32", threads: int = 1, plain: bool = False) -> Peer:
-    """The runtime of that name over that file. Raises SettingError, MissingExtraError."""
+    """Make the peer of that name over a weight file.
+
+    threads: CPU cores per call; plain: whether the last block computes every token. Raises SettingError (unknown name
+    or precision), MissingExtraError.
+    """
     for peer in _PEERS:
         if peer.name == name:
             if precision not in peer.precisions:
@@ -212,9 +217,9 @@ def make_peer(name: str, file: WeightFile, precision: str = "fp32", threads: int
 
 
 def _load_untracked(module: str, what: str, package: str, extra: str) -> Any:
-    """Import a module of OpenVINO's without its telemetry, which would tell Intel of each use over the network.
+    """Import one of OpenVINO's modules with its telemetry off, which would report each use to Intel.
 
-    It asks only these variables, and only while it is imported. Raises MissingExtraError.
+    The module reads these variables during its import only. Raises MissingExtraError.
     """
     before = {name: os.environ.get(name) for name in ("CI", "NNCF_CI")}
     os.environ.update(dict.fromkeys(before, "true"))
@@ -230,7 +235,7 @@ def _load_untracked(module: str, what: str, package: str, extra: str) -> Any:
 
 
 def _executed(compiled: Any) -> str:
-    """The arithmetic of the layers that have weights, as OpenVINO's runtime graph tells it."""
+    """The precision of the linear layers in OpenVINO's runtime graph."""
     names = {"f32": "fp32", "f16": "fp16", "i8": "int8", "u8": "int8"}
     found = set()
     for node in compiled.get_runtime_model().get_ops():

@@ -1,31 +1,31 @@
-"""The report as text for people, and as JSON."""
+"""The report of a benchmark as text and as JSON."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from hydrart.bench.benchmark import Report
-from hydrart.bench.machine import State
+from hydrart.bench.benchmark import BenchReport
+from hydrart.bench.machine import MachineState
 from hydrart.format.architecture import listing
 
 
-def as_json(report: Report) -> dict[str, Any]:
-    """Every field by its name, of values that JSON has."""
+def as_json(report: BenchReport) -> dict[str, Any]:
+    """The JSON object of `hydrart bench --json`: every field of the report under its name."""
     return asdict(report)
 
 
-def title(report: Report) -> str:
-    """What was measured on what, on one line."""
+def title(report: BenchReport) -> str:
+    """Model, precision, machine and threads, on one line."""
     r = report
     return f"{r.model} in {r.precision} on {r.machine.cpu} ({r.machine.isa}), {_count(r.threads, 'thread')}"
 
 
-def as_text(report: Report) -> str:
-    """Tables of aligned columns, one below the other."""
+def as_text(report: BenchReport) -> str:
+    """The report for a terminal: tables with aligned columns."""
     return "\n".join(_lines(report))
 
 
-def _lines(r: Report) -> Iterator[str]:
+def _lines(r: BenchReport) -> Iterator[str]:
     size, here = r.image_size, r.machine
     ran = r.precision if r.executed == r.precision else f"{r.precision} (computed in {r.executed})"
     yield (
@@ -58,9 +58,9 @@ def _lines(r: Report) -> Iterator[str]:
             for row in r.rows
         ],
     )
-    yield "first: in a new process; switch: first call after a switch to this k / steady state"
-    yield "speed-up: times as long with one thread, median over the rounds"
-    yield "memory: of a process that runs only this k, above the same with next to no model"
+    yield "first: first call of a new process; switch: first call after a switch to this k / steady state"
+    yield "speed-up: time with one thread / time with all threads, median over the rounds"
+    yield "memory: of a process that runs only this k, beyond that of a process with a tiny model"
     if any(row.peers for row in r.rows):
         yield ""
         yield from _table(
@@ -83,7 +83,7 @@ def _lines(r: Report) -> Iterator[str]:
                 for peer in row.peers
             ],
         )
-        yield "/ hydrart: times as long as hydrart, median over the rounds; error, correlation: of the logits with ours"
+        yield "/ hydrart: its time / hydrart's, median over the rounds; error, correlation: of both runtimes' logits"
     yield ""
     yield from _table(
         "frame|pixels|to input, p50 ms|p95 ms|min ms",
@@ -107,7 +107,7 @@ def _lines(r: Report) -> Iterator[str]:
     yield f"measured in {r.seconds:.0f} s"
 
 
-def _state(state: State) -> str:
+def _state(state: MachineState) -> str:
     throttled = {None: "unknown", True: "yes", False: "no"}[state.throttled]
     if state.throttled is None and state.throttle_events is not None:
         throttled = f"{state.throttle_events} times since the start"

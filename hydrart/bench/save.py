@@ -1,4 +1,4 @@
-"""Write measured latencies into a device profile."""
+"""Write measured latencies into a device profile (`hydrart bench --save`)."""
 
 import contextlib
 import os
@@ -13,20 +13,23 @@ from hydrart.device.profiles import load_device
 from hydrart.errors import ProfileError
 
 
-def check(path: Path) -> None:
-    """Raises ProfileError where the file is there but no device profile, or could not be written."""
+def check_profile(path: Path) -> None:
+    """Find out early whether latencies can be saved there.
+
+    Raises ProfileError where the file is something else than a device profile, or its folder does not exist.
+    """
     if os.path.exists(path):
         load_device(path)
     if not path.parent.is_dir():
         raise ProfileError(f"{path} cannot be written: {path.parent} is no folder")
 
 
-def save(path: Path, latency_ms: Mapping[int, float], description: str) -> None:
-    """Put the latencies, k -> milliseconds, into a device profile; what else it holds stays, comments do not.
+def save_latencies(path: Path, latency_ms: Mapping[int, float], description: str) -> None:
+    """Write latencies, k -> milliseconds, into a device profile. Its other entries stay, its comments go.
 
-    description: for a profile that has none. It appears under its name when it is whole. Raises ProfileError.
+    description: for a profile without one. The file is replaced in one step. Raises ProfileError.
     """
-    check(path)
+    check_profile(path)
     entries: dict[str, Any] = {"name": path.stem, "description": description}
     if path.exists():
         entries |= yaml.safe_load(path.read_text("utf-8"))

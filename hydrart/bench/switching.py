@@ -1,4 +1,4 @@
-"""What a switch of k costs: the first call after it, against those that follow with the same k."""
+"""The cost of switching k: the first call after a switch against the calls that follow with the same k."""
 
 import random
 import time
@@ -10,14 +10,14 @@ import numpy as np
 
 from hydrart.bench.timing import timed
 
-STEADY = 2  # calls after the first, whose median is the steady state
-LEAST = 3  # switches to each k
+STEADY = 2  # calls after the first; their median is the steady state
+LEAST = 3  # switches to each k, at least
 
 
 @dataclass(frozen=True)
 class Switching:
-    """first_p50, first_p95: the first call after a switch, as a multiple of the steady state; by_k: medians by the k
-    that was switched to; switches: how many were made. None and empty where there is but one k."""
+    """switches: number of switches; first_p50, first_p95: time of the first call after a switch, over the steady state;
+    by_k: the median of that by the new k. None and empty where there is only one k."""
 
     switches: int
     first_p50: float | None
@@ -26,7 +26,7 @@ class Switching:
 
 
 def measure(call: Callable[[int], object], ks: Sequence[int], budget_s: float) -> Switching:
-    """Switch at random, but to each k equally often, within about that time; call(k) runs the network."""
+    """Switch at random, to each k equally often, for about budget_s seconds. call(k) runs the network once."""
     if len(ks) < 2:
         return Switching(0, None, None, {})
     rng = random.Random(0)

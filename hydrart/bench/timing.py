@@ -1,4 +1,4 @@
-"""Times of calls. What is compared takes turns, so that whatever slows the machine down for a while hits all alike."""
+"""Times of calls. Contestants take turns, so that a machine that is slow for a while is slow for all of them."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,19 +7,20 @@ from statistics import median
 
 import numpy as np
 
-PAUSE_S = 0.03  # before each turn: other runtimes' threads spin for a while after a call
-WARM_S = 0.01  # calls that are not timed at the start of a turn; at least one
-CALLS, SHORT_S, LONG_S = 3, 0.02, 0.5  # timed in a turn: so many and so long at least, but no more after so long
+PAUSE_S = 0.03  # of sleep before each turn: the threads of other runtimes spin for a while after a call
+UNTIMED_S = 0.01  # of untimed calls at the start of a turn, at least one call
+# a turn times at least CALLS calls and SHORT_S seconds; after LONG_S seconds it ends with fewer calls
+CALLS, SHORT_S, LONG_S = 3, 0.02, 0.5
 MAX_ROUNDS = 30
 
 Call = Callable[[], object]
 Seconds = list[list[float]]
-"""Of the timed calls, by turn."""
+"""Seconds of each timed call: a list per turn."""
 
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds of one call: median, 95th percentile, least; and how many calls were timed."""
+    """Milliseconds of one call: median, 95th percentile, minimum. calls: how many were timed."""
 
     p50_ms: float
     p95_ms: float
@@ -28,21 +29,23 @@ class Times:
 
     @classmethod
     def of(cls, turns: Seconds) -> "Times":
+        """Summarise the calls of all turns."""
         ms = np.concatenate(turns) * 1e3
         return cls(float(np.median(ms)), float(np.percentile(ms, 95)), float(ms.min()), ms.size)
 
 
 def ratio(turns: Seconds, reference: Seconds) -> float:
-    """How many times as long as the reference; the median over the rounds, each turn being its median."""
+    """Time over the reference's time: the median over the rounds of the ratio of the turns' medians."""
     return median(median(a) / median(b) for a, b in zip(turns, reference, strict=True))
 
 
 def interleave(
     calls: Mapping[str, Call], budget_s: float, rounds: int | None = None, least: int = 3
 ) -> dict[str, Seconds]:
-    """Let all take turns, each first in turn, for as many rounds as were asked for.
+    """Time named calls in turns. Each round starts with another of them.
 
-    rounds: None for what fits into the budget for each of them, from `least` to MAX_ROUNDS.
+    budget_s: seconds for each call; rounds: None for as many as fit into the budget, from `least` to MAX_ROUNDS.
+    Returns the seconds of the timed calls by name.
     """
     names = list(calls)
     turns: dict[str, Seconds] = {name: [] for name in names}
@@ -65,9 +68,9 @@ def timed(call: Call) -> float:
 
 def _turn(call: Call) -> list[float]:
     time.sleep(PAUSE_S)
-    warm = timed(call)
-    while warm < WARM_S:
-        warm += timed(call)
+    untimed = timed(call)
+    while untimed < UNTIMED_S:
+        untimed += timed(call)
     times = [timed(call)]
     while sum(times) < (LONG_S if len(times) < CALLS else SHORT_S):
         times.append(timed(call))

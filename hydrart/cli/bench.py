@@ -19,7 +19,7 @@ from hydrart.variants import PRECISIONS
 
 
 class _Heads(click.ParamType[Any]):
-    """Numbers and ranges of heads, joined by commas."""
+    """Numbers and ranges of heads with commas between, such as 3,6-12."""
 
     name = "heads"
 
@@ -42,17 +42,18 @@ class _Heads(click.ParamType[Any]):
 @click.option(
     "--against",
     multiple=True,
-    help="Compare with onnxruntime, openvino or torch, also as openvino:int8, or openvino:int8:plain for its last "
-    "block over all tokens, as PyTorch exports it; many at once.",
+    help="Compare with onnxruntime, openvino or torch; repeat for several. openvino:int8 names a precision; "
+    "openvino:int8:plain computes all tokens in the last block, as a graph from PyTorch's exporter does.",
 )
-@click.option("--rate", default=15.0, type=Number(0.1, 1000), help="Frames a second at which to measure the CPU.")
+@click.option("--rate", default=15.0, type=Number(0.1, 1000), help="Frames a second at which to measure the CPU use.")
 @click.option("--repeats", default=None, type=click.IntRange(1, 10_000), help="Rounds of timing.  [default: by time]")
-@click.option("--save", default=None, type=click.Path(path_type=Path), help="Device profile to put the latencies into.")
+@click.option("--save", default=None, type=click.Path(path_type=Path), help="Device profile to write the latencies to.")
 @click.option("--plot", default=None, type=click.Path(path_type=Path), help="PNG to draw accuracy and latency into.")
-@click.option("--quick", is_flag=True, help="Only the fewest and the most heads, and less of everything.")
+@click.option("--quick", is_flag=True, help="Measure the fewest and the most heads only, in a quarter of the time.")
 @json_option
 @one_sentence
 def bench(
+    *,
     weights: str | None,
     shape: str | None,
     ks: tuple[list[tuple[int, int]], ...],
@@ -75,15 +76,15 @@ def bench(
         raise click.UsageError("WEIGHTS and --shape exclude each other")
     if batch > 1 and (against or save):
         raise click.UsageError("--against and --save are for one picture at a time: leave --batch out")
-    # not above: Numba takes longer to import than all else
+    # imported here because Numba takes longer to import than everything else together
     from hydrart import plotting
     from hydrart.bench import benchmark, report
     from hydrart.bench import save as saving
 
     if plot is not None:
-        plotting.check(plot)
+        plotting.check_target(plot)
     if save is not None:
-        saving.check(save)
+        saving.check_profile(save)
     asked = [pair for pairs in ks for pair in pairs]
     with ExitStack() as stack:
         progress = _Progress()
@@ -93,14 +94,14 @@ def bench(
             arch = WeightFile(path).meta.architecture
         else:
             arch = parse_shape(shape)
-        chosen = choose_heads(asked, arch) or arch.heads  # a wrong k is told before the long part
+        chosen = choose_heads(asked, arch) or arch.heads  # raises for a wrong k before the long part
         if quick and not asked:
             chosen = tuple(sorted({chosen[0], chosen[-1]}))
         if shape is not None:
             progress.stage("random weights")
             path = stack.enter_context(random_weights(arch, "fp32" if precision == "auto" else precision))
         progress.stage("kernels")
-        progress.end()  # compiling is told on a line of its own
+        progress.end()  # the message about compiling has its own line
         model = load(path, precision=precision, threads=threads)
         name = model.file.path.stem if shape is None else f"{shape}, random weights"
         plan = benchmark.Plan(chosen, batch, rate, repeats, _peers(against, model), quick)
@@ -110,7 +111,7 @@ def bench(
     else:
         click.echo(report.as_text(result))
     if save is not None:
-        saving.save(save, {row.k: row.times.p50_ms for row in result.rows}, report.title(result))
+        saving.save_latencies(save, {row.k: row.times.p50_ms for row in result.rows}, report.title(result))
     if plot is not None:
         from hydrart.bench.chart import draw
 
@@ -118,7 +119,7 @@ def bench(
 
 
 def _peers(against: tuple[str, ...], model: Model) -> list[Peer]:
-    """Those asked for; without a precision, in that of the weights where there is one, else in fp32."""
+    """The peers that were asked for. One without a precision gets that of the weights where it can, else fp32."""
     peers = []
     for asked in dict.fromkeys(against):
         name, *how = asked.split(":")
@@ -132,7 +133,7 @@ def _peers(against: tuple[str, ...], model: Model) -> list[Peer]:
 
 
 class _Progress:
-    """What is being done: one line that changes on a terminal, a line for each step elsewhere."""
+    """The current step on stderr: one changing line on a terminal, a line per step elsewhere."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()

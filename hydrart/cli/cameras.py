@@ -11,7 +11,7 @@ from hydrart.source.v4l2 import Camera, Format, cameras
 @json_option
 @one_sentence
 def cameras_command(as_json: bool) -> None:
-    """List the cameras that are here: formats, sizes, rates, and who uses them."""
+    """List the connected cameras: formats, sizes, frame rates, and the programs that use them."""
     found = cameras()
     if as_json:
         for camera in found:
@@ -27,10 +27,10 @@ def cameras_command(as_json: bool) -> None:
 
 def _state(camera: Camera) -> str:
     if not camera.readable:
-        return "you may not use it: sudo usermod -aG video $USER, then log in again"
+        return "access denied: sudo usermod -aG video $USER, then log in again"
     if not camera.answers:
         return "its driver does not answer: unplug it, or reboot"
-    state = {True: "busy", False: "free", None: "busy or free is not known"}[camera.busy]
+    state = {True: "busy", False: "free", None: "busy or free: unknown"}[camera.busy]
     who = ", ".join(f"{name} (process {pid})" for pid, name in camera.holders)
     return printable(f"{state}, open in {who}" if who else state)
 

@@ -22,7 +22,7 @@ from hydrart.picture.preprocess import picture_files
 @json_option
 @one_sentence
 def classify(pictures: tuple[str, ...], k: int | None, top: int, as_json: bool, **options: Any) -> None:
-    """Say what is on PICTURES: files, folders or globs."""
+    """Classify PICTURES: files, folders or globs."""
     model = load(**options)
     k = model.architecture.check_k(k)
     model.warm_up(k)
@@ -58,7 +58,7 @@ def classify(pictures: tuple[str, ...], k: int | None, top: int, as_json: bool, 
 
 def _paths(name: str) -> list[Path]:
     if not name:
-        raise Failure("one of the pictures is an empty text: name a file, a folder or a glob")
+        raise Failure("one of the PICTURES is an empty text: name a file, a folder or a glob")
     path = Path(name)
     if os.path.isdir(path):
         return picture_files(path)

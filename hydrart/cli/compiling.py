@@ -1,4 +1,4 @@
-"""The line that tells why the first start takes long."""
+"""A message for people while the kernels are compiled, which makes the first start slow."""
 
 import logging
 
@@ -8,20 +8,20 @@ _log = logging.getLogger("hydrart.codegen.jit")
 
 
 class _Once(logging.Handler):
-    """Tells people once that something is compiled, however many functions it is."""
+    """Writes one message for any number of compiled functions."""
 
-    told = False
+    written = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not self.told:
+        if not self.written:
             from hydrart.codegen import isa
 
-            self.told = True
+            self.written = True
             warn(f"compiling the kernels for {isa.choose().name.upper()}, once per machine: 10 s or more")
 
 
 def tell_when_compiling() -> None:
-    """From now on, and once more for each command that this process runs."""
+    """Write the message at the next compilation. Each call allows one more message."""
     for handler in _log.handlers[:]:
         if isinstance(handler, _Once):
             _log.removeHandler(handler)

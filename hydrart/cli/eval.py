@@ -19,7 +19,7 @@ from hydrart.model import load
 @click.option("--k", "ks", type=int, multiple=True, help="Heads to use; may be given several times.  [default: all]")
 @click.option("--batch", default=64, type=click.IntRange(1, 4096), help="Pictures at a time.")
 @click.option(
-    "--record", default=None, metavar="DATASET", help="Write the accuracy into the weight file, as of DATASET."
+    "--record", default=None, metavar="DATASET", help="Write the accuracy into the weight file; DATASET names the data."
 )
 @model_options
 @json_option

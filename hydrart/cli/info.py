@@ -24,7 +24,7 @@ from hydrart.resources import bundled, find
 @json_option
 @one_sentence
 def info(weights: str, threads: int | None, verify: bool, as_json: bool) -> None:
-    """Show what a weight file holds, and what hydrart runs on here."""
+    """Show what a weight file holds, and the versions, cores and instruction set of this machine."""
     file = WeightFile(find(weights, "weights", ".safetensors", WeightFileError))
     if verify:
         file.verify()
@@ -49,7 +49,7 @@ def info(weights: str, threads: int | None, verify: bool, as_json: bool) -> None
             f"{row['k']:2}  {row['parameters'] / 1e6:9.2f}  {row['macs'] / 1e9:7.4f}  {row['bytes'] / 1e6:6.1f} {top1}"
         )
     if verify:
-        click.echo("every checksum is right")
+        click.echo("every checksum matches")
     here = report["here"]
     click.echo(
         f"hydrart {here['hydrart']}, Python {here['python']}, NumPy {here['numpy']}, {here['machine']}, "
@@ -97,7 +97,7 @@ def _report(file: WeightFile, verified: bool, threads: int | None) -> dict[str, 
 
 
 def _isa() -> str | None:
-    """What the native backend's kernels are generated for, None where it cannot run."""
+    """The instruction set of the native backend's kernels; None on a CPU that they do not run on."""
     try:
         return choose().name
     except SettingError:

@@ -1,8 +1,8 @@
 """Ctrl-C and SIGTERM end a command whatever it is doing.
 
-Python raises KeyboardInterrupt wherever the main thread happens to be. In a finalizer, in a callback from C, or in C
-code that takes any error for a no, it gets lost; out of an import it may come as another error. Importing Numba and
-compiling are full of such places. So here it is raised again until somebody handles it.
+Python raises KeyboardInterrupt wherever the main thread happens to be. A finalizer, a callback from C, and C code that
+takes any error for "no" lose it. An import may turn it into another error. Importing Numba and compiling are full of
+such places. This module therefore raises it again until the program handles it.
 """
 
 import contextlib
@@ -11,25 +11,25 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-AGAIN_S = 0.5
+AGAIN_S = 0.5  # seconds between two attempts
 
-_pending = False  # a signal came, and nobody has handled it
+_pending = False  # whether a signal came that the program has not handled yet
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Inside, either signal raises KeyboardInterrupt; it comes out of here whatever became of it inside."""
+    """Raise KeyboardInterrupt from the block for either signal, even where the block lost or changed the error."""
     global _pending
     _pending = False
     before: dict[signal.Signals, Any] = {}
     for number in (signal.SIGINT, signal.SIGTERM):
-        # a shell without job control has what it starts in the background ignore Ctrl-C, which is meant for others
+        # a shell without job control starts background programs with Ctrl-C ignored: it is meant for other programs
         if signal.getsignal(number) is not signal.SIG_IGN:
             before[number] = signal.signal(number, _interrupt)
     tell = sys.unraisablehook
 
     def tell_others(unraisable: Any) -> None:
-        if not _pending:  # else it is the lost KeyboardInterrupt, or a consequence of it
+        if not _pending:  # after a signal it is the lost KeyboardInterrupt, or a consequence of it
             tell(unraisable)
 
     sys.unraisablehook = tell_others
@@ -49,7 +49,7 @@ def interruptible() -> Iterator[None]:
 
 
 def handled() -> None:
-    """Who has caught KeyboardInterrupt and goes on, in order to end well, calls this at once."""
+    """Stop raising KeyboardInterrupt again. Code that catches it in order to end in good order calls this first."""
     global _pending
     signal.setitimer(signal.ITIMER_REAL, 0)
     _pending = False
@@ -64,7 +64,7 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _again(number: int, frame: object) -> None:
-    """Not while an `except`, `finally` or `with` deals with it: cleaning up takes the time that it takes."""
+    """Raise again, except while an `except`, `finally` or `with` is cleaning up after a KeyboardInterrupt."""
     error = sys.exc_info()[1]
     while error is not None:
         if isinstance(error, KeyboardInterrupt):

@@ -38,9 +38,9 @@ def replay(
     from hydrart.lab import simulate
 
     if plot is not None:
-        from hydrart.plotting import check
+        from hydrart.plotting import check_target
 
-        check(plot)
+        check_target(plot)
     run = replaying.read_log(log)
     table = model_accuracy(accuracy)
     known = (

@@ -15,7 +15,8 @@ from hydrart.cli.options import json_option, print_json, printable, warn
 from hydrart.cli.run import run
 from hydrart.source.url import without_secrets
 
-# 130: stopped before the first frame; a hang ends with SIGABRT, for which Python then shows where it was
+# Exit code 130 means that the program was stopped before its first frame. The watchdog ends a hang with SIGABRT, and
+# Python's fault handler then prints where the program hung.
 _UNIT = f"""[Unit]
 Description={{description}}
 StartLimitIntervalSec=0
@@ -37,7 +38,7 @@ TimeoutStopSec=30
 [Install]
 WantedBy=default.target
 """
-_MARK = " -m hydrart run"  # in every unit that install writes
+_MARK = " -m hydrart run"  # every unit that install writes holds this text
 _LINGER = Path("/var/lib/systemd/linger")
 _PROPERTIES = ("ActiveState", "SubState", "Result", "ExecMainStatus", "StatusText", "NRestarts")
 
@@ -73,23 +74,24 @@ def install(name: str, no_start: bool, as_json: bool, arguments: tuple[str, ...]
     """Write a unit for the command line after --, for example: -- run --camera 0 --quiet, and start it."""
     if arguments[0] != "run":
         raise click.UsageError("only run can be a service: write -- run and its options")
-    run.make_context("hydrart run", list(arguments[1:]))  # what is wrong with them is told now, not in the journal
+    # wrong options fail here, not later in the journal
+    run.make_context("run", list(arguments[1:]), parent=click.get_current_context().find_root())
     path = unit_path(name)
     if path.exists():
         _check_own(path)
     if not no_start:
-        _systemctl("show", "--property=Version")  # nothing is written where nothing can start
+        _systemctl("show", "--property=Version")  # raises before the unit is written where systemd does not run
     words = (sys.executable, "-m", "hydrart", *arguments)
     if not all(map(_is_text, words)):
-        raise Failure("the command line is no UTF-8: systemd cannot show such a unit")
+        raise Failure("the command line is not UTF-8, which a unit file must be: rename the files in it")
     command = " ".join(map(quoted, words))
-    # the journal keeps the description
+    # The journal keeps the description for a long time, so it holds no passwords.
     shown = " ".join(without_secrets(word) if "://" in word else word for word in ("hydrart", *arguments))
     description, folder = (line.replace("%", "%%") for line in (printable(shown), _working_folder()))
     text = _UNIT.format(description=description, command=command, folder=folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
-    path.chmod(0o600)  # the address of a stream may hold a password
+    path.chmod(0o600)  # an address in the command line may hold a password
     path.write_text(text, encoding="utf-8")
     if not no_start:
         _systemctl("daemon-reload")
@@ -110,7 +112,7 @@ def install(name: str, no_start: bool, as_json: bool, arguments: tuple[str, ...]
 @json_option
 @one_sentence
 def status(name: str, as_json: bool) -> None:
-    """Tell whether the service is installed and what it does."""
+    """Show whether the service is installed and what it does."""
     path = unit_path(name)
     facts: dict[str, Any] = {"unit": str(path), "installed": path.exists()}
     facts |= dict.fromkeys(("active", "sub", "result", "exit_code", "status", "restarts"))
@@ -123,7 +125,7 @@ def status(name: str, as_json: bool) -> None:
     else:
         sub = "" if facts["sub"] == facts["active"] else f" ({facts['sub']})"
         times = "once" if facts["restarts"] == 1 else f"{facts['restarts']} times"
-        click.echo(f"{name} is {facts['active']}{sub}, restarted {times}: {_told(facts)}")
+        click.echo(f"{name} is {facts['active']}{sub}, restarted {times}: {_summary(facts)}")
 
 
 @service.command()
@@ -141,15 +143,16 @@ def remove(name: str, as_json: bool) -> None:
         process = _systemctl("show", f"{name}.service", "--property=MainPID", "--value").strip()
         _systemctl("disable", "--now", f"{name}.service")
         managed = True
-    except _NoManager:  # then it does not run either
+    except _NoManager:  # without a systemd the service does not run either
         managed = False
     path.unlink()
     Path(path.parent, "default.target.wants", path.name).unlink(missing_ok=True)
     if managed:
         _systemctl("daemon-reload")
-        # a unit that failed is kept in mind without its file; one that did not is unknown by now
+        # systemd keeps a failed unit after its file is gone; for any other unit the call fails, which does no harm
         _call_systemctl("reset-failed", f"{name}.service")
-    left = int(process) if process.isdecimal() and Path("/proc", process).exists() else None  # 0: it did not run
+    # MainPID is 0 where the service did not run
+    left = int(process) if process.isdecimal() and Path("/proc", process).exists() else None
     if as_json:
         print_json({"unit": str(path), "removed": True, "left": left})
     else:
@@ -159,13 +162,13 @@ def remove(name: str, as_json: bool) -> None:
 
 
 def unit_path(name: str) -> Path:
-    """Where systemd looks for the units of this user."""
+    """The path of a unit file in the folder of this user's units."""
     base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(base, "systemd", "user", f"{name}.service")
 
 
 def quoted(text: str) -> str:
-    """The text as one word of a command in a unit file: systemd unquotes, and expands % and $."""
+    """Escape the text as one word of a command line in a unit file, where systemd expands % and $."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     if escaped and all(c.isalnum() or c in "-_./:=@%,+" for c in escaped):
         return escaped
@@ -180,7 +183,7 @@ def _is_text(word: str) -> bool:
 def _working_folder() -> str:
     folder = os.getcwd()
     if not folder.isprintable() or folder.endswith(("\\", " ")):
-        raise Failure(f"{folder} cannot stand in a unit file: install from another folder")
+        raise Failure(f"the folder {folder} cannot be written into a unit file: install from another folder")
     return folder
 
 
@@ -190,12 +193,12 @@ def _check_own(path: Path) -> None:
 
 
 def _start(name: str) -> None:
-    """Start it, or start it anew. Raises Failure with what it said last."""
+    """Start or restart the service. Raises Failure with its last status."""
     if not _call_systemctl("restart", f"{name}.service").returncode:
         return
     state = _state(name)
     then = "systemd goes on trying" if state["sub"] == "auto-restart" else f"see journalctl --user-unit {name}"
-    raise Failure(f"{name} is installed but did not start, {_told(state)}; {then}")
+    raise Failure(f"{name} is installed but did not start, {_summary(state)}; {then}")
 
 
 def _state(name: str) -> dict[str, Any]:
@@ -207,14 +210,14 @@ def _state(name: str) -> dict[str, Any]:
         "sub": sub,
         "result": result,
         "exit_code": int(code) if code and result == "exit-code" else None,
-        # what a process said before it was killed is no longer so
+        # the status of a process that was killed is out of date
         "status": text if result in ("success", "exit-code") else None,
         "restarts": int(restarts) if restarts and restarts.isdecimal() else None,
     }
 
 
-def _told(state: dict[str, Any]) -> str:
-    """What there is to say of a state."""
+def _summary(state: dict[str, Any]) -> str:
+    """The state in a few words."""
     if state["exit_code"] is not None:
         return f"exit code {state['exit_code']}: {state['status'] or 'no reason given'}"
     return state["status"] or ("no status" if state["result"] == "success" else f"ended by {state['result']}")
@@ -229,8 +232,8 @@ def _user() -> str:
 
 def _call_systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
     if not shutil.which("systemctl"):
-        raise _NoManager("systemctl is not here: this needs a machine that systemd runs")
-    # su, sudo and cron do not set it
+        raise _NoManager("systemctl is not installed: a service needs a machine with systemd")
+    # su, sudo and cron do not set XDG_RUNTIME_DIR
     environment = {"XDG_RUNTIME_DIR": f"/run/user/{os.geteuid()}"} | os.environ
     command = ["systemctl", "--user", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -244,5 +247,5 @@ def _systemctl(*arguments: str) -> str:
     if "connect to bus" not in why:
         raise Failure(f"systemctl --user {arguments[0]} failed: {why}")
     if not os.path.isdir("/run/systemd/system"):
-        raise _NoManager("systemd is installed but does not run this machine: a service needs it")
+        raise _NoManager("systemd is installed but does not run: boot the machine with systemd")
     raise _NoManager(f"no systemd runs for {_user()}: log in as that user, or: loginctl enable-linger {_user()}")

@@ -77,9 +77,9 @@ def simulate(
     from hydrart.lab.trace import load_trace
 
     if plot is not None:
-        from hydrart.plotting import check
+        from hydrart.plotting import check_target
 
-        check(plot)
+        check_target(plot)
     goals = simulation.Goals(fps, max_temp, until)
     world = simulation.World(
         load_device(device), load_trace(trace), model_accuracy(accuracy), goals, duration, seed, charge

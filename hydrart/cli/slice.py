@@ -20,11 +20,11 @@ from hydrart.resources import find
 @json_option
 @one_sentence
 def slice_command(weights: str, k: int, output: Path, as_json: bool) -> None:
-    """Cut the weight file IN after a number of heads, for devices that never use more."""
+    """Copy the weight file IN up to a number of heads, for a device that never uses more."""
     source = WeightFile(find(weights, "weights", ".safetensors", WeightFileError))
     k = source.meta.architecture.check_k(k)
     if os.path.exists(output) and output.samefile(source.path):
-        raise Failure(f"{output} is the input itself: give another name with -o")
+        raise Failure(f"{output} is the input file: give another name with -o")
     copy_prefix(source, output, source.meta.cut(k))
     size = output.stat().st_size
     if as_json:

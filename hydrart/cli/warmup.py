@@ -14,7 +14,7 @@ from hydrart.warm import ready
 @json_option
 @one_sentence
 def warmup(as_json: bool) -> None:
-    """Compile the kernels for this machine, so that no later start has to."""
+    """Compile the kernels for this machine now, so that later starts are fast."""
     compiled = _Count()
     logger = logging.getLogger("hydrart.codegen.jit")
     logger.addHandler(compiled)
@@ -38,7 +38,7 @@ def warmup(as_json: bool) -> None:
 
 
 class _Count(logging.Handler):
-    """How many functions had to be compiled."""
+    """Counts the compiled functions."""
 
     count = 0
 

@@ -178,6 +178,18 @@ def frequency_mhz(root: Path) -> float | None:
     return sum(known) / len(known) / 1000 if known else None
 
 
+def frequency_governor(root: Path) -> str | None:
+    """The name of the kernel's policy for the clock, of the first core."""
+    return text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None
+
+
+def throttle_events(root: Path) -> int | None:
+    """How often x86 cores have slowed down for their heat since the start, all cores together."""
+    counts = _sorted(root / "sys/devices/system/cpu", "cpu[0-9]*/thermal_throttle/core_throttle_count")
+    known = [count for count in map(number, counts) if count is not None]
+    return int(sum(known)) if known else None
+
+
 class OthersLoad:
     """Cores that other programs kept busy since the last call."""
 

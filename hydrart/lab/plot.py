@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 
 from hydrart.lab.simulate import Outcome, World
+from hydrart.plotting import figure_class
 
 
 def draw(world: World, outcome: Outcome, path: Path) -> None:
-    """Write a PNG. Needs Matplotlib. Raises OSError."""
-    from matplotlib.figure import Figure
-
+    """Write a PNG. Raises MissingExtraError without Matplotlib, OSError."""
     minutes = world.times / 60
     ran = outcome.k > 0
     panels = ["k", "age"]
@@ -19,7 +18,7 @@ def draw(world: World, outcome: Outcome, path: Path) -> None:
         panels.append("heat")
     if world.start_wh is not None:
         panels.append("battery")
-    figure = Figure(figsize=(9, 1.2 + 1.7 * len(panels)), layout="constrained")
+    figure = figure_class()(figsize=(9, 1.2 + 1.7 * len(panels)), layout="constrained")
     axes: Any = figure.subplots(len(panels), 1, sharex=True, squeeze=False)
     for name, axis in zip(panels, axes[:, 0], strict=True):
         axis.grid(True, alpha=0.3)

@@ -127,10 +127,10 @@ def test_what_hydrart_did_not_write_stays(home: Path) -> None:
 def test_without_a_manager_nothing_is_written(home: Path) -> None:
     (home / "bin/systemctl").write_text(NO_BUS)
     unit = home / "config/systemd/user/hydrart.service"
-    assert re.search("no systemd runs for|does not run this machine", sentence("service", "install", "--", "run"))
+    assert re.search("no systemd runs for|installed but does not run", sentence("service", "install", "--", "run"))
     assert not unit.exists()
     good("service", "install", "--no-start", "--", "run")
-    assert re.search("no systemd runs for|does not run this machine", sentence("service", "status"))
+    assert re.search("no systemd runs for|installed but does not run", sentence("service", "status"))
     good("service", "remove")
     assert not unit.exists()
 
@@ -158,7 +158,7 @@ def test_what_cannot_be_a_service(home: Path) -> None:
 
 def test_without_systemd_it_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(home))
-    assert "systemctl is not here" in sentence("service", "install", "--", "run")
+    assert "systemctl is not installed" in sentence("service", "install", "--", "run")
 
 
 @pytest.mark.parametrize(
