@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +39,7 @@ class Machine:
 class MachineState:
     """What changes.
 
-    temp_c: the hottest sensor, in degrees Celsius; throttle_events: times that the CPU slowed down for its heat since
+    temp_c: of the CPU, in degrees Celsius; throttle_events: times that the CPU slowed down for its heat since
     the start; throttled: whether it is slowed down now; frequency_mhz: mean over the cores; governor: the kernel's
     policy for the clock; load: runnable programs on the whole machine, mean of the last minute.
     """
@@ -59,7 +58,7 @@ def machine(root: Path = _ROOT) -> Machine:
     root: the folder that holds /proc. Raises SettingError on a CPU that the kernels do not run on.
     """
     return Machine(
-        cpu=_cpu(root),
+        cpu=linux.cpu_name(root) or platform.machine(),
         cores=len(os.sched_getaffinity(0)),
         isa=isa.choose().name,
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -73,20 +72,11 @@ def machine(root: Path = _ROOT) -> Machine:
 
 def state(root: Path = _ROOT) -> MachineState:
     """Read the sensors once. root: the folder that holds /sys and /proc."""
-    celsius = [sensor.celsius for sensor in linux.temperatures(root) if sensor.celsius is not None]
-    load = (linux.text(root / "proc/loadavg") or "").split()
     return MachineState(
-        temp_c=max(celsius, default=None),
+        temp_c=linux.Thermometer(root)(),
         throttle_events=linux.throttle_events(root),
         throttled=linux.throttled(root),
         frequency_mhz=linux.frequency_mhz(root),
         governor=linux.frequency_governor(root),
-        load=float(load[0]) if load else None,
+        load=linux.load_average(root),
     )
-
-
-def _cpu(root: Path) -> str:
-    if board := linux.text(root / "proc/device-tree/model"):  # ARM boards name no CPU in cpuinfo
-        return board
-    found = re.search(r"^model name\s*:\s*(.+)$", linux.text(root / "proc/cpuinfo") or "", re.MULTILINE)
-    return found[1].strip() if found else platform.machine()

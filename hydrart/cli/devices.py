@@ -10,12 +10,13 @@ from hydrart.cli.errors import Failure, one_sentence
 from hydrart.cli.options import json_option, print_json, printable
 from hydrart.device.profiles import load_device
 from hydrart.device.sensors import survey
+from hydrart.readings import READINGS, Place, shown
 from hydrart.resources import bundled
 
 
 @click.command()
-@click.option("--here", is_flag=True, help="Show what this machine's sensors tell instead.")
-@click.option("--sensor-root", default="/", metavar="DIR", help="Where sys and proc lie.")
+@click.option("--here", is_flag=True, help="Show this machine's sensors instead.")
+@click.option("--sensor-root", default="/", metavar="DIR", help="Folder that holds sys and proc.")
 @json_option
 @one_sentence
 def devices(here: bool, sensor_root: str, as_json: bool) -> None:
@@ -50,30 +51,24 @@ def _here(found: dict[str, Any]) -> str:
     elif not sensors:
         lines.append("temperatures     none: no thermal zone, no hwmon sensor")
     else:
-        lines += [f"temperature      {_value(s['celsius'], '.1f', ' C'):12} {printable(s['name'])}" for s in sensors]
-        lines.append(f"  taken          {_value(found['temp_c'], '.1f', ' C')}")
+        lines += [f"temperature      {_text('temp_c', s['celsius']):12} {printable(s['name'])}" for s in sensors]
+        lines.append(f"  taken          {_text('temp_c', found['temp_c'])}")
     battery = found["battery"]
     if battery is None or isinstance(battery, str):
         lines.append(f"battery          {battery or 'none: --battery-cmd or a callback reads a battery board'}")
     else:
+        left = "unknown" if battery["left_wh"] is None else f"{battery['left_wh']:.1f}"
         lines.append(
-            f"battery          {_value(battery['share'], '.0%')}, {_value(battery['left_wh'], '.1f')} of "
-            f"{_value(battery['full_wh'], '.1f', ' Wh')}, draws {_value(battery['power_w'], '.2f', ' W')}, "
-            f"{_value(battery['charging'], 'charging')} ({printable(', '.join(battery['names']))})"
+            f"battery          {_text('battery', battery['share'])}, {left} of "
+            f"{_text('capacity_wh', battery['full_wh'])}, draws {_text('power_w', battery['power_w'])}, "
+            f"{_text('charging', battery['charging'])} ({printable(', '.join(battery['names']))})"
         )
-    lines.append(f"throttled        {_value(found['throttled'], 'throttled')}")
-    lines.append(f"supply           {_value(found['undervoltage'], 'under-voltage')}")
-    lines.append(f"clock            {_value(found['frequency_mhz'], '.0f', ' MHz')}")
-    lines.append(f"other programs   {_value(found['others_load'], '.2f', ' cores')}")
+    for name, reading in shown(Place.HERE).items():
+        if name not in ("temp_c", "battery"):  # they stand above, with more
+            lines.append(f"{reading.title:16} {_text(name, found[name])}")
     return "\n".join(lines)
 
 
-def _value(value: Any, form: str, unit: str = "") -> str:
-    """A number with its unit; of a flag, what it says; what did not answer, as that."""
-    if value is None:
-        return "unknown"
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return form if value else f"not {form}"
-    return f"{value:{form}}{unit}"
+def _text(name: str, value: Any) -> str:
+    """A reading for people; what did not answer in time, as that."""
+    return value if isinstance(value, str) else READINGS[name].text(value)

@@ -1,4 +1,4 @@
-"""What the live page shows. Results are taken note of in the loop's thread, and encoded once for all who watch."""
+"""What the live page shows. The loop's thread hands in results; another thread encodes them once for all watchers."""
 
 import json
 import threading
@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hydrart.readings import Place, shown
 from hydrart.stream.events import Event
 from hydrart.stream.result import Result
 
-_EVERY_S = 0.1  # pictures and lines go out at most so often
+_EVERY_S = 0.1  # seconds between two rounds of sending, at least
 _WIDEST = 640  # pixels; larger pictures are thinned out
 _QUALITY = 75
-_LINES = 256  # that a slow reader may lag behind
+_LINES = 256  # by which a slow reader may lag
 _HISTORY_S, _SWITCHES = 600, 200
-_DRAWN = ("k", "age_ms", "deadline_ms", "temp_c", "battery", "power_w")
+_DRAWN = ("k", "age_ms", "deadline_ms")  # and the readings of a line
 
 
 class Feed:
@@ -52,28 +53,29 @@ class Feed:
         return self._latest
 
     def result(self, result: Result, line: dict[str, Any]) -> None:
-        """Take note of a result and its JSON line."""
+        """Keep a result and its JSON line."""
         self._latest, self.result_at = result, time.monotonic()
         if self._last_k not in (None, line["k"]):
             switch = {"t": line["t_wall"], "from": self._last_k, "to": line["k"], "reason": result.decision.why}
             self._switches.append(switch)
         self._last_k = line["k"]
         if not self._points or int(line["t_wall"]) != int(self._points[-1]["t"]):
-            self._points.append({"t": line["t_wall"], **{name: line[name] for name in _DRAWN}})
+            names = (*_DRAWN, *shown(Place.LINE))
+            self._points.append({"t": line["t_wall"], **{name: line[name] for name in names}})
         if self._watchers:
             self._wake(line | {"why": result.decision.why})
 
     def event(self, event: Event) -> None:
-        """Take note of a change of state."""
+        """Pass on a change of state."""
         if self._watchers:
             self._wake({"event": event.as_dict()})
 
     def history(self) -> dict[str, Any]:
-        """A point a second of the last ten minutes, and the last switches of k."""
+        """A point for each second of the last ten minutes, and the last switches of k."""
         return {"points": list(self._points), "switches": list(self._switches)}
 
     def watch(self, more: int) -> None:
-        """So many more, or fewer, look on: nothing is encoded for nobody."""
+        """Count so many more watchers (fewer, if negative). Without watchers nothing is encoded."""
         with self._changed:
             self._watchers += more
 

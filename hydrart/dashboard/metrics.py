@@ -6,6 +6,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from hydrart.readings import READINGS
 from hydrart.stream.events import STATES
 from hydrart.stream.result import Result
 from hydrart.stream.stats import STAGES
@@ -15,11 +16,6 @@ _COUNTERS = {
     "dropped": ("dropped", "Frames that were not answered."),
     "skipped": ("skipped", "Pictures that could not be read."),
     "switches": ("switches", "Changes of k."),
-}
-_SENSED = {
-    "temperature_celsius": "temp_c",
-    "battery_ratio": "battery",
-    "power_watts": "power_w",
 }
 
 
@@ -60,6 +56,7 @@ class Metrics:
         if result is None:
             return
         yield GaugeMetricFamily("hydrart_heads", "k of the last answer.", value=result.prediction.k)
-        for name, key in _SENSED.items():
-            if (value := result.sensed.get(key)) is not None:
-                yield GaugeMetricFamily(f"hydrart_{name}", "As the sensor tells.", value=value)
+        for name, reading in READINGS.items():
+            if reading.metric is not None and (value := result.readings.get(name)) is not None:
+                what = f"{reading.meaning[0].upper()}{reading.meaning[1:]}."
+                yield GaugeMetricFamily(f"hydrart_{reading.metric}", what, value=value)

@@ -1,5 +1,6 @@
 "use strict";
-// the last minutes as charts, the latest frame as numbers; everything comes from the server that sent this page
+// The last minutes as charts, the latest frame as numbers. Everything comes from the server that sent this page; also
+// the list of readings (temperature, battery, ...) with their titles and units.
 const [SHORTEST_S, LONGEST_S] = [60, 300];
 const byId = (id) => document.getElementById(id);
 const points = [];
@@ -7,9 +8,27 @@ let switches = [];
 let lastK = null;
 let recent = [];
 let dropped = 0;
+let readings = [];
 
-function number(value, digits, unit) {
-  return value === null || value === undefined ? "unknown" : value.toFixed(digits) + unit;
+function written(value, reading) {
+  if (value === null || value === undefined) return "unknown";
+  return `${(reading.factor * value).toFixed(reading.decimals)} ${reading.unit}`;
+}
+
+// a number beside the others and a chart below them for each reading
+function addReadings(rows) {
+  const element = (name, properties) => Object.assign(document.createElement(name), properties);
+  readings = rows.map((row) => ({ ...row, unit: row.unit === "C" ? "°C" : row.unit }));
+  for (const reading of readings) {
+    const [number, chart, canvas] = ["div", "figure", "canvas"].map((name) => document.createElement(name));
+    number.append(element("dt", { textContent: reading.title }));
+    number.append(element("dd", { id: reading.name, textContent: "–" }));
+    byId("numbers").append(number);
+    canvas.dataset.series = reading.name;
+    canvas.dataset.factor = reading.factor;
+    chart.append(element("figcaption", { textContent: `${reading.title}, ${reading.unit}` }), canvas);
+    byId("curves").append(chart);
+  }
 }
 
 function addPoint(point) {
@@ -37,8 +56,7 @@ function showResult(line) {
   byId("age").textContent = line.age_ms.toFixed(1) + deadline + " ms";
   byId("fps").textContent = (recent.length / 3).toFixed(1);
   byId("dropped").textContent = dropped;
-  byId("temp").textContent = number(line.temp_c, 1, " °C");
-  byId("battery").textContent = number(line.battery === null ? null : 100 * line.battery, 0, " %");
+  for (const reading of readings) byId(reading.name).textContent = written(line[reading.name], reading);
   if (lastK !== null && lastK !== line.k) {
     switches.push({ t: line.t_wall, from: lastK, to: line.k, reason: line.why });
     listSwitches();
@@ -71,7 +89,7 @@ function draw(canvas) {
   pen.clearRect(0, 0, width, height);
   pen.font = "11px system-ui, sans-serif";
   const names = canvas.dataset.series.split(" ");
-  const factor = names[0] === "battery" ? 100 : 1;
+  const factor = Number(canvas.dataset.factor ?? 1);
   const known = names.flatMap((name) => points.map((point) => point[name])).filter((value) => value !== null);
   canvas.classList.toggle("unknown", !known.length);
   pen.fillStyle = colour("--dim");
@@ -157,6 +175,7 @@ byId("controls").addEventListener("submit", async (event) => {
 
 async function start() {
   const history = await (await fetch("history")).json();
+  addReadings(history.readings);
   showSettings(history);
   showState(history.state);
   history.points.forEach(addPoint);

@@ -18,12 +18,13 @@ from hydrart.dashboard.guard import add_headers, guard
 from hydrart.dashboard.metrics import Metrics
 from hydrart.errors import SettingError
 from hydrart.governor.governor import Governor
+from hydrart.readings import Place, Reading, shown
 from hydrart.stream.events import Event
 from hydrart.stream.result import Result
 
 _FILES = Path(__file__).parent
 _TYPES = {"page.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
-_SILENT_S = 10.0  # without a result: not healthy
+_SILENT_S = 10.0  # seconds without a result; then the run is not healthy
 _MOST_WATCHERS = 100
 _BOUNDARY = "frame"
 _COLDEST_C, _HOTTEST_C = 1, 150
@@ -33,7 +34,7 @@ class Dashboard:
     """Serves a stream's page until close().
 
     title: the source; heads: the ks to choose from; fixed_k: the one that it is fixed to, if it is; state, stats: the
-    stream's; token: None on loopback only. Raises SettingError where the port cannot be had.
+    stream's; token: None on loopback only. Raises SettingError where the port is not free.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Dashboard:
         self._changes: deque[Callable[[], None]] = deque()
         self._watching = 0
         self._loop = asyncio.new_event_loop()
-        self._news = asyncio.Event()
+        self._published = asyncio.Event()
         self.feed = Feed(self._publish)
         self._metrics = Metrics(stats, state, lambda: self.feed.latest)
         self._ready = threading.Event()
@@ -90,12 +91,12 @@ class Dashboard:
 
     def _publish(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has just ended
-            self._loop.call_soon_threadsafe(self._tell)
+            self._loop.call_soon_threadsafe(self._wake)
 
-    def _tell(self) -> None:
-        """Wake all who wait for news; each takes what is the latest when its turn comes."""
-        self._news.set()
-        self._news = asyncio.Event()
+    def _wake(self) -> None:
+        """Wake all who wait; each takes the latest when its turn comes."""
+        self._published.set()
+        self._published = asyncio.Event()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -125,7 +126,7 @@ class Dashboard:
             self.port = runner.addresses[0][1]
             self._ready.set()
             await self._stop.wait()
-            self._tell()
+            self._wake()
         except OSError as error:
             self._error = error
         finally:
@@ -144,6 +145,7 @@ class Dashboard:
             "state": self._state(),
             "fixed_k": self._fixed,
             "max_temp_c": self._limit,
+            "readings": [_described(name, reading) for name, reading in shown(Place.PAGE).items()],
         }
 
     async def _health(self, request: web.Request) -> web.StreamResponse:
@@ -201,7 +203,7 @@ class Dashboard:
             while not self._stop.is_set():
                 number, data = self.feed.picture
                 if number == shown:
-                    await self._news.wait()
+                    await self._published.wait()
                     continue
                 shown = number
                 head = f"Content-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
@@ -216,8 +218,14 @@ class Dashboard:
             while not self._stop.is_set():
                 lines = [(number, data) for number, data in list(self.feed.lines) if number > sent]
                 if not lines:
-                    await self._news.wait()
+                    await self._published.wait()
                     continue
                 sent = lines[-1][0]
                 await response.write(b"".join(b"data: " + data + b"\n\n" for _, data in lines))
         return response
+
+
+def _described(name: str, reading: Reading) -> dict[str, Any]:
+    """How the page writes a reading: its value times factor, with decimals digits after the point, and the unit."""
+    factor, unit = reading.people
+    return {"name": name, "title": reading.title, "factor": factor, "unit": unit, "decimals": reading.decimals}

@@ -1,7 +1,7 @@
-"""What Linux tells of heat, power, clock and load, below a root folder. Whatever cannot be read, or be, is None.
+"""Linux' files on heat, power, clock and load, below a root folder. What cannot be read, or cannot be, is None.
 
-Reading a sensor fails as a matter of course (EAGAIN, ENODATA, EIO), attributes are missing, values are absurd: see
-Documentation/ABI/testing/sysfs-class-{thermal,power,hwmon} of the kernel.
+Sensors fail often (EAGAIN, ENODATA, EIO), attributes are missing, values are absurd. The files are described in the
+kernel's Documentation/ABI/testing/sysfs-class-{thermal,power,hwmon}.
 """
 
 import math
@@ -11,12 +11,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydrart.readings import READINGS
+
 _MOST = 4096  # bytes: no attribute is longer
 _CPU_ZONE = re.compile("cpu|soc|pkg|package|core|tctl", re.IGNORECASE)
 _CPU_HWMON = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu", "soc_thermal")
 _COOLING_CPU = re.compile("cpu|processor", re.IGNORECASE)
-# bits of the Raspberry Pi's firmware: now; the same from 16 on: has happened, which is no reason to act
+# Bits of the Raspberry Pi's firmware that hold now. The same bits from 16 on say what has happened since the start.
 _UNDERVOLTAGE, _THROTTLED = 0b0001, 0b1110
+_CPUS = "sys/devices/system/cpu"
 _PI_FLAGS = "sys/devices/platform/soc/soc:firmware/get_throttled"
 
 
@@ -32,8 +35,8 @@ class Temperature:
 class Battery:
     """All batteries together.
 
-    left_wh, full_wh: energy; share: left of full, 0 to 1; power_w: what the device draws from them, known only while
-    they discharge; charging: on a supply.
+    left_wh, full_wh: energy; share: left of full, 0 to 1; power_w: what the device draws from them, None unless they
+    discharge; charging: whether a supply is connected.
     """
 
     names: tuple[str, ...]
@@ -78,9 +81,10 @@ def temperatures(root: Path) -> list[Temperature]:
 
 
 class Thermometer:
-    """Degrees Celsius of the zones of that type, or the hwmon of that name; `auto`: of the CPU; the hottest of them.
+    """The hottest sensor, in degrees Celsius, of the thermal zones of that type or the hwmon of that name.
 
-    auto takes any sensor where none is the CPU's; one that was there, and is not any more, is not replaced by another.
+    `auto` takes the CPU's sensors, and all sensors where none is the CPU's. A CPU's sensor that vanishes is not
+    replaced by another. `none` reads nothing.
     """
 
     def __init__(self, root: Path, name: str = "auto") -> None:
@@ -172,22 +176,39 @@ def undervoltage(root: Path) -> bool | None:
 
 
 def frequency_mhz(root: Path) -> float | None:
-    """What the kernel asks for, the mean of all cores; the real clock may be lower."""
-    clocks = [number(p) for p in _sorted(root / "sys/devices/system/cpu", "cpu[0-9]*/cpufreq/scaling_cur_freq")]
+    """The clock that the kernel asks for, the mean of all cores. The real clock may be lower."""
+    clocks = [number(path) for path in _sorted(root / _CPUS, "cpu[0-9]*/cpufreq/scaling_cur_freq")]
     known = [clock for clock in clocks if clock is not None and clock > 0]
     return sum(known) / len(known) / 1000 if known else None
 
 
 def frequency_governor(root: Path) -> str | None:
-    """The name of the kernel's policy for the clock, of the first core."""
-    return text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None
+    """The rule by which the kernel sets the clock of the first core, such as `performance`."""
+    return text(root / _CPUS / "cpu0/cpufreq/scaling_governor") or None
 
 
 def throttle_events(root: Path) -> int | None:
-    """How often x86 cores have slowed down for their heat since the start, all cores together."""
-    counts = _sorted(root / "sys/devices/system/cpu", "cpu[0-9]*/thermal_throttle/core_throttle_count")
-    known = [count for count in map(number, counts) if count is not None]
+    """How often the cores have slowed down for their heat since the machine started, all cores together."""
+    counts = [number(path) for path in _sorted(root / _CPUS, "cpu[0-9]*/thermal_throttle/core_throttle_count")]
+    known = [count for count in counts if count is not None]
     return int(sum(known)) if known else None
+
+
+def load_average(root: Path) -> float | None:
+    """Programs that run or wait for a core, the mean of the last minute."""
+    fields = (text(root / "proc/loadavg") or "").split()
+    try:
+        return float(fields[0])
+    except (IndexError, ValueError):
+        return None
+
+
+def cpu_name(root: Path) -> str | None:
+    """The board's name where it has one (on ARM, where cpuinfo has none), else the CPU's."""
+    if board := text(root / "proc/device-tree/model"):
+        return board
+    found = re.search(r"^model name\s*:\s*(.+)$", text(root / "proc/cpuinfo") or "", re.MULTILINE)
+    return found[1].strip() if found else None
 
 
 class OthersLoad:
@@ -198,7 +219,7 @@ class OthersLoad:
         self._last: tuple[float, float, float] | None = None
 
     def __call__(self) -> float | None:
-        """None at the first call, and where /proc/stat cannot be read."""
+        """Cores; None at the first call, and where /proc/stat cannot be read."""
         fields = (text(self._stat) or "").split("\n")[0].split()
         if len(fields) < 5 or fields[0] != "cpu" or not all(field.isdigit() for field in fields[1:]):
             self._last = None
@@ -218,7 +239,7 @@ def _is_cpu(name: str) -> bool:
 
 def _celsius(path: Path) -> float | None:
     milli = number(path)
-    return milli / 1000 if milli is not None and -40_000 < milli < 150_000 else None
+    return None if milli is None else READINGS["temp_c"].plausible(milli / 1000)
 
 
 def _energy(cell: Path) -> tuple[float | None, float | None]:
@@ -245,7 +266,7 @@ def _volt(cell: Path) -> float | None:
 
 def _percent(cell: Path) -> float | None:
     percent = number(cell / "capacity")
-    return percent / 100 if percent is not None and 0 <= percent <= 100 else None
+    return None if percent is None else READINGS["battery"].plausible(percent / 100)
 
 
 def _power(cell: Path) -> float | None:
@@ -258,7 +279,7 @@ def _power(cell: Path) -> float | None:
         if ampere is None or volt is None:
             return None
         power = abs(ampere) * 1e-6 * volt
-    return power if power < 1000 else None
+    return READINGS["power_w"].plausible(power)
 
 
 def _positive(path: Path, unit: float) -> float | None:

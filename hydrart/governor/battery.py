@@ -56,7 +56,7 @@ class BatteryBudget:
             self._saved_j += (even_w - own_w) * dt
             self._saved_j = min(max(self._saved_j, -even_w * _PACE_S), even_w * _PACE_S)
             self._left = max(0.0, self._left - max(own_w + self._other_w, 0.0) * dt / 3600 / self.capacity_wh)
-        if share is None or not 0 <= share <= 1:
+        if share is None:
             return
         if self._left is None or self.capacity_wh is None:
             self._left = share

@@ -16,6 +16,7 @@ from hydrart.governor.battery import BatteryBudget
 from hydrart.governor.latency import LatencyModel
 from hydrart.governor.points import Profile, ProfileRow, interpolate
 from hydrart.governor.thermal import ThermalModel
+from hydrart.readings import READINGS, Readings, plausible
 
 _PRICE = 1.5  # of a late frame, in right answers, on top of the answer that is lost
 _STAY = 0.004  # of the accuracy, that another k must gain: below, switching is not worth it
@@ -32,8 +33,6 @@ _BELOW_THROTTLING_C = 2.0  # the target where none is given
 _CALMER = 0.5  # cores: other programs use so much less than when it was busiest
 _CALMER_S = 10.0  # between two such reliefs: a load that swings is no relief at each swing
 _QUANTILE = 0.99
-_READINGS = ("temp_c", "battery", "power_w", "charging", "throttled", "undervoltage")
-_NOTHING = (None,) * len(_READINGS)
 
 
 class Decision(NamedTuple):
@@ -124,7 +123,7 @@ class Governor:
         self._started_at = -math.inf  # of the frame that ran last
         self._reviewed_at: float | None = None
         self._busy_ws = 0.0  # joules beyond idle since the last review
-        self._readings: dict[str, float | bool | None] = {}
+        self._readings: Readings = {}
         self._busiest, self._calmed_at = 0.0, -math.inf
 
     def fix(self, k: int | None) -> None:
@@ -146,48 +145,42 @@ class Governor:
     # what happened
 
     def observe(
-        self,
-        now: float,
-        k: int | None = None,
-        latency_ms: float | None = None,
-        *,
-        temp_c: float | None = None,
-        battery: float | None = None,
-        power_w: float | None = None,
-        charging: bool | None = None,
-        throttled: bool | None = None,
-        undervoltage: bool | None = None,
-        others_load: float | None = None,
-        capacity_wh: float | None = None,
+        self, now: float, k: int | None = None, latency_ms: float | None = None, **readings: float | bool | None
     ) -> None:
-        """Tell what a frame took, what sensors read, or both; what is not known is left out.
+        """Take in what a frame took, what sensors read, or both. What is not known is None or left out.
 
-        now: seconds, on the clock that choose() is given. battery: charge, 0 to 1. power_w: of the whole device.
-        charging: from a supply. throttled, undervoltage: right now. others_load: cores that other programs use.
-        capacity_wh: of the full battery. Values that cannot be are ignored.
+        now: seconds, on the clock of choose(). readings: by the names of hydrart.readings.READINGS: temp_c (C), battery
+        (charge, 0 to 1), power_w (of the whole device), charging (from a supply), throttled and undervoltage (right
+        now), others_load (cores that other programs use), capacity_wh (of the full battery). Values that cannot be are
+        ignored. Raises TypeError for a reading that the table lacks.
         """
         if k is not None and latency_ms is not None and k in self._power and 0 < latency_ms < math.inf:
             self._latency.observe(now, k, latency_ms)
             self._measured.add(k)
             self._busy_ws += (self._power[k] - self._idle_w) * latency_ms / 1000
-        told = (temp_c, battery, power_w, charging, throttled, undervoltage)
-        if told != _NOTHING:
-            for name, value in zip(_READINGS, told, strict=True):
-                if value is not None and math.isfinite(value):
-                    self._readings[name] = value
-        if capacity_wh is not None and 0 < capacity_wh < math.inf and self._battery is None:
-            self._capacity_wh = capacity_wh
-        if others_load is not None and others_load >= 0:
-            if others_load < self._busiest - _CALMER and now - self._calmed_at >= _CALMER_S:
-                self._latency.calmed()
-                self._wall, self._backoff = math.inf, 1.0
-                self._busiest, self._calmed_at = others_load, now
-            self._busiest = max(self._busiest, others_load)
+        if readings:
+            self._take(now, readings)
         if self._reviewed_at is None:
             self._reviewed_at = now
         elif now - self._reviewed_at >= _REVIEW_S:
             self._review(now, now - self._reviewed_at)
             self._reviewed_at = now
+
+    def _take(self, now: float, readings: dict[str, float | bool | None]) -> None:
+        """Keep readings for the next review; the load of others counts at once."""
+        if unknown := readings.keys() - READINGS.keys():
+            raise TypeError(f"{unknown.pop()!r} is no reading: use {', '.join(READINGS)}")
+        known = plausible(readings)
+        capacity_wh, others_load = known.pop("capacity_wh", None), known.pop("others_load", None)
+        self._readings |= {name: value for name, value in known.items() if READINGS[name].observed}
+        if capacity_wh is not None and self._battery is None:
+            self._capacity_wh = capacity_wh
+        if others_load is not None:
+            if others_load < self._busiest - _CALMER and now - self._calmed_at >= _CALMER_S:
+                self._latency.calmed()
+                self._wall, self._backoff = math.inf, 1.0
+                self._busiest, self._calmed_at = others_load, now
+            self._busiest = max(self._busiest, others_load)
 
     # the slow loop: how much power is allowed
 

@@ -27,7 +27,6 @@ _DOUBTS = 15  # readings in a row that are doubted; then they are right, and the
 _DOUBTS_WARMER = 5  # where they are warmer: to err costs less on this side
 _SURE_AFTER = 60  # readings
 _SURE_STD = 1.0  # kelvin: error of the predictions below which the model is trusted
-_RANGE = (-40.0, 150.0)  # what a sensor of a computer can mean
 _ON = 10.0  # kelvin below the target at which the rule starts to steer
 
 
@@ -74,8 +73,6 @@ class ThermalModel:
 
     def update(self, dt: float, power: float, temp_c: float | None) -> None:
         """dt seconds went by with that mean power; temp_c is a new reading, None if there is none."""
-        if temp_c is not None and not _RANGE[0] < temp_c < _RANGE[1]:
-            temp_c = None
         if temp_c is not None:
             self._raw.append(temp_c)
             self._settle(power)

@@ -1,4 +1,4 @@
-"""What a person sees of a stream while it runs: a panel on a terminal, a plain line a second elsewhere."""
+"""What people see of a stream while it runs: a panel on a terminal, elsewhere a plain line each second."""
 
 import contextlib
 import sys
@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hydrart.output.history import History
+from hydrart.readings import Place, shown
 from hydrart.stream.result import Result
 
 _BLOCKS, _PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "12345678"
@@ -20,7 +21,7 @@ _EVERY_S = 0.25  # the panel costs a few milliseconds
 
 
 class PlainLine:
-    """A line a second on stderr; with on_change one whenever the label changes instead."""
+    """A line each second on stderr; with on_change a line whenever the label changes instead."""
 
     def __init__(self, largest_k: int, on_change: bool = False, stream: TextIO | None = None) -> None:
         self._out = stream or sys.stderr
@@ -31,7 +32,7 @@ class PlainLine:
         self._label = ""
 
     def show(self, result: Result) -> None:
-        """Take note of a result, and show it if it is time."""
+        """Keep a result for the history, and show it if it is time."""
         self._history.add(result)
         now = time.monotonic()
         label = result.prediction.label
@@ -40,7 +41,7 @@ class PlainLine:
             self.say(line(result, self._history, self._largest_k))
 
     def say(self, message: str) -> None:
-        """A message of its own."""
+        """Print a message."""
         with contextlib.suppress(OSError):  # nobody may be listening
             self._out.write(message + "\n")
             self._out.flush()
@@ -50,7 +51,7 @@ class PlainLine:
 
 
 class LivePanel:
-    """A panel that is drawn anew four times a second; messages go above it."""
+    """A panel that is drawn again four times a second; messages go above it."""
 
     def __init__(self, largest_k: int, title: str, stream: TextIO | None = None) -> None:
         self._console = Console(file=stream or sys.stderr, highlight=False)
@@ -63,7 +64,7 @@ class LivePanel:
         self._live.start()
 
     def show(self, result: Result) -> None:
-        """Take note of a result, and show it if it is time."""
+        """Keep a result for the history, and show it if it is time."""
         self._history.add(result)
         self._last = result
         now = time.monotonic()
@@ -72,7 +73,7 @@ class LivePanel:
             self._draw(result)
 
     def say(self, message: str) -> None:
-        """A message of its own, above the panel."""
+        """Print a message above the panel."""
         with contextlib.suppress(OSError):
             self._console.print(Text(message))
 
@@ -88,7 +89,7 @@ class LivePanel:
             self._live.update(self._panel(result), refresh=True)
 
     def _panel(self, result: Result) -> Panel:
-        answer, sensed = result.prediction, result.sensed
+        answer = result.prediction
         rows = Table.grid(padding=(0, 2))
         rows.add_column(style="dim", no_wrap=True)
         rows.add_column(no_wrap=True)
@@ -102,9 +103,8 @@ class LivePanel:
         rates = self._history.rates()
         fps = ", ".join(f"{name} {'-' if rate is None else f'{rate:.1f}'}" for name, rate in rates.items())
         rows.add_row("fps", f"{fps}; dropped in all {self._history.dropped}")
-        temp, battery = sensed.get("temp_c"), sensed.get("battery")
-        rows.add_row("temperature", "unknown" if temp is None else f"{temp:.1f} C")
-        rows.add_row("battery", "unknown" if battery is None else f"{battery:.0%}")
+        for name, reading in shown(Place.TERMINAL).items():
+            rows.add_row(reading.title, reading.text(result.readings.get(name)))
         return Panel(rows, title=self._title, title_align="left", expand=False)
 
     def _bar(self) -> str:
@@ -117,7 +117,7 @@ class LivePanel:
 
 def line(result: Result, history: History, largest_k: int) -> str:
     """The state in one line."""
-    answer, sensed = result.prediction, result.sensed
+    answer = result.prediction
     rate = history.rates()["processed"]
     deadline = f" of {result.deadline_ms:.0f}" if result.deadline_ms else ""
     parts = [
@@ -127,8 +127,7 @@ def line(result: Result, history: History, largest_k: int) -> str:
         f"{'-' if rate is None else f'{rate:.1f}'} fps",
         f"dropped {history.dropped}",
     ]
-    if (temp := sensed.get("temp_c")) is not None:
-        parts.append(f"{temp:.1f} C")
-    if (battery := sensed.get("battery")) is not None:
-        parts.append(f"battery {battery:.0%}")
+    for name, reading in shown(Place.TERMINAL).items():
+        if (value := result.readings.get(name)) is not None:
+            parts.append(f"{reading.title} {reading.text(value)}")
     return " | ".join(parts)

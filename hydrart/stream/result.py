@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hydrart.device.sensors import Values
 from hydrart.governor.governor import Decision
 from hydrart.model import Prediction
+from hydrart.readings import Place, Readings, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,8 +18,8 @@ class Result:
     frame: its number; t_capture: time.monotonic() when it was captured, t_wall: time.time(); prediction: label,
     score, k and stage times; capture_ms: what the source worked for it; age_ms: from capture to answer;
     deadline_ms: what age_ms may be, None without a rate; dropped: frames lost since the last result; decision: the
-    governor's, its reason in a word and the numbers behind it; sensed: what is known from sensors, by the names of
-    Governor.observe; picture: uint8 RGB [H, W, 3] if the stream keeps it; stamp: the caller's own.
+    governor's, its reason in a word and the numbers behind it; readings: what is known from sensors, by the names of
+    hydrart.readings.READINGS; picture: uint8 RGB [H, W, 3] if the stream keeps it; stamp: the caller's own.
     """
 
     frame: int
@@ -31,7 +31,7 @@ class Result:
     deadline_ms: float | None
     dropped: int
     decision: Decision
-    sensed: Values = field(default_factory=dict)
+    readings: Readings = field(default_factory=dict)
     picture: NDArray[np.uint8] | None = None
     stamp: object = None
 
@@ -58,12 +58,6 @@ class Result:
             "deadline_ms": None if self.deadline_ms is None else round(self.deadline_ms, 3),
             "missed": self.missed,
             "dropped": self.dropped,
-            "temp_c": _rounded(self.sensed.get("temp_c"), 2),
-            "battery": _rounded(self.sensed.get("battery"), 4),
-            "power_w": _rounded(self.sensed.get("power_w"), 3),
+            **{name: row.rounded(self.readings.get(name)) for name, row in shown(Place.LINE).items()},
             "reason": self.decision.reason,
         }
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(value, digits)

@@ -198,8 +198,8 @@ class Stream:
         if self._watch.losses != self._losses:
             self._losses = self._watch.losses
             self._smoother.forget()
-        governor.observe(now, decision.k, prediction.latency_ms, **(self._sensors.news() if self._sensors else {}))
-        sensed = self._sensors.latest() if self._sensors else {}
+        governor.observe(now, decision.k, prediction.latency_ms, **(self._sensors.new() if self._sensors else {}))
+        readings = self._sensors.latest() if self._sensors else {}
         deadline = governor.deadline_ms
         result = Result(
             frame.number,
@@ -211,10 +211,10 @@ class Stream:
             deadline_ms=None if math.isinf(deadline) else deadline,
             dropped=dropped,
             decision=decision,
-            sensed=sensed,
+            readings=readings,
             picture=frame.picture if self._keep_frame else None,
             stamp=frame.stamp,
         )
         self._stats.add(result)
-        self._stats.heat(now, sensed.get("throttled"))
+        self._stats.heat(now, readings.get("throttled"))
         return result

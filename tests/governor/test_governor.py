@@ -138,10 +138,10 @@ class Board:
             self.warmth_c += (8 * watts - self.warmth_c) / 15 / 60
             self.left_wh -= watts / 15 / 3600
             self.now += 1 / 15
-            sensed: dict[str, Any] = (
+            readings: dict[str, Any] = (
                 {"temp_c": self.temp_c, "battery": self.left_wh / 10, "power_w": watts} if told else {}
             )
-            governor.observe(self.now, decision.k, latency(decision.k), **sensed)
+            governor.observe(self.now, decision.k, latency(decision.k), **readings)
         return decisions
 
     @property

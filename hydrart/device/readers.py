@@ -1,0 +1,130 @@
+"""Readers: each gives one or several readings of this machine, by the names of hydrart.readings.READINGS."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydrart.device import linux
+from hydrart.device.profiles import SensorNames
+from hydrart.errors import SettingError
+from hydrart.readings import Readings
+
+EVERY_S = 1.0
+BATTERY_EVERY_S = 5.0  # gauges move slowly, and a command costs a process
+_COMMAND_S = 5.0  # that a battery command may take
+_SLOPE_S = 60.0  # seconds over which power is derived from the falling energy, where no driver gives it
+
+Read = Callable[[], Mapping[str, Any]]  # what cannot be read is None or absent
+
+
+@dataclass(frozen=True)
+class Reader:
+    """open: takes the folder that holds sys and proc, and the sensors' names of a device profile; returns the function
+    that reads. every_s: seconds between two calls in a run. settle_s: seconds between the first two calls, before which
+    there is no value."""
+
+    open: Callable[[Path, SensorNames], Read]
+    every_s: float = EVERY_S
+    settle_s: float = 0.0
+
+
+class Gauge:
+    """The system's batteries. Where no driver gives their power, it is derived from the falling energy."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self._root, self._name = root, name
+        self._history: deque[tuple[float, float]] = deque()
+
+    def __call__(self) -> Readings:
+        battery = linux.battery(self._root, self._name)
+        if battery is None:
+            return {}
+        power_w, now = battery.power_w, time.monotonic()
+        if battery.charging or battery.left_wh is None:
+            self._history.clear()
+        else:
+            self._history.append((now, battery.left_wh))
+            while len(self._history) > 2 and now - self._history[1][0] >= _SLOPE_S:
+                self._history.popleft()
+            start, before = self._history[0]
+            if power_w is None and now - start >= _SLOPE_S and before > battery.left_wh:
+                power_w = (before - battery.left_wh) * 3600 / (now - start)
+        return {
+            "battery": battery.share,
+            "power_w": power_w,
+            "charging": battery.charging,
+            "capacity_wh": battery.full_wh,
+        }
+
+
+class Command:
+    """A program that reads a battery board and prints JSON, or a charge in percent. Raises SettingError."""
+
+    def __init__(self, command: str) -> None:
+        try:
+            self._args = shlex.split(command)
+        except ValueError:
+            self._args = []
+        if not self._args:
+            raise SettingError(f"the battery command {command!r} is no command: give a program and its arguments")
+
+    def __call__(self) -> Readings:
+        """Raises RuntimeError where it fails, hangs or prints something else."""
+        what = f"the command {self._args[0]}"
+        try:
+            process = subprocess.Popen(
+                self._args,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise RuntimeError(f"{what} cannot be run: {error.strerror}") from None
+        try:
+            out, _ = process.communicate(timeout=_COMMAND_S)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"{what} took longer than {_COMMAND_S:g} s") from None
+        finally:
+            if process.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+        if process.returncode:
+            raise RuntimeError(f"{what} ended with exit code {process.returncode}")
+        try:
+            printed = json.loads(out)
+        except (ValueError, RecursionError):
+            printed = None
+        if isinstance(printed, dict):
+            return printed
+        if isinstance(printed, int | float) and not isinstance(printed, bool):
+            return {"battery": printed / 100}
+        raise RuntimeError(f"{what} printed neither a percentage nor a JSON object")
+
+
+def _named(name: str, read: Callable[[], Any]) -> Read:
+    """A function of one value as a reader of one reading."""
+    return lambda: {name: read()}
+
+
+# The key is what READINGS says in `reader`, and names the sensor in messages.
+READERS: dict[str, Reader] = {
+    "temperature": Reader(lambda root, names: _named("temp_c", linux.Thermometer(root, names.thermal))),
+    "throttling": Reader(lambda root, names: _named("throttled", lambda: linux.throttled(root))),
+    "supply": Reader(lambda root, names: _named("undervoltage", lambda: linux.undervoltage(root))),
+    "clock": Reader(lambda root, names: _named("frequency_mhz", lambda: linux.frequency_mhz(root))),
+    "load": Reader(lambda root, names: _named("others_load", linux.OthersLoad(root)), settle_s=0.5),
+    "battery": Reader(lambda root, names: Gauge(root, names.battery), BATTERY_EVERY_S),
+}

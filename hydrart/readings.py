@@ -1,0 +1,203 @@
+"""The one table of readings: what sensors tell, in which unit, how long it counts, and where it is shown.
+
+Sensors, Governor.observe, the JSON lines, the terminal, the live page, the metrics and `hydrart devices --here` iterate
+over READINGS. A new sensor is one row here and one reader in hydrart/device/readers.py.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Flag, auto
+from numbers import Real
+from typing import Any
+
+Readings = dict[str, Any]  # name -> float or bool; what is unknown is absent
+
+
+class Place(Flag):
+    """Where a reading is shown."""
+
+    NOWHERE = 0
+    LINE = auto()  # a field of each frame's JSON line
+    TERMINAL = auto()  # the panel and the plain line of `hydrart run`
+    PAGE = auto()  # the live page: a number and a chart
+    HERE = auto()  # `hydrart devices --here`
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A row of the table.
+
+    meaning: what the value says, for documents. reader: which of device.readers.READERS gives it. unit: of the value;
+    "share" is 0 to 1. low, high: a value outside them is unknown. flag: what a flag says when it is true; a flag has
+    neither unit nor bounds. fresh_s: a value older than so many seconds is unknown. observed: whether the governor uses
+    it. title: its name for people. decimals: for people; line_decimals: in JSON lines. metric: its name for Prometheus,
+    without "hydrart_"; None for no metric.
+    """
+
+    meaning: str
+    reader: str
+    fresh_s: float
+    title: str
+    unit: str = ""
+    flag: str = ""
+    low: float = 0.0
+    high: float = 0.0
+    observed: bool = False
+    places: Place = Place.NOWHERE
+    decimals: int = 0
+    line_decimals: int = 0
+    metric: str | None = None
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether its values are True and False."""
+        return bool(self.flag)
+
+    @property
+    def people(self) -> tuple[float, str]:
+        """The factor and the unit with which people read the value: a share is read as a percentage."""
+        return (100.0, "%") if self.unit == "share" else (1.0, self.unit)
+
+    @property
+    def needed(self) -> bool:
+        """Whether anything uses it during a run."""
+        return self.observed or self.metric is not None or bool(self.places & ~Place.HERE)
+
+    def plausible(self, value: Any) -> float | bool | None:
+        """The value if it can be one, else None."""
+        if self.is_flag or isinstance(value, bool):
+            return value if self.is_flag and isinstance(value, bool) else None
+        if not isinstance(value, Real):
+            return None
+        number = float(value)
+        return number if self.low <= number <= self.high else None  # a NaN lies between no bounds
+
+    def text(self, value: float | bool | None) -> str:
+        """The value with its unit, for people."""
+        if value is None:
+            return "unknown"
+        if self.is_flag:
+            return self.flag if value else f"not {self.flag}"
+        factor, unit = self.people
+        return f"{value * factor:.{self.decimals}f}{unit if unit == '%' else f' {unit}'}"
+
+    def rounded(self, value: float | bool | None) -> float | bool | None:
+        """The value as it stands in a JSON line."""
+        return value if value is None or self.is_flag else round(value, self.line_decimals)
+
+
+# The order is that of the fields in a JSON line. The battery's power, charging and capacity are part of what
+# `devices --here` shows as `battery`.
+READINGS: dict[str, Reading] = {
+    "temp_c": Reading(
+        "temperature of the CPU, of its hottest sensor",
+        "temperature",
+        fresh_s=10,
+        title="temperature",
+        unit="C",
+        low=-40,
+        high=150,
+        observed=True,
+        places=Place.LINE | Place.TERMINAL | Place.PAGE | Place.HERE,
+        decimals=1,
+        line_decimals=2,
+        metric="temperature_celsius",
+    ),
+    "battery": Reading(
+        "charge of the battery",
+        "battery",
+        fresh_s=60,
+        title="battery",
+        unit="share",
+        low=0,
+        high=1,
+        observed=True,
+        places=Place.LINE | Place.TERMINAL | Place.PAGE | Place.HERE,
+        line_decimals=4,
+        metric="battery_ratio",
+    ),
+    "power_w": Reading(
+        "power that the whole device draws",
+        "battery",
+        fresh_s=60,
+        title="power",
+        unit="W",
+        low=0,
+        high=1000,
+        observed=True,
+        places=Place.LINE,
+        decimals=2,
+        line_decimals=3,
+        metric="power_watts",
+    ),
+    "charging": Reading(
+        "whether a supply charges the battery or drives the device",
+        "battery",
+        fresh_s=60,
+        title="charging",
+        flag="charging",
+        observed=True,
+    ),
+    "capacity_wh": Reading(
+        "energy of the full battery",
+        "battery",
+        fresh_s=60,
+        title="capacity",
+        unit="Wh",
+        decimals=1,
+        low=0.001,
+        high=1e6,
+        observed=True,
+    ),
+    "throttled": Reading(
+        "whether the CPU is slowed down for its heat right now",
+        "throttling",
+        fresh_s=10,
+        title="throttled",
+        flag="throttled",
+        observed=True,
+        places=Place.HERE,
+    ),
+    "undervoltage": Reading(
+        "whether the supply is too weak right now",
+        "supply",
+        fresh_s=10,
+        title="supply",
+        flag="under-voltage",
+        observed=True,
+        places=Place.HERE,
+    ),
+    "frequency_mhz": Reading(
+        "clock that the kernel asks for, the mean of all cores",
+        "clock",
+        fresh_s=10,
+        title="clock",
+        unit="MHz",
+        low=1,
+        high=1e5,
+        places=Place.HERE,
+    ),
+    "others_load": Reading(
+        "cores that other programs keep busy",
+        "load",
+        fresh_s=10,
+        title="other programs",
+        unit="cores",
+        low=0,
+        high=1e4,
+        observed=True,
+        places=Place.HERE,
+        decimals=2,
+    ),
+}
+
+
+def shown(place: Place) -> dict[str, Reading]:
+    """The rows that are shown there, in the order of the table."""
+    return {name: reading for name, reading in READINGS.items() if reading.places & place}
+
+
+def plausible(values: Mapping[str, Any]) -> Readings:
+    """The values that are known and can be. Raises KeyError for a name that the table lacks."""
+    checked = {name: READINGS[name].plausible(value) for name, value in values.items()}
+    return {name: value for name, value in checked.items() if value is not None}

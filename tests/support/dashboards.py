@@ -1,0 +1,85 @@
+"""A live page that runs, and how to ask it."""
+
+import http.client
+import itertools
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import hydrart
+from tests.support.commands import PATIENCE_S
+
+
+@dataclass
+class Page:
+    """A page that runs, and the governor behind it."""
+
+    port: int
+    governor: hydrart.Governor
+
+    def ask(
+        self, path: str, method: str = "GET", body: object = None, **headers: str
+    ) -> tuple[int, bytes, http.client.HTTPMessage]:
+        """Status, body and headers of an answer."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)) as connection:
+            sent = {name.replace("_", "-"): value for name, value in headers.items()}
+            data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+            connection.request(method, path, data, {"Content-Type": "application/json"} | sent)
+            answer = connection.getresponse()
+            return answer.status, answer.read(), answer.headers
+
+    def read(self, path: str, until: Callable[[bytes], bool]) -> bytes:
+        """The beginning of an answer that never ends."""
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE_S) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            data = b""
+            while not until(data):
+                part = connection.recv(1 << 16)
+                assert part, data[-500:]
+                data += part
+            return data
+
+
+@contextmanager
+def page(
+    model: hydrart.Model, token: str | None = None, host: str = "127.0.0.1", sensors: hydrart.Sensors | None = None
+) -> Iterator[Page]:
+    """A page of a stream of noise at 50 frames a second."""
+    from hydrart.dashboard.server import Dashboard  # the extra may be missing
+
+    rng = np.random.default_rng(0)
+
+    def frames() -> Iterator[Any]:
+        for i in itertools.count():
+            yield rng.integers(0, 256, (48, 64, 3), np.uint8), i
+
+    governor = hydrart.Governor(model.profile(), fps=50)
+    stop = threading.Event()
+    with hydrart.Stream(frames(), model, fps=50, governor=governor, sensors=sensors, keep_frame=True) as stream:
+        state: Callable[[], str] = lambda: stream.state  # noqa: E731
+        facts: dict[str, Any] = {"title": "noise", "heads": model.heads, "governor": governor, "fixed_k": None}
+        dashboard = Dashboard(host, 0, token, state=state, stats=stream.stats, **facts)
+
+        def loop() -> None:
+            for result in stream:
+                dashboard.result(result, result.as_dict())
+                if stop.is_set():
+                    break
+
+        thread = threading.Thread(target=loop)
+        thread.start()
+        try:
+            while dashboard.feed.latest is None:
+                time.sleep(0.01)
+            yield Page(dashboard.port, governor)
+        finally:
+            stop.set()
+            thread.join()
+            dashboard.close()
