@@ -1,4 +1,4 @@
-"""The governor against the others on every trace: docs/governor-results.json, and the tables of docs/governor.md.
+"""The governor against the others on every trace: docs/governor-results.json and .md.
 
     python tools/results.py                 # everything: minutes
     python tools/results.py --trace sun     # that trace again; the rest stays; --seed 11, --fps 15 likewise
@@ -34,7 +34,7 @@ SEEDS = (11, 12)
 TUNING_TRACES, TUNING_SEED = 101, 201  # of tools/traces.py, of the luck
 TABLES = {"hydravit-cifar10": None, "hydravit-b": "hydravit-b"}
 UNTIL_H, CAPACITY_WH = 0.5, 3.0
-RAW, DOC = ROOT / "docs/governor-results.json", ROOT / "docs/governor.md"
+RAW, DOC = ROOT / "docs/governor-results.json", ROOT / "docs/governor-results.md"
 
 
 def make_world(trace: str, fps: float, table: str, seed: int, seconds: float = SECONDS) -> World:
@@ -104,12 +104,6 @@ def _alert_scores(folder: str, name: str, fps: float, grid: list[tuple[float, fl
     return [simulate(world, alert, "alert").accuracy for alert in makers]
 
 
-def write(rows: list[dict[str, Any]]) -> None:
-    """Both pages' tables."""
-    results_tables.write(rows, DOC)
-    results_tables.write_short(rows, ROOT / "README.md")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trace", action="append", choices=sorted(bundled("devices/traces", ".csv")))
@@ -123,7 +117,7 @@ def main() -> None:
         tune_alert(args.processes)
         return
     if args.tables:
-        write(json.loads(RAW.read_text()))
+        results_tables.write(json.loads(RAW.read_text()), DOC)
         return
     names = args.trace or list(bundled("devices/traces", ".csv"))
     rows: list[dict[str, Any]] = json.loads(RAW.read_text()) if RAW.exists() else []
@@ -134,7 +128,7 @@ def main() -> None:
             rows.sort(key=lambda row: (row["trace"], row["fps"], row["seed"]))  # the policies keep their order
             RAW.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
             print("{} at {} fps, seed {}".format(*job), flush=True)
-    write(rows)
+    results_tables.write(rows, DOC)
 
 
 if __name__ == "__main__":

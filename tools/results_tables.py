@@ -1,4 +1,4 @@
-"""The tables of docs/governor.md from what tools/results.py measured."""
+"""The tables of docs/governor-results.md from what tools/results.py measured."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,6 +16,7 @@ def write(rows: list[Row], path: Path) -> None:
     """The page's tables."""
     tables = sorted({row["table"] for row in rows}, reverse=True)
     parts = [
+        short_table(rows),
         goals(rows),
         *(main_table(rows, table) for table in tables),
         *(rivals_table(rows, table) for table in tables),
@@ -23,10 +24,15 @@ def write(rows: list[Row], path: Path) -> None:
     insert("\n".join(parts), path)
 
 
-def write_short(rows: list[Row], path: Path) -> None:
-    """The README's table: one rate, one table of accuracies."""
+def short_table(rows: list[Row]) -> str:
+    """One rate and one table of accuracies, for a first look."""
     policies = ("governor", "oracle", "static-oracle", "alert", "alert-tuned", "deadline-1.3")
     lines = [
+        "### At 15 frames a second, accuracies of hydravit-b",
+        "",
+        "Delivered accuracy in percent, and in brackets the late frames in percent. "
+        '"C over" is how far the temperature target was missed.',
+        "",
         "| delivered accuracy, % (late, %) | " + " | ".join(policies) + " |",
         "|---|" + "---|" * len(policies),
     ]
@@ -35,7 +41,7 @@ def write_short(rows: list[Row], path: Path) -> None:
             here = [of(rows, trace=trace, fps=fps, table="hydravit-b", policy=policy) for policy in policies]
             values = [f"{100 * m(own, 'accuracy'):.2f} ({100 * m(own, 'miss_rate'):.2f}){_heat(own)}" for own in here]
             lines.append(f"| {trace} | " + " | ".join(values) + " |")
-    insert("\n".join([*lines, ""]), path)
+    return "\n".join([*lines, ""])
 
 
 def insert(tables: str, path: Path) -> None:
