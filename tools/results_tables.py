@@ -72,8 +72,8 @@ def main_table(rows: list[Row], table: str) -> str:
     lines = [
         f"### Accuracies of {table}",
         "",
-        "Means over the seeds, of late frames and accuracy also the range. Accuracy is that of answers in time, in "
-        "percent of all frames; accuracy and energy are set against the oracle's; heat is the most of all seeds.",
+        "Means over the seeds, with the range of late frames and accuracy. Accuracy is that of answers in time, in "
+        "percent of all frames. Accuracy and energy are compared with the oracle's. Heat is the most of all seeds.",
         "",
         "| trace | fps | late % | accuracy % | of the oracle | energy | ALERT late, accuracy | tuned late, accuracy | "
         "throttled s | over target C | settles in frames | switches/min |",
