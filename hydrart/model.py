@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hydrart.device.profiles import load_device
 from hydrart.engine import Engine, make_engine
+from hydrart.engine.variants import open_variant
 from hydrart.errors import PictureError, WeightFileError
 from hydrart.format.architecture import Architecture
 from hydrart.format.metadata import Accuracy
@@ -19,7 +20,6 @@ from hydrart.format.reader import WeightFile
 from hydrart.governor.points import Profile, ProfileRow
 from hydrart.picture.preprocess import Picture, preprocess, read_picture
 from hydrart.resources import find
-from hydrart.variants import open_variant
 
 FloatArray = NDArray[np.float32]
 
@@ -210,3 +210,11 @@ def softmax(logits: FloatArray) -> FloatArray:
     with np.errstate(over="ignore"):
         exponent = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(exponent / exponent.sum(axis=-1, keepdims=True), np.float32)
+
+
+def ready() -> None:
+    """Load all compiled code, the engine's kernels and the preprocessing; compile what the cache lacks."""
+    from hydrart.engine.kernels import forward
+
+    forward.run.ready()
+    preprocess(np.zeros((8, 8, 3), np.uint8), Preprocessing(8))

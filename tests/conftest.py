@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 import hydrart
 from hydrart.format.architecture import Architecture
-from hydrart.warm import ready
+from hydrart.model import ready
 from tests.support import vm
 from tests.support.colours import make_colours
 from tests.support.networks import SMALL, make_file

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from hydrart.cli.errors import one_sentence
 from hydrart.errors import HydrartError, PictureError
-from hydrart.evaluate import class_folders, class_indices
 from hydrart.format.metadata import Metadata
 from hydrart.format.reader import WeightFile
 from hydrart.model import Model, load
+from hydrart.picture.folders import class_folders, class_indices
 from tools import figures
 
 BEGIN, END = "<!-- measured by tools/card.py -->", "<!-- end -->"

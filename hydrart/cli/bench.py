@@ -11,11 +11,11 @@ from hydrart.bench.peers import PEERS, Peer, make_peer
 from hydrart.bench.shapes import choose_heads, parse_ranges, parse_shape, random_weights
 from hydrart.cli.errors import one_sentence
 from hydrart.cli.options import Number, json_option, print_json, threads_option, warn
+from hydrart.engine.variants import PRECISION_CHOICES
 from hydrart.errors import SettingError, WeightFileError
 from hydrart.format.reader import WeightFile
 from hydrart.model import Model, load
 from hydrart.resources import find
-from hydrart.variants import PRECISIONS
 
 
 class _Heads(click.ParamType[Any]):
@@ -35,7 +35,10 @@ class _Heads(click.ParamType[Any]):
 @click.option("--shape", default=None, help="Random weights: hydravit-b, or heads=3-12,depth=12,head_dim=64,...")
 @click.option("--k", "ks", type=_Heads(), multiple=True, help="Heads, such as 6, 3,6,12 or 3-12.  [default: all]")
 @click.option(
-    "--precision", default="auto", type=click.Choice(PRECISIONS), help="Of the weights, or of a file beside them."
+    "--precision",
+    default="auto",
+    type=click.Choice(PRECISION_CHOICES),
+    help="Of the file, or of one beside it.",
 )
 @threads_option
 @click.option("--batch", default=1, type=click.IntRange(1, 4096), help="Pictures at a time.")

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from hydrart.bench.evaluate import evaluate
 from hydrart.cli.errors import one_sentence
 from hydrart.cli.options import json_option, model_options, print_json, warn
-from hydrart.evaluate import class_folders, evaluate
 from hydrart.format.writer import copy_prefix
 from hydrart.model import load
+from hydrart.picture.folders import class_folders
 
 
 @click.command("eval")

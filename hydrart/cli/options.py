@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hydrart.engine import BACKENDS
-from hydrart.variants import PRECISIONS
+from hydrart.engine.variants import PRECISION_CHOICES
 
 threads_option = click.option(
     "--threads", default=None, type=click.IntRange(1), help="Cores that a call may use.  [default: all]"
@@ -20,7 +20,7 @@ threads_option = click.option(
 _MODEL_OPTIONS = (
     click.option("--weights", default="hydravit-cifar10", help="Weight file, or the name of one that ships."),
     click.option(
-        "--precision", default="auto", type=click.Choice(PRECISIONS), help="Of the file, or of one beside it."
+        "--precision", default="auto", type=click.Choice(PRECISION_CHOICES), help="Of the file, or of one beside it."
     ),
     threads_option,
     click.option("--backend", default="native", help=f"What computes: {', '.join(BACKENDS)}."),

@@ -7,7 +7,7 @@ import click
 
 from hydrart.cli.errors import one_sentence
 from hydrart.cli.options import json_option, print_json, warn
-from hydrart.warm import ready
+from hydrart.model import ready
 
 
 @click.command()

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hydrart.errors import PictureError
-from hydrart.evaluate import class_folders
 from hydrart.format.preprocessing import Preprocessing
+from hydrart.picture.folders import class_folders
 from hydrart.picture.preprocess import fit, read_picture
 from hydrart.train.progress import SILENT, Progress
 from hydrart.train.recipe import TrainError

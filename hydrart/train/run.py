@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from hydrart.evaluate import Evaluation, class_folders
+from hydrart.bench.evaluate import Evaluation
 from hydrart.format.architecture import listing
 from hydrart.format.preprocessing import Preprocessing
+from hydrart.picture.folders import class_folders
 from hydrart.train.data import Pictures, mean_and_std, read_folder
 from hydrart.train.loop import Place, make_folder, train
 from hydrart.train.recipe import HEADS, SHAPE, Recipe, TrainError, WantedShape

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from hydrart.convert.parity import one_thread
-from hydrart.evaluate import class_folders
 from hydrart.format.preprocessing import Preprocessing
+from hydrart.picture.folders import class_folders
 from hydrart.train import convnet
 from hydrart.train.convnet import ConvNet, Trained
 from hydrart.train.data import Pictures, mean_and_std, read_folder

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from hydrart.evaluate import Evaluation, class_folders, evaluate
+from hydrart.bench.evaluate import Evaluation, evaluate
 from hydrart.format.architecture import Architecture
 from hydrart.format.metadata import Metadata, Run
 from hydrart.format.preprocessing import Preprocessing
 from hydrart.format.reader import WeightFile
 from hydrart.format.writer import copy_prefix, sha256, write
 from hydrart.model import load
+from hydrart.picture.folders import class_folders
 from hydrart.train.progress import Progress
 
 

@@ -36,7 +36,7 @@ def family(folder: Path, **losses: float) -> Path:
 def test_auto_is_the_fastest_that_is_as_accurate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, losses: dict[str, float], chosen: str
 ) -> None:
-    monkeypatch.setattr("hydrart.variants._fastest", lambda: ("int8", "bf16", "fp32"))
+    monkeypatch.setattr("hydrart.engine.variants._fastest", lambda: ("int8", "bf16", "fp32"))
     path = family(tmp_path, **losses)
     assert hydrart.load(path).precision == chosen
     assert hydrart.load(path, precision="fp32").precision == "fp32"

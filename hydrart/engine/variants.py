@@ -1,23 +1,23 @@
-"""The same network in several precisions: NAME.safetensors beside NAME-bf16.safetensors and NAME-int8.safetensors."""
+"""Choose among files of the same network: NAME.safetensors, NAME-bf16.safetensors, NAME-int8.safetensors."""
 
 from pathlib import Path
 
 from hydrart.errors import SettingError, WeightFileError
 from hydrart.format.reader import WeightFile
 
-PRECISIONS = ("auto", "fp32", "bf16", "int8")
-MAX_LOSS = 0.003  # of top-1, at any k, against the file that was asked for
+PRECISION_CHOICES = ("auto", "fp32", "bf16", "int8")
+MAX_LOSS = 0.003  # auto accepts at most so much less top-1 at any k than the named file has
 
 
 def open_variant(path: Path, precision: str, backend: str) -> WeightFile:
-    """The file in the precision that was asked for, or, for auto, the fastest one that is as accurate.
+    """Open the file, or the file beside it that has the precision.
 
-    auto looks at files beside it that were made from the same checkpoint, and takes the fastest on this CPU whose
-    recorded top-1 is nowhere more than MAX_LOSS below; without recorded accuracies, the file itself. Raises
-    WeightFileError, SettingError.
+    precision: fp32, bf16, int8, or auto. auto compares the files beside it that were made from the same checkpoint,
+    and takes the fastest on this CPU whose recorded top-1 is at most MAX_LOSS below at every k; where no accuracy is
+    recorded, or the backend is not native, it takes the named file. Raises WeightFileError, SettingError.
     """
-    if precision not in PRECISIONS:
-        raise SettingError(f"precision {precision!r} is unknown: choose from {', '.join(PRECISIONS)}")
+    if precision not in PRECISION_CHOICES:
+        raise SettingError(f"precision {precision!r} is unknown: choose from {', '.join(PRECISION_CHOICES)}")
     file = WeightFile(path)
     if precision == file.meta.precision or (precision == "auto" and backend != "native"):
         return file
@@ -39,7 +39,7 @@ def open_variant(path: Path, precision: str, backend: str) -> WeightFile:
 
 
 def _fastest() -> tuple[str, ...]:
-    """Precisions by speed on this CPU."""
+    """Precisions from the fastest to the slowest on this CPU."""
     from hydrart.codegen.isa import choose
 
     return ("bf16", "fp32", "int8") if choose().int8 == "fma" else ("int8", "bf16", "fp32")

@@ -1,0 +1,55 @@
+"""Folders of pictures with a folder for each class."""
+
+from pathlib import Path
+
+import pytest
+
+from hydrart.errors import SourceError
+from hydrart.picture.folders import class_folders, class_indices
+from tests.support.commands import class_tree, closed, no_root
+
+
+def test_pictures_are_found_by_class(tmp_path: Path) -> None:
+    class_tree(tmp_path, {0: "dog", 1: "cat", 2: "dog"})
+    (tmp_path / "dog/notes.txt").write_text("no picture")
+    (tmp_path / "file.png").write_bytes(b"beside the folders")
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "bird").mkdir()
+    assert class_folders(tmp_path) == {
+        "bird": [],
+        "cat": [tmp_path / "cat/1.png"],
+        "dog": [tmp_path / "dog/0.png", tmp_path / "dog/2.png"],
+    }
+
+
+def test_what_is_no_folder_of_classes(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="is no folder: pass one that holds a folder of pictures per class"):
+        class_folders(tmp_path / "none")
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(SourceError, match="holds no pictures in class folders: it must look like"):
+        class_folders(tmp_path)
+
+
+@no_root
+def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
+    with closed(tmp_path), pytest.raises(SourceError, match="cannot be read"):
+        class_folders(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folders", "labels", "indices"),
+    [
+        (["cat", "Dog"], ["dog", "CAT", "bird"], [1, 0]),
+        (["n01", "n02"], ["cat", "dog"], [0, 1]),
+        (["10", "2"], ["cat", "dog"], [1, 0]),
+    ],
+    ids=["by label, in any case", "by order", "numbers by value"],
+)
+def test_the_class_of_each_folder(folders: list[str], labels: list[str], indices: list[int]) -> None:
+    assert class_indices(folders, labels) == indices
+
+
+@pytest.mark.parametrize("folders", [["cat", "mouse"], ["a", "b", "c"]])
+def test_folders_that_fit_no_class(folders: list[str]) -> None:
+    with pytest.raises(SourceError, match=r"is none of the network's 2 classes: name the folders by the labels"):
+        class_indices(folders, ["cat", "dog"])
