@@ -204,7 +204,7 @@ def test_the_rooms_are_those_of_the_contract() -> None:
     wanted = [sorted(room.strip() for room in layer.split("|")) for layer in layers if layer.strip()]
     (picture,) = [block for block in blocks("CONTRIBUTING.md", "text") if "errors" in block]
     drawn = [re.split(r"\s{2,}", line.strip(), maxsplit=1)[0] for line in picture.splitlines() if line.strip()]
-    assert [sorted(room.strip() for room in layer.split("|")) for layer in drawn] == wanted
+    assert [sorted(room.strip() for room in layer.split("|")) for layer in drawn] == wanted, "draw it again"
 
 
 def test_every_place_in_the_map_exists() -> None:
