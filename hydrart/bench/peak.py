@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -21,6 +22,7 @@ from hydrart.codegen.emit import I8, I32, I64, UNROLL
 from hydrart.codegen.emit_tiles import PRODUCT, A, B, configure, pointer, tile
 from hydrart.codegen.isa import FLOAT_DOTS, TILE_DOTS
 from hydrart.format.architecture import Architecture
+from hydrart.format.roles import BLOCK_MATRICES
 
 _TURNS = 1 << 18  # of the loop in one timed run: some milliseconds
 _PER_LANE = {"fma": 1, "dpbf16": 2, "tdpbf16": 2, "bfmmla": 4}  # products
@@ -54,14 +56,14 @@ def measure(precision: str, threads: int = 1, seconds: float = 0.5) -> Peak:
 def needed_macs(arch: Architecture, k: int) -> int:
     """Multiply-accumulates that an answer takes, for one picture with k heads.
 
-    Fewer than Architecture.macs: of the last block only the class token goes on, so that the others need no query,
-    no attention of their own and nothing after it. With n tokens of p channels, i inputs of a patch and c classes:
-    (n-1) i p + (depth-1) (12 n p^2 + 2 n^2 p) + (2 n p^2 + 10 p^2 + 2 n p) + c p.
+    Fewer than Architecture.macs: of the last block only the class token goes on. The other tokens need its keys and
+    values, but no query, no attention of their own and nothing after it.
     """
-    p, n = arch.width(k), arch.tokens
-    whole = 12 * n * p * p + 2 * n * n * p
-    last = 2 * n * p * p + 10 * p * p + 2 * n * p
-    return (n - 1) * arch.patch_inputs * p + (arch.depth - 1) * whole + last + arch.classes * p
+    p, others = arch.width(k), arch.patches
+    last = [parameter for role in BLOCK_MATRICES for parameter in role.parameters(arch, arch.depth - 1)]
+    block = sum(prod(parameter.shape(k)) for parameter in last if parameter.part.is_matrix)
+    keys_and_values = 2 * p * p
+    return arch.macs(k) - others * (block - keys_and_values + 2 * arch.tokens * p)
 
 
 def assembly(precision: str) -> str:

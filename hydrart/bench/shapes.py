@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from hydrart.errors import SettingError
 from hydrart.format.architecture import Architecture
-from hydrart.format.layout import Layout
 from hydrart.format.metadata import Metadata
+from hydrart.format.precision import FP32
 from hydrart.format.preprocessing import Preprocessing
+from hydrart.format.roles import NORM, parameters_of
 from hydrart.format.writer import write
 from hydrart.resources import suggestion
 
@@ -87,7 +89,7 @@ def choose_heads(ranges: Iterable[tuple[int, int]], arch: Architecture) -> tuple
 
 
 @contextmanager
-def random_weights(arch: Architecture, precision: str = "fp32") -> Iterator[Path]:
+def random_weights(arch: Architecture, precision: str = FP32.name) -> Iterator[Path]:
     """A weight file of that shape, which is deleted at the end. Raises WeightFileError where it cannot be written."""
     meta = Metadata(arch, precision, Preprocessing(arch.image_size), source="random numbers")
     with TemporaryDirectory(prefix="hydrart-") as folder:
@@ -100,37 +102,24 @@ class _RandomState(Mapping[str, NDArray[np.float32]]):
     """Dense tensors of the largest network, made on access; scaled so that activations stay as large as they are."""
 
     def __init__(self, arch: Architecture) -> None:
-        self._arch = arch
-        self._layout = Layout(arch, "fp32")
+        self._parameters = parameters_of(arch)
+        self._k = arch.heads[-1]
         self._rng = np.random.default_rng(0)
 
     def __iter__(self) -> Iterator[str]:
-        return iter((*self._layout.matrices, *self._layout.vectors))
+        return iter(self._parameters)
 
     def __len__(self) -> int:
-        return len(self._layout.matrices) + len(self._layout.vectors)
+        return len(self._parameters)
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
-        arch, head_dim = self._arch, self._arch.head_dim
-        if name in self._layout.matrices:
-            matrix = self._layout.matrices[name]
-            k = matrix.only or arch.heads[-1]
-            inputs = matrix.inputs or matrix.in_blocks(k, head_dim) * head_dim
-            outputs = matrix.outputs or matrix.out_blocks(k, head_dim) * head_dim
-            values = self._rng.standard_normal((outputs, inputs), np.float32)
-            values *= np.float32(inputs**-0.5)
-            if name == "patch_embed.proj.weight":
-                return values.reshape(outputs, arch.channels, arch.patch, arch.patch)
-            return values
-        vector = self._layout.vectors[name]
-        p = arch.width(arch.heads[-1])
-        values = self._rng.standard_normal(vector.fixed or vector.rows * p, np.float32)
-        values *= np.float32(0.2)
-        if "norm" in name and name.endswith("weight"):
+        parameter = self._parameters[name]
+        shape = parameter.shape(self._k)
+        values = self._rng.standard_normal(shape, np.float32)
+        values *= np.float32(prod(shape[1:]) ** -0.5 if parameter.part.is_matrix else 0.2)
+        if parameter.part is NORM[0]:
             values += np.float32(1)
-        if name == "pos_embed":
-            return values.reshape(1, vector.rows, p)
-        return values.reshape(1, 1, p) if name == "cls_token" else values
+        return values
 
 
 def _number(key: str, text: str) -> int:

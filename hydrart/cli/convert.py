@@ -11,7 +11,7 @@ from hydrart.cli.options import heads_list, json_option, print_json, suffixed, w
 from hydrart.cli.training import need_pytorch
 from hydrart.convert.convert import Report
 from hydrart.format.architecture import listing
-from hydrart.format.layout import PRECISIONS
+from hydrart.format.precision import PRECISIONS
 
 
 @click.command("convert")

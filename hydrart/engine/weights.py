@@ -1,6 +1,5 @@
 """A mapped weight file as the kernels see it: addresses of tiles, and the vectors of the heads in use."""
 
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,12 @@ from hydrart.engine.kernels import gemm
 from hydrart.engine.kernels.intrinsics import ISA
 from hydrart.engine.kernels.state import MATRIX
 from hydrart.errors import WeightFileError
-from hydrart.format.layout import DTYPE_BYTES, Matrix, tensor_name
+from hydrart.format.layout import Vector, tensor_name
+from hydrart.format.precision import BF16, FP32, INT8
 from hydrart.format.reader import WeightFile
+from hydrart.format.roles import BLOCK_NORMS, CLASS_TOKEN, FINAL_NORM, NORM, POSITIONS, Role, Then, classifier
 
-_PRECISION = {"F32": gemm.FP32, "BF16": gemm.BF16, "I8": gemm.INT8}
+_CODES = {FP32.name: gemm.FP32, BF16.name: gemm.BF16, INT8.name: gemm.INT8}
 _SPARE = 2 * gemm.GROUP  # register tiles read past the end of a vector
 
 
@@ -24,9 +25,10 @@ class KernelWeights:
     Matrices stay where they are mapped. Vectors, half a percent of the weights, are copied, because the kernels want
     those of all heads in one piece.
 
-    matrices: MATRIX records, patch embedding, then qkv, proj, fc1, fc2 of each block, then the classifier of
-    every k that has its own. table: int64, addresses of the tiles of each matrix by output and input block, then
-    of each head's positions from `positions` on.
+    matrices: MATRIX records in the order of the file (roles.matrix_index): patch embedding, the matrices of each
+    block, the classifier or those of every k. table: int64, addresses of the tiles of each matrix by output and input
+    block, then of each head's positions from `positions` on. norms: float32 [2 * depth + 1, 2, norm_stride], weight
+    and bias of the LayerNorms of each block in the order of roles.BLOCK_NORMS, then of the last one.
     """
 
     def __init__(self, file: WeightFile) -> None:
@@ -34,44 +36,42 @@ class KernelWeights:
         self._base: int = file.data.__array_interface__["data"][0]
         self._heads = 0  # what the table holds
         self._k = 0  # in use
-        head_dim, most = self._arch.head_dim, self._arch.heads[-1]
-        matrices = list(self._layout.matrices.values())
+        layout, head_dim, most = self._layout, self._arch.head_dim, self._arch.heads[-1]
+        matrices = list(layout.matrices.values())
         self.matrices: NDArray[Any] = np.zeros(len(matrices) + 1, MATRIX)
-        self._vectors: dict[str, NDArray[np.float32]] = {
-            v.name: np.zeros((v.fixed or v.rows * most * head_dim) + _SPARE, np.float32)
-            for v in self._layout.vectors.values()
-            if v.name != "pos_embed" and not _is_norm(v.name)
-        }
+        places = {name: place for place, name in enumerate(layout.matrices)}
+        self._classifiers = {k: places[classifier(self._arch).names(k)[0]] for k in self._arch.heads}
         self.norm_stride = most * head_dim
-        self.norms = np.zeros((2 * self._arch.depth + 1, 2, self.norm_stride), np.float32)
-        precisions = {_PRECISION[matrix.dtype] for matrix in matrices if matrix.name.endswith("attn.qkv.weight")}
-        self.short = ISA.short and gemm.FP32 not in precisions and head_dim // 2 >= gemm.LANES
+        self.norms = np.zeros((len(BLOCK_NORMS) * self._arch.depth + 1, len(NORM), self.norm_stride), np.float32)
+        self._copies: dict[str, NDArray[np.float32]] = self._norm_rows()
+        for vector in (*layout.vectors.values(), *layout.scales.values()):
+            if vector.name not in self._copies and vector.name not in POSITIONS.names():
+                numbers = vector.fixed or vector.rows * most * head_dim
+                self._copies[vector.name] = np.zeros(numbers + _SPARE, np.float32)
+        self.short = ISA.short and layout.precision != FP32 and head_dim // 2 >= gemm.LANES
         self._columns = 0
         self._sums: dict[int, NDArray[np.float32]] = {}
         entries = 0
         for record, matrix in zip(self.matrices, matrices, strict=False):
-            k = matrix.only or most
-            per = 4 // DTYPE_BYTES[matrix.dtype]
-            record["first"], record["stride"] = entries, matrix.in_blocks(k, head_dim)
-            record["precision"] = _PRECISION[matrix.dtype]
-            record["rows"], record["tile_bytes"] = head_dim // per, head_dim * head_dim * 4 // per
-            name = matrix.name.removesuffix("weight")
-            record["bias"] = self._address(name + "bias")
-            record["scale"] = self._address(name + "scale")
+            k, precision = matrix.only or most, matrix.precision
+            role, index = matrix.parameter.role, matrix.parameter.index
+            record["first"], record["stride"] = entries, matrix.in_blocks(k)
+            record["precision"] = _CODES[precision.name]
+            record["rows"], record["tile_bytes"] = head_dim // precision.per, head_dim * head_dim * precision.bytes
             record["tile_shift"] = int(record["tile_bytes"]).bit_length() - 1
-            if name.endswith(("attn.proj.", "mlp.fc2.")):
-                record["mode"] = ADD
-            elif name.endswith("attn.qkv.") and self.short:
-                record["mode"] = STORE_BF16
-            if record["precision"] == gemm.INT8:
+            record["bias"] = self._address(role.names(index)[1])
+            if precision.scaled:
+                record["scale"] = self._address(layout.scales[matrix.name].name)
                 record["sums"] = self._columns
-                self._columns += matrix.out_blocks(k, head_dim) * head_dim
-            record["activate"] = name.endswith("mlp.fc1.")
-            branch = {"attn.proj.": "ls1.gamma", "mlp.fc2.": "ls2.gamma"}
-            for end, gamma in branch.items():
-                if name.endswith(end):
-                    record["gamma"] = self._address(name.removesuffix(end) + gamma)
-            entries += matrix.out_blocks(k, head_dim) * matrix.in_blocks(k, head_dim)
+                self._columns += matrix.out_blocks(k) * head_dim
+            if role.then is Then.RESIDUAL:
+                record["mode"] = ADD
+            elif role.then is Then.ATTENTION and self.short:
+                record["mode"] = STORE_BF16
+            record["activate"] = role.then is Then.GELU
+            if role.layer_scale and role.layer_scale.used(self._arch):
+                record["gamma"] = self._address(role.layer_scale.names(index)[0])
+            entries += matrix.out_blocks(k) * matrix.in_blocks(k)
         self.positions = entries
         # what is prefetched may lie one chunk beyond the last matrix
         self.table = np.zeros(entries + max(most, 4 * gemm.GROUP), np.int64)
@@ -80,12 +80,11 @@ class KernelWeights:
 
     def cls_token(self) -> int:
         """Address of the class token."""
-        return self._address("cls_token")
+        return self._address(CLASS_TOKEN.names()[0])
 
     def classifier(self, k: int) -> int:
         """Which MATRIX classifies k heads."""
-        first = 1 + 4 * self._arch.depth
-        return first + (self._arch.heads.index(k) if self._arch.separate_classifiers else 0)
+        return self._classifiers[k]
 
     def sums(self, k: int) -> tuple[int, bool]:
         """Address of the column sums for k heads, and whether the kernels have yet to fill them."""
@@ -106,52 +105,48 @@ class KernelWeights:
         self.matrices["depth"] = np.where(self._per_head, self._per_head * k, self.matrices["stride"])
         self._k = k
 
+    def _norm_rows(self) -> dict[str, NDArray[np.float32]]:
+        """Where the tensors of each LayerNorm belong in `norms`."""
+        norms = [(role, i) for i in range(self._arch.depth) for role in BLOCK_NORMS]
+        return {
+            name: row
+            for (role, i), rows in zip([*norms, (FINAL_NORM, None)], self.norms, strict=True)
+            for name, row in zip(role.names(i), rows, strict=True)
+        }
+
     def _address(self, name: str) -> int:
-        vector = self._vectors.get(name)
-        return 0 if vector is None else int(vector.__array_interface__["data"][0])
+        return int(self._copies[name].__array_interface__["data"][0])
 
     def _add(self, shell: int) -> None:
-        layout, head_dim, heads = self._layout, self._arch.head_dim, self._layout.heads_in(shell)
-
-        @cache
-        def places(out_per_head: int, in_per_head: int, outputs: int, inputs: int) -> Any:
-            return layout.tiles(Matrix("", "F32", out_per_head, in_per_head, outputs, inputs), shell)
-
+        layout, places = self._layout, dict[Role, Any]()  # the tiles of a role lie alike in every block
         for record, matrix in zip(self.matrices, layout.matrices.values(), strict=False):
             if matrix.only not in (None, shell):
                 continue
-            if matrix.only:
-                out, inner = layout.tiles(matrix, shell)
-            else:
-                out, inner = places(matrix.out_per_head, matrix.in_per_head, matrix.outputs, matrix.inputs)
+            role = matrix.parameter.role
+            if role not in places:
+                places[role] = layout.tiles(matrix, shell)
+            out, inner = places[role]
             begin = self._base + layout.tensors[tensor_name(shell, matrix.name)].begin
             self.table[record["first"] + out * record["stride"] + inner] = begin + np.arange(len(out)) * int(
                 record["tile_bytes"]
             )
         for vector in layout.vectors.values():
-            if vector.fixed and (vector.only or self._arch.heads[0]) != shell:
-                continue
-            part = self._file.part(shell, vector.name)
-            if not np.isfinite(part).all():
-                raise WeightFileError(f"{self._file.path} is damaged: {vector.name} holds numbers that are not finite")
-            if vector.name == "pos_embed":
-                address = int(part.__array_interface__["data"][0])
-                at = self.positions + heads.start
-                self.table[at : at + len(heads)] = address + np.arange(len(heads)) * vector.rows * head_dim * 4
-                continue
-            if vector.name.endswith("scale") and not (part > 0).all():
-                raise WeightFileError(f"{self._file.path} is damaged: {vector.name} holds a scale that is not positive")
-            target, begin = self._target(vector.name), heads.start * vector.rows * head_dim
-            target[begin : begin + part.size] = part.reshape(-1)
+            if vector.rows or (vector.only or self._arch.heads[0]) == shell:
+                self._copy(vector, shell)
+        for scale in layout.scales.values():
+            self._copy(scale, shell)
+            if not (self._file.part(shell, scale.name) > 0).all():
+                raise WeightFileError(f"{self._file.path} is damaged: {scale.name} holds a scale that is not positive")
 
-    def _target(self, name: str) -> NDArray[np.float32]:
-        if not _is_norm(name):
-            return self._vectors[name]
-        *place, norm, kind = name.split(".")
-        index = 2 * int(place[1]) + (norm == "norm2") if place else 2 * self._arch.depth
-        target: NDArray[np.float32] = self.norms[index, int(kind == "bias")]
-        return target
-
-
-def _is_norm(name: str) -> bool:
-    return name.split(".")[-2] in ("norm", "norm1", "norm2") if "." in name else False
+    def _copy(self, vector: Vector, shell: int) -> None:
+        heads, row_length = self._layout.heads_in(shell), vector.rows * self._arch.head_dim
+        part = self._file.part(shell, vector.name)
+        if not np.isfinite(part).all():
+            raise WeightFileError(f"{self._file.path} is damaged: {vector.name} holds numbers that are not finite")
+        if vector.name in self._copies:
+            begin = heads.start * row_length
+            self._copies[vector.name][begin : begin + part.size] = part.reshape(-1)
+        else:  # positions
+            address = int(part.__array_interface__["data"][0])
+            at = self.positions + heads.start
+            self.table[at : at + len(heads)] = address + np.arange(len(heads)) * row_length * part.itemsize

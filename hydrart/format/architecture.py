@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from numbers import Integral
 
 from hydrart.errors import HeadsError
+from hydrart.format import roles
 
 HEAD_DIMS = (16, 32, 64)
 
@@ -53,9 +54,14 @@ class Architecture:
             raise ValueError(f"layer_norm_eps is {self.layer_norm_eps!r:.40}, not between 0 and 1")
 
     @property
+    def patches(self) -> int:
+        """Patches of a picture."""
+        return (self.image_size // self.patch) ** 2
+
+    @property
     def tokens(self) -> int:
         """Patches and the class token."""
-        return (self.image_size // self.patch) ** 2 + 1
+        return self.patches + 1
 
     @property
     def patch_inputs(self) -> int:
@@ -76,16 +82,11 @@ class Architecture:
 
     def parameters(self, k: int) -> int:
         """Parameters of the network of k heads."""
-        p = self.width(k)
-        block = 12 * p * p + 13 * p + (2 * p if self.layer_scale else 0)
-        embed = p * (self.patch_inputs + 1) + p + self.tokens * p
-        return embed + self.depth * block + 2 * p + self.classes * (p + 1)
+        return roles.count(self, k)
 
     def macs(self, k: int) -> int:
-        """Multiply-accumulates for one picture with k heads."""
-        p, n = self.width(k), self.tokens
-        block = 12 * n * p * p + 2 * n * n * p
-        return (n - 1) * self.patch_inputs * p + self.depth * block + p * self.classes
+        """Multiply-accumulates for one picture with k heads: all matrices, and the two products of attention."""
+        return roles.products(self, k) + self.depth * 2 * self.tokens**2 * self.width(k)
 
 
 def listing(heads: Iterable[int]) -> str:

@@ -13,62 +13,131 @@ a prefix of rows. Edges that are no multiple of head_dim (patch inputs, classes)
 int8 is used inside the blocks, with one scale per output; both ends of such a file are bf16.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.format.architecture import Architecture
+from hydrart.format.precision import FP32, PRECISIONS, Precision
+from hydrart.format.roles import Each, Parameter, parameters_of
 
 PAGE = 4096
+PADDING = "U8"  # safetensors' type of the zeros at the end of a shell
 
-DTYPE_BYTES = {"F32": 4, "BF16": 2, "I8": 1, "U8": 1}
-# precision -> dtype inside the blocks, dtype of the patch embedding and the classifier
-PRECISIONS = {"fp32": ("F32", "F32"), "bf16": ("BF16", "BF16"), "int8": ("I8", "BF16")}
+FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """A weight matrix [outputs, inputs] and how its blocks grow with the heads.
+    """How a weight matrix [outputs, inputs] lies in the file, and how it grows with the heads.
 
     out_per_head, in_per_head: blocks of head_dim that each head adds; 0 where the side has the same length for
     every k (`outputs` or `inputs` then say which). only: the one k that uses it, for separate classifiers.
     """
 
-    name: str
-    dtype: str
+    parameter: Parameter
+    precision: Precision
+    head_dim: int
     out_per_head: int
     in_per_head: int
     outputs: int = 0
     inputs: int = 0
     only: int | None = None
 
-    def out_blocks(self, k: int, head_dim: int) -> int:
-        return self.out_per_head * k or -(-self.outputs // head_dim)
+    @classmethod
+    def of(cls, parameter: Parameter, precision: Precision) -> "Matrix":
+        """The layout of a matrix; inputs that do not grow are taken as one side."""
+        arch, (out, *inner) = parameter.arch, parameter.part.sides
+        fixed_out = 0 if out.per_head else out.length(arch, 1)
+        fixed_in = 0 if inner[0].per_head else prod(side.length(arch, 1) for side in inner)
+        sizes = (out.per_head, inner[0].per_head, fixed_out, fixed_in)
+        return cls(parameter, precision, arch.head_dim, *sizes, only=parameter.only)
 
-    def in_blocks(self, k: int, head_dim: int) -> int:
-        return self.in_per_head * k or -(-self.inputs // head_dim)
+    @property
+    def name(self) -> str:
+        return self.parameter.name
+
+    def out_blocks(self, k: int) -> int:
+        """Blocks of head_dim outputs with k heads; the last may be filled up with zeros."""
+        return self.out_per_head * k or -(-self.outputs // self.head_dim)
+
+    def in_blocks(self, k: int) -> int:
+        """Blocks of head_dim inputs with k heads; the last may be filled up with zeros."""
+        return self.in_per_head * k or -(-self.inputs // self.head_dim)
+
+    def rows_of(self, dense: FloatArray, k: int) -> FloatArray:
+        """timm's shape -> [outputs, inputs] with the file's rows: those of a head together, q before k before v."""
+        flat = dense.reshape(dense.shape[0], -1)
+        parts = self.parameter.part.sides[0].parts
+        if parts == 1:
+            return flat
+        return flat.reshape(parts, k, -1, flat.shape[1]).swapaxes(0, 1).reshape(flat.shape)
+
+    def dense_of(self, rows: FloatArray, k: int) -> FloatArray:
+        """The inverse of rows_of."""
+        parts = self.parameter.part.sides[0].parts
+        if parts > 1:
+            rows = rows.reshape(k, parts, -1, rows.shape[1]).swapaxes(0, 1)
+        return rows.reshape(self.parameter.shape(k))
+
+    def tiles_of(self, rows: NDArray[Any], k: int) -> NDArray[Any]:
+        """[outputs, inputs] -> [output block, head_dim, input block, head_dim], with zeros at the edges."""
+        d, out, inner = self.head_dim, self.out_blocks(k), self.in_blocks(k)
+        padded = np.zeros((out * d, inner * d), rows.dtype)
+        padded[: rows.shape[0], : rows.shape[1]] = rows
+        return padded.reshape(out, d, inner, d)
 
 
 @dataclass(frozen=True)
 class Vector:
     """Numbers per head, float32: `rows` of head_dim for each head, or `fixed` numbers in all.
 
-    only: the one k that uses it; a fixed vector otherwise belongs to the first shell.
+    parameter: None for the scales of a matrix. only: the one k that uses it; a fixed vector otherwise belongs to the
+    first shell.
     """
 
     name: str
+    head_dim: int
+    parameter: Parameter | None = None
     rows: int = 0
     fixed: int = 0
     only: int | None = None
 
+    @classmethod
+    def of(cls, parameter: Parameter) -> "Vector":
+        """The layout of a tensor that is no matrix."""
+        arch, axis = parameter.arch, parameter.growing
+        if axis is None:
+            fixed = prod(parameter.shape(1))
+            return cls(parameter.name, arch.head_dim, parameter, fixed=fixed, only=parameter.only)
+        rows = prod(parameter.shape(1)) // arch.head_dim
+        return cls(parameter.name, arch.head_dim, parameter, rows=rows, only=parameter.only)
 
-class Tensor(NamedTuple):
+    def by_head(self, dense: FloatArray, k: int) -> FloatArray:
+        """timm's shape -> [k, rows, head_dim]."""
+        return dense.reshape(-1, k, self._run, self.head_dim).swapaxes(0, 1).reshape(k, self.rows, self.head_dim)
+
+    def dense_of(self, by_head: FloatArray, k: int) -> FloatArray:
+        """The inverse of by_head."""
+        rows = by_head.reshape(k, -1, self._run, self.head_dim).swapaxes(0, 1)
+        return rows.reshape(self.parameter.shape(k)) if self.parameter else rows.reshape(-1)
+
+    @property
+    def _run(self) -> int:
+        """Rows of a head that follow each other in timm's order; the tokens, or q, k and v, lie around them."""
+        if self.parameter is None or self.parameter.growing is None:
+            return self.rows
+        side = self.parameter.part.sides[self.parameter.growing]
+        return side.per_head // side.parts
+
+
+class Entry(NamedTuple):
     """A tensor of the file: safetensors' dtype and shape, its range of bytes in the data, and its shell."""
 
     dtype: str
@@ -79,27 +148,39 @@ class Tensor(NamedTuple):
 
 
 class Layout:
-    """The tensors of a file, from its architecture and precision alone."""
+    """The tensors of a file, from its architecture and the name of its precision alone.
+
+    matrices, vectors: by timm's name. scales: by the name of their matrix, where its precision has them.
+    """
 
     def __init__(self, arch: Architecture, precision: str) -> None:
         self.arch = arch
-        self.precision = precision
-        inner, outer = PRECISIONS[precision]
-        self.matrices = {m.name: m for m in _matrices(arch, inner, outer)}
-        self.vectors = {v.name: v for v in _vectors(arch, self.matrices.values())}
+        self.precision = PRECISIONS[precision]
+        self.matrices: dict[str, Matrix] = {}
+        self.vectors: dict[str, Vector] = {}
+        self.scales: dict[str, Vector] = {}
+        for name, parameter in parameters_of(arch).items():
+            if not parameter.part.is_matrix:
+                self.vectors[name] = Vector.of(parameter)
+                continue
+            inside = parameter.role.each is Each.BLOCK
+            matrix = Matrix.of(parameter, self.precision if inside else self.precision.outer)
+            self.matrices[name] = matrix
+            if matrix.precision.scaled:
+                self.scales[name] = Vector(_scale_name(parameter), arch.head_dim, rows=matrix.out_per_head)
 
     @cached_property
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> dict[str, Entry]:
         """Every tensor by name, in the order of the file."""
         tensors, at = {}, 0
         for before, k in pairwise((0, *self.arch.heads)):
-            for name, dtype, shape in self._shell(before, k):
-                end = at + prod(shape) * DTYPE_BYTES[dtype]
-                tensors[tensor_name(k, name)] = Tensor(dtype, shape, at, end, k)
+            for name, precision, shape in self._shell(before, k):
+                end = at + prod(shape) * precision.bytes
+                tensors[tensor_name(k, name)] = Entry(precision.dtype, shape, at, end, k)
                 at = end
             if at % PAGE:
                 end = at + PAGE - at % PAGE
-                tensors[tensor_name(k, "padding")] = Tensor("U8", (end - at,), at, end, k)
+                tensors[tensor_name(k, "padding")] = Entry(PADDING, (end - at,), at, end, k)
                 at = end
         return tensors
 
@@ -116,9 +197,8 @@ class Layout:
         """Output and input block of each tile that the shell holds of the matrix, in the order of the file."""
         if matrix.only not in (None, shell):
             return np.empty(0, np.intp), np.empty(0, np.intp)
-        head_dim = self.arch.head_dim
-        i = np.arange(matrix.out_blocks(shell, head_dim))
-        j = np.arange(matrix.in_blocks(shell, head_dim))
+        i = np.arange(matrix.out_blocks(shell))
+        j = np.arange(matrix.in_blocks(shell))
         owner = np.maximum(
             (i // matrix.out_per_head if matrix.out_per_head else i * 0)[:, None],
             (j // matrix.in_per_head if matrix.in_per_head else j * 0)[None, :],
@@ -126,23 +206,23 @@ class Layout:
         out, inner = np.nonzero(owner >= (0 if matrix.only else self.heads_in(shell).start))
         return out, inner
 
-    def _shell(self, before: int, shell: int) -> Iterator[tuple[str, str, tuple[int, ...]]]:
-        """Name, dtype and shape of what k = shell needs beyond k = before."""
+    def _shell(self, before: int, shell: int) -> Iterator[tuple[str, Precision, tuple[int, ...]]]:
+        """Name, precision and shape of what k = shell needs beyond k = before."""
         head_dim = self.arch.head_dim
 
         def blocks(matrix: Matrix, k: int) -> int:
-            return matrix.out_blocks(k, head_dim) * matrix.in_blocks(k, head_dim) if k else 0
+            return matrix.out_blocks(k) * matrix.in_blocks(k) if k else 0
 
         for matrix in self.matrices.values():
             if matrix.only in (None, shell):
                 count = blocks(matrix, shell) - (0 if matrix.only else blocks(matrix, before))
-                per = 4 // DTYPE_BYTES[matrix.dtype]
-                yield matrix.name, matrix.dtype, (count, head_dim // per, head_dim, per)
-        for vector in self.vectors.values():
+                per = matrix.precision.per
+                yield matrix.name, matrix.precision, (count, head_dim // per, head_dim, per)
+        for vector in (*self.vectors.values(), *self.scales.values()):
             if vector.rows:
-                yield vector.name, "F32", (shell - before, vector.rows, head_dim)
+                yield vector.name, FP32, (shell - before, vector.rows, head_dim)
             elif vector.only == shell or (vector.only is None and not before):
-                yield vector.name, "F32", (vector.fixed,)
+                yield vector.name, FP32, (vector.fixed,)
 
 
 def tensor_name(shell: int, name: str) -> str:
@@ -150,50 +230,5 @@ def tensor_name(shell: int, name: str) -> str:
     return f"shell{shell:02d}.{name}"
 
 
-def scale_name(matrix: str) -> str:
-    """The name of an int8 matrix's scales, one per output."""
-    return matrix.removesuffix("weight") + "scale"
-
-
-def _matrices(arch: Architecture, inner: str, outer: str) -> Iterator[Matrix]:
-    yield Matrix("patch_embed.proj.weight", outer, 1, 0, inputs=arch.patch_inputs)
-    for i in range(arch.depth):
-        yield Matrix(f"blocks.{i}.attn.qkv.weight", inner, 3, 1)
-        yield Matrix(f"blocks.{i}.attn.proj.weight", inner, 1, 1)
-        yield Matrix(f"blocks.{i}.mlp.fc1.weight", inner, 4, 1)
-        yield Matrix(f"blocks.{i}.mlp.fc2.weight", inner, 1, 4)
-    if arch.separate_classifiers:
-        for k in arch.heads:
-            yield Matrix(f"heads.{k}.weight", outer, 0, 1, outputs=arch.classes, only=k)
-    else:
-        yield Matrix("head.weight", outer, 0, 1, outputs=arch.classes)
-
-
-def _vectors(arch: Architecture, matrices: Iterable[Matrix]) -> Iterator[Vector]:
-    yield Vector("cls_token", rows=1)
-    yield Vector("pos_embed", rows=arch.tokens)
-    yield Vector("patch_embed.proj.bias", rows=1)
-    for i in range(arch.depth):
-        block = f"blocks.{i}"
-        yield Vector(f"{block}.norm1.weight", rows=1)
-        yield Vector(f"{block}.norm1.bias", rows=1)
-        yield Vector(f"{block}.attn.qkv.bias", rows=3)
-        yield Vector(f"{block}.attn.proj.bias", rows=1)
-        if arch.layer_scale:
-            yield Vector(f"{block}.ls1.gamma", rows=1)
-        yield Vector(f"{block}.norm2.weight", rows=1)
-        yield Vector(f"{block}.norm2.bias", rows=1)
-        yield Vector(f"{block}.mlp.fc1.bias", rows=4)
-        yield Vector(f"{block}.mlp.fc2.bias", rows=1)
-        if arch.layer_scale:
-            yield Vector(f"{block}.ls2.gamma", rows=1)
-    yield Vector("norm.weight", rows=1)
-    yield Vector("norm.bias", rows=1)
-    if arch.separate_classifiers:
-        for k in arch.heads:
-            yield Vector(f"heads.{k}.bias", fixed=arch.classes, only=k)
-    else:
-        yield Vector("head.bias", fixed=arch.classes)
-    for matrix in matrices:
-        if matrix.dtype == "I8":
-            yield Vector(scale_name(matrix.name), rows=matrix.out_per_head)
+def _scale_name(parameter: Parameter) -> str:
+    return parameter.role.at(parameter.index) + ".scale"

@@ -7,7 +7,7 @@ from typing import Any
 
 from hydrart.errors import WeightFileError
 from hydrart.format.architecture import Architecture
-from hydrart.format.layout import PRECISIONS
+from hydrart.format.precision import PRECISIONS
 from hydrart.format.preprocessing import INTERPOLATIONS, Preprocessing
 
 VERSION = 1
@@ -36,7 +36,7 @@ class Accuracy:
         )
 
 
-Run = Mapping[str, str | int | float]
+Training = Mapping[str, str | int | float]  # the options of one training and what came of it
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Metadata:
     source: str = "unknown"
     source_sha256: str = ""
     digests: Mapping[int, str] = field(default_factory=dict)
-    history: tuple[Run, ...] = ()
+    history: tuple[Training, ...] = ()
 
     def cut(self, k: int) -> "Metadata":
         """The same for a file that ends after the shell of k."""
@@ -162,7 +162,7 @@ def _accuracy(part: Any, heads: tuple[int, ...]) -> Accuracy | None:
     return Accuracy(_get(part, "dataset", str), _get(part, "pictures", int), **tables)
 
 
-def _history(runs: Any) -> tuple[Run, ...]:
+def _history(runs: Any) -> tuple[Training, ...]:
     """Runs of plain values; files that were written before there was such an entry have none."""
     for run in _typed(runs, list, "history"):
         for key, value in _typed(run, dict, "history").items():

@@ -17,18 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.errors import WeightFileError
-from hydrart.format.layout import PAGE, Layout, Matrix, Tensor, scale_name, tensor_name
+from hydrart.format.layout import PAGE, Entry, Layout, Matrix, Vector, tensor_name
 from hydrart.format.metadata import Metadata, dump, parse
+from hydrart.format.precision import PRECISIONS
 
 MAX_HEADER = 100_000_000  # safetensors' own limit
 
-# bf16 has no NumPy type: its bits are read as uint16
-_NUMPY: dict[str, np.dtype[Any]] = {
-    "F32": np.dtype("<f4"),
-    "BF16": np.dtype("<u2"),
-    "I8": np.dtype("i1"),
-    "U8": np.dtype("u1"),
-}
+_STORED = {precision.dtype: precision.stored for precision in PRECISIONS.values()}
 
 FloatArray = NDArray[np.float32]
 
@@ -76,7 +71,7 @@ class WeightFile:
     def part(self, shell: int, name: str) -> NDArray[Any]:
         """What one shell holds of a tensor, as it lies in the mapped file (bf16 as uint16); read-only."""
         tensor = self.layout.tensors[tensor_name(shell, name)]
-        values: NDArray[Any] = self.data[tensor.begin : tensor.end].view(_NUMPY[tensor.dtype])
+        values: NDArray[Any] = self.data[tensor.begin : tensor.end].view(_STORED[tensor.dtype])
         return values.reshape(tensor.shape)
 
     def state(self, k: int) -> "State":
@@ -107,7 +102,7 @@ class State(Mapping[str, FloatArray]):
     def __iter__(self) -> Iterator[str]:
         layout = self._file.layout
         names = {m.name: m.only for m in layout.matrices.values()} | {v.name: v.only for v in layout.vectors.values()}
-        return (name for name, k in names.items() if (k or 0) <= self._k and not name.endswith(".scale"))
+        return (name for name, k in names.items() if (k or 0) <= self._k)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -118,42 +113,32 @@ class State(Mapping[str, FloatArray]):
             return self._matrix(layout.matrices[name])
         vector = layout.vectors[name]
         if vector.fixed:
-            shell = vector.only or self._file.heads[0]
-            return self._finite(name, self._file.part(shell, name))
-        parts = [self._file.part(shell, name) for shell in self._shells()]
-        rows = self._finite(name, np.concatenate(parts))  # [k, rows, head_dim]
-        if name == "pos_embed":
-            return rows.transpose(1, 0, 2).reshape(1, vector.rows, -1)
-        if name == "cls_token":
-            return rows.reshape(1, 1, -1)
-        if name.endswith("qkv.bias"):
-            return rows.transpose(1, 0, 2).reshape(-1)
-        return rows.reshape(-1)
+            return self._finite(name, self._file.part(vector.only or self._file.heads[0], name))
+        return vector.dense_of(self._by_head(vector), self._k)
+
+    def _by_head(self, vector: Vector) -> FloatArray:
+        """[k, rows, head_dim]."""
+        parts = [self._file.part(shell, vector.name) for shell in self._shells()]
+        return self._finite(vector.name, np.concatenate(parts))
 
     def _shells(self) -> tuple[int, ...]:
         return tuple(k for k in self._file.heads if k <= self._k)
 
     def _matrix(self, matrix: Matrix) -> FloatArray:
-        arch, k = self._file.meta.architecture, matrix.only or self._k
-        d = arch.head_dim
-        dense = np.zeros((matrix.out_blocks(k, d), d, matrix.in_blocks(k, d), d), np.float32)
+        layout, k, d = self._file.layout, matrix.only or self._k, matrix.head_dim
+        blocks = np.zeros((matrix.out_blocks(k), d, matrix.in_blocks(k), d), matrix.precision.stored)
         for shell in (matrix.only,) if matrix.only else self._shells():
-            out, inner = self._file.layout.tiles(matrix, shell)
-            tiles = _decode(self._file.part(shell, matrix.name))  # [n, d / per, d, per]
-            dense[out, :, inner, :] = tiles.transpose(0, 2, 1, 3).reshape(-1, d, d)
-        flat = dense.reshape(dense.shape[0] * d, -1)
-        if matrix.dtype == "I8":
-            name = scale_name(matrix.name)
-            scale = np.concatenate([self._file.part(shell, name) for shell in self._shells()])
-            if not (scale > 0).all():
-                raise WeightFileError(f"{self._file.path} is damaged: {name} holds a scale that is not positive")
-            flat *= self._finite(name, scale).reshape(-1, 1)
-        flat = flat[: matrix.outputs or None, : matrix.inputs or None]
-        if matrix.name == "patch_embed.proj.weight":
-            return flat.reshape(-1, arch.channels, arch.patch, arch.patch)
-        if matrix.name.endswith("qkv.weight"):  # rows by head, then q, k, v -> q, k, v, then head
-            return flat.reshape(k, 3, d, -1).transpose(1, 0, 2, 3).reshape(3 * k * d, -1)
-        return flat
+            out, inner = layout.tiles(matrix, shell)
+            tiles = self._file.part(shell, matrix.name)  # [n, d / per, d, per]
+            blocks[out, :, inner, :] = tiles.transpose(0, 2, 1, 3).reshape(-1, d, d)
+        scales = None
+        if matrix.precision.scaled:
+            scale = layout.scales[matrix.name]
+            scales = self._by_head(scale)
+            if not (scales > 0).all():
+                raise WeightFileError(f"{self._file.path} is damaged: {scale.name} holds a scale that is not positive")
+        rows = matrix.precision.decode(blocks.reshape(blocks.shape[0] * d, -1), scales)
+        return matrix.dense_of(rows[: matrix.outputs or None, : matrix.inputs or None], k)
 
     def _finite(self, name: str, values: NDArray[Any]) -> FloatArray:
         if not np.isfinite(values).all():
@@ -161,7 +146,7 @@ class State(Mapping[str, FloatArray]):
         return np.asarray(values, np.float32)
 
 
-def header_bytes(meta: Metadata, tensors: Mapping[str, Tensor]) -> bytes:
+def header_bytes(meta: Metadata, tensors: Mapping[str, Entry]) -> bytes:
     """Length and JSON header, filled with spaces so that the data starts on a page."""
     header: dict[str, Any] = {"__metadata__": {"hydrart": dump(meta)}}
     for name, t in tensors.items():
@@ -193,7 +178,7 @@ def _metadata(header: dict[str, Any]) -> Metadata:
     raise WeightFileError("it has no hydrart metadata: convert checkpoints with hydrart convert")
 
 
-def _compare(header: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
+def _compare(header: dict[str, Any], tensors: Mapping[str, Entry]) -> None:
     """The architecture decides every name, type, shape and place: anything else is an error."""
     for name, t in tensors.items():
         wanted = {"dtype": t.dtype, "shape": list(t.shape), "data_offsets": [t.begin, t.end]}
@@ -203,10 +188,3 @@ def _compare(header: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
     if len(header) != len(tensors) + 1:
         extra = next(name for name in header if name not in tensors and name != "__metadata__")
         raise WeightFileError(f"it holds a tensor {extra[:80]!r} that its architecture does not have")
-
-
-def _decode(stored: NDArray[Any]) -> FloatArray:
-    """Stored numbers as float32; bf16 is the upper half of a float32."""
-    if stored.dtype == np.uint16:
-        return (stored.astype(np.uint32) << 16).view(np.float32)
-    return stored.astype(np.float32)

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.errors import WeightFileError
-from hydrart.format.architecture import Architecture
-from hydrart.format.layout import DTYPE_BYTES, Layout, Matrix, Vector, scale_name, tensor_name
+from hydrart.format.layout import FloatArray, Layout, Matrix, Vector, tensor_name
 from hydrart.format.metadata import Metadata
 from hydrart.format.reader import WeightFile, header_bytes
+from hydrart.format.roles import Parameter
 
 _CHUNK = 1 << 22
 
@@ -44,10 +44,10 @@ def write(path: str | os.PathLike[str], meta: Metadata, state: Mapping[str, Any]
             file.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
 
         for matrix in layout.matrices.values():
-            _put_matrix(layout, matrix, _fetch(state, matrix.name), put)
+            _put_matrix(layout, matrix, _fetch(state, matrix.parameter, layout), put)
         for vector in layout.vectors.values():
-            if not vector.name.endswith(".scale"):
-                _put_vector(layout, vector, _fetch(state, vector.name), put)
+            assert vector.parameter is not None
+            _put_vector(layout, vector, _fetch(state, vector.parameter, layout), put)
         digests = _digests(file, len(header), layout)
         file.seek(0)
         file.write(header_bytes(replace(meta, digests=digests), layout.tensors))
@@ -72,78 +72,37 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _put_matrix(layout: Layout, matrix: Matrix, dense: NDArray[np.float32], put: Any) -> None:
-    arch = layout.arch
-    d, k = arch.head_dim, matrix.only or arch.heads[-1]
-    out_blocks, in_blocks = matrix.out_blocks(k, d), matrix.in_blocks(k, d)
-    shape = (matrix.outputs or out_blocks * d, matrix.inputs or in_blocks * d)
-    if matrix.name == "patch_embed.proj.weight":
-        dense = _shaped(matrix.name, dense, (k * d, arch.channels, arch.patch, arch.patch)).reshape(k * d, -1)
-    flat = _shaped(matrix.name, dense, shape)
-    if matrix.name.endswith("qkv.weight"):
-        flat = _by_head(flat, arch)
-    per = 4 // DTYPE_BYTES[matrix.dtype]
-    if matrix.dtype == "I8":
-        scale = np.abs(flat).max(axis=1) / np.float32(127)
-        scale = np.where(scale > 0, scale, np.float32(1)).astype(np.float32)
-        flat = np.rint(flat / scale[:, None])
-        rows = scale.reshape(k, matrix.out_per_head, d)
-        for shell in arch.heads:
-            put(shell, scale_name(matrix.name), rows[_slice(layout, shell)])
-    padded = np.zeros((out_blocks * d, in_blocks * d), np.float32)
-    padded[: flat.shape[0], : flat.shape[1]] = flat
-    blocks = padded.reshape(out_blocks, d, in_blocks, d)
-    for shell in (matrix.only,) if matrix.only else arch.heads:
+def _put_matrix(layout: Layout, matrix: Matrix, dense: FloatArray, put: Any) -> None:
+    k, d, per = matrix.only or layout.arch.heads[-1], matrix.head_dim, matrix.precision.per
+    stored, scales = matrix.precision.encode(matrix.rows_of(dense, k))
+    if scales is not None:
+        _put_by_head(layout, layout.scales[matrix.name], scales, put)
+    blocks = matrix.tiles_of(stored, k)
+    for shell in (matrix.only,) if matrix.only else layout.arch.heads:
         out, inner = layout.tiles(matrix, shell)
-        tiles = blocks[out, :, inner, :].reshape(-1, d, d // per, per).transpose(0, 2, 1, 3)
-        put(shell, matrix.name, _encode(tiles, matrix.dtype))
+        put(shell, matrix.name, blocks[out, :, inner, :].reshape(-1, d, d // per, per).transpose(0, 2, 1, 3))
 
 
-def _put_vector(layout: Layout, vector: Vector, values: NDArray[np.float32], put: Any) -> None:
-    arch = layout.arch
+def _put_vector(layout: Layout, vector: Vector, dense: FloatArray, put: Any) -> None:
     if vector.fixed:
-        shell = vector.only or arch.heads[0]
-        put(shell, vector.name, _shaped(vector.name, values, (vector.fixed,)))
-        return
-    k, d = arch.heads[-1], arch.head_dim
-    if vector.name == "pos_embed":
-        rows = _shaped(vector.name, values, (1, vector.rows, k * d)).reshape(vector.rows, k, d).transpose(1, 0, 2)
-    elif vector.name == "cls_token":
-        rows = _shaped(vector.name, values, (1, 1, k * d)).reshape(k, 1, d)
+        put(vector.only or layout.arch.heads[0], vector.name, dense)
     else:
-        flat = _shaped(vector.name, values, (vector.rows * k * d,))
-        rows = (_by_head(flat, arch) if vector.name.endswith("qkv.bias") else flat).reshape(k, vector.rows, d)
-    for shell in arch.heads:
-        put(shell, vector.name, rows[_slice(layout, shell)])
+        _put_by_head(layout, vector, dense, put)
 
 
-def _slice(layout: Layout, shell: int) -> slice:
-    heads = layout.heads_in(shell)
-    return slice(heads.start, heads.stop)
+def _put_by_head(layout: Layout, vector: Vector, dense: FloatArray, put: Any) -> None:
+    rows = vector.by_head(dense, layout.arch.heads[-1])
+    for shell in layout.arch.heads:
+        heads = layout.heads_in(shell)
+        put(shell, vector.name, rows[heads.start : heads.stop])
 
 
-def _by_head(values: NDArray[np.float32], arch: Architecture) -> NDArray[np.float32]:
-    """Rows of q, k, v, each by head -> rows by head, each q, k, v."""
-    k, d = arch.heads[-1], arch.head_dim
-    return values.reshape(3, k, d, -1).swapaxes(0, 1).reshape(values.shape)
-
-
-def _encode(values: NDArray[np.float32], dtype: str) -> NDArray[Any]:
-    if dtype == "I8":
-        return values.astype(np.int8)
-    if dtype == "F32":
-        return values.astype("<f4")
-    bits = np.ascontiguousarray(values).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")  # to nearest, ties to even
-
-
-def _fetch(state: Mapping[str, Any], name: str) -> NDArray[np.float32]:
+def _fetch(state: Mapping[str, Any], parameter: Parameter, layout: Layout) -> FloatArray:
+    """The tensor, float32, checked."""
+    name, shape = parameter.name, parameter.shape(layout.arch.heads[-1])
     if name not in state:
         raise WeightFileError(f"the checkpoint has no tensor {name}: it is not such a network")
-    return np.asarray(state[name], np.float32)
-
-
-def _shaped(name: str, values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    values: FloatArray = np.asarray(state[name], np.float32)
     if values.shape != shape:
         raise WeightFileError(f"the tensor {name} has shape {list(values.shape)}, {list(shape)} is needed")
     if not np.isfinite(values).all():

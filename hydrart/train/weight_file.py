@@ -8,7 +8,8 @@ from torch import Tensor
 
 from hydrart.bench.evaluate import Evaluation, evaluate
 from hydrart.format.architecture import Architecture
-from hydrart.format.metadata import Metadata, Run
+from hydrart.format.metadata import Metadata, Training
+from hydrart.format.precision import FP32
 from hydrart.format.preprocessing import Preprocessing
 from hydrart.format.reader import WeightFile
 from hydrart.format.writer import copy_prefix, sha256, write
@@ -28,7 +29,7 @@ def write_measured(
     test: Path,
     output: Path,
     licence: str,
-    history: tuple[Run, ...] = (),
+    history: tuple[Training, ...] = (),
     threads: int | None = None,
     progress: Progress,
 ) -> Evaluation:
@@ -37,7 +38,7 @@ def write_measured(
     history: the runs that led to the weights, the last one included."""
     meta = Metadata(
         architecture=arch,
-        precision="fp32",
+        precision=FP32.name,
         preprocessing=preprocessing,
         labels=tuple(labels),
         licence=licence,

@@ -13,7 +13,7 @@ import hydrart
 from hydrart.bench.contest import agreement, contest
 from hydrart.bench.peers import PEERS, make_peer
 from hydrart.errors import SettingError
-from hydrart.format.layout import PRECISIONS
+from hydrart.format.precision import PRECISIONS
 from hydrart.format.reader import WeightFile
 from tests.support.benching import needs
 from tests.support.commands import TINY, Make

@@ -6,7 +6,7 @@ import pytest
 
 from hydrart.bench import peak
 from hydrart.codegen import isa
-from hydrart.format.layout import PRECISIONS
+from hydrart.format.precision import PRECISIONS
 from tests.support.benching import ARCH
 from tools.mca import loops
 

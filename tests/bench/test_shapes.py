@@ -10,7 +10,7 @@ import hydrart
 from hydrart.bench import shapes
 from hydrart.errors import HeadsError
 from hydrart.format.architecture import Architecture
-from hydrart.format.layout import PRECISIONS
+from hydrart.format.precision import PRECISIONS
 from hydrart.format.reader import WeightFile
 from tests.support.benching import ARCH
 

@@ -1,0 +1,271 @@
+"""What a network is made of: the one list from which every name, shape, order and cut derives.
+
+A role is a kind of layer, such as the qkv of every block. It has one or two tensors, its parts, and each part says how
+its sides grow with the heads. A parameter is one part at one place of one network: the qkv weight of block 3. Names
+and shapes are timm's (https://github.com/huggingface/pytorch-image-models, VisionTransformer), and so is the order.
+
+The layout, the reader, the writer, the kernels' tables, the reference, the ONNX export, the PyTorch network, the
+converter and the counts of parameters and multiply-accumulates all read this list. A new tensor is one more role, and
+one more step in the reference and in the kernels.
+
+>>> from hydrart.format.architecture import Architecture
+>>> arch = Architecture(image_size=224, patch=16, depth=12, head_dim=64, heads=(3, 6, 12), classes=1000)
+>>> parameters_of(arch)["blocks.3.attn.qkv.weight"].shape(6)
+(1152, 384)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import lru_cache
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hydrart.format.architecture import Architecture
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a tensor.
+
+    per_head: blocks of head_dim channels that each head adds; 0 where the side has one length for every k.
+    fixed: that length, or the name of the property of Architecture that holds it.
+    parts: the side consists of so many equal parts, and a head adds blocks to each (3 for queries, keys and values).
+    """
+
+    per_head: int = 0
+    fixed: int | str = 1
+    parts: int = 1
+
+    def length(self, arch: Architecture, k: int) -> int:
+        """Elements of the side with k heads."""
+        if self.per_head:
+            return self.per_head * arch.width(k)
+        return self.fixed if isinstance(self.fixed, int) else int(getattr(arch, self.fixed))
+
+
+@dataclass(frozen=True)
+class Part:
+    """One tensor of a role.
+
+    suffix: what follows the role's name; sides: of timm's shape, outputs first; is_matrix: its inputs are summed over,
+    and the file stores it in tiles of the precision (a part that is none is float32); start: the value that training
+    starts from where nothing is drawn.
+    """
+
+    suffix: str
+    sides: tuple[Side, ...]
+    is_matrix: bool = False
+    start: float = 0.0
+
+
+class Each(Enum):
+    """Where a role occurs: the value is the template of its name."""
+
+    NETWORK = "{name}"
+    BLOCK = "blocks.{index}.{name}"
+    K = "{name}.{index}"
+
+
+class Then(Enum):
+    """What is done to the outputs of a role's matrix."""
+
+    NOTHING = "nothing"
+    ATTENTION = "attention"
+    GELU = "gelu"
+    RESIDUAL = "residual"  # layer scale where there is one, then added to the residual stream
+
+
+@dataclass(frozen=True, eq=False)
+class Role:
+    """A kind of layer or parameter.
+
+    name: timm's, without the block and without the part; each: where it occurs; rows: how many rows pass through it
+    for one picture, as Side.fixed; then: what follows its matrix; layer_scale: the role whose factors scale its
+    outputs; needs: a flag of Architecture and the value at which the network has this role.
+    """
+
+    name: str
+    parts: tuple[Part, ...]
+    each: Each = Each.NETWORK
+    rows: int | str = "tokens"
+    then: Then = Then.NOTHING
+    layer_scale: Role | None = None
+    needs: tuple[str, bool] | None = None
+
+    def at(self, index: int | None = None) -> str:
+        """Its name in block `index`, or for k = `index`: "blocks.3.attn.qkv"."""
+        return self.each.value.format(name=self.name, index=index)
+
+    def names(self, index: int | None = None) -> tuple[str, ...]:
+        """The names of its tensors in block `index`, or for k = `index`, in the order of `parts`."""
+        name = self.at(index)
+        return tuple(f"{name}.{part.suffix}" if part.suffix else name for part in self.parts)
+
+    def used(self, arch: Architecture) -> bool:
+        """Whether the network has this role."""
+        return self.needs is None or getattr(arch, self.needs[0]) == self.needs[1]
+
+    def indices(self, arch: Architecture) -> Iterator[int | None]:
+        """Where the network has it: block numbers, the ks, or None once."""
+        if self.used(arch):
+            yield from {Each.NETWORK: (None,), Each.BLOCK: range(arch.depth), Each.K: arch.heads}[self.each]
+
+    def parameters(self, arch: Architecture, index: int | None = None) -> list[Parameter]:
+        """Its tensors in block `index`, or for k = `index`."""
+        return [
+            Parameter(name, self, part, arch, index) for name, part in zip(self.names(index), self.parts, strict=True)
+        ]
+
+    def index_in(self, name: str) -> int | None:
+        """The block number or the k in the name of one of its tensors; None for the name of another."""
+        pattern = re.escape(self.at()).replace("None", r"(\d{1,6})")
+        suffixes = "|".join(part.suffix for part in self.parts)
+        found = re.fullmatch(rf"{pattern}\.(?:{suffixes})", name)
+        return int(found[1]) if found else None
+
+    @property
+    def has_matrix(self) -> bool:
+        """Whether one of its tensors is a matrix."""
+        return any(part.is_matrix for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One tensor of one network.
+
+    name: timm's, in the file after the name of the shell; index: its block number, or the k that it is for.
+    """
+
+    name: str
+    role: Role
+    part: Part
+    arch: Architecture = field(repr=False)
+    index: int | None = None
+
+    @property
+    def only(self) -> int | None:
+        """The one k that uses it; None where every k does."""
+        return self.index if self.role.each is Each.K else None
+
+    @property
+    def growing(self) -> int | None:
+        """The first axis that grows with the heads, None where none does."""
+        return next((axis for axis, side in enumerate(self.part.sides) if side.per_head), None)
+
+    def shape(self, k: int) -> tuple[int, ...]:
+        """timm's shape in the network of k heads."""
+        return tuple(side.length(self.arch, self.only or k) for side in self.part.sides)
+
+    def view(self, values: Any, k: int) -> Any:
+        """What k heads use of a tensor of k heads or more: a view [parts, outputs, ...], of NumPy or PyTorch.
+
+        parts is 3 for qkv, whose queries, keys and values are cut one by one, and 1 for all others.
+        """
+        parts = self.part.sides[0].parts
+        outputs, *others = self.shape(k)
+        split = values.reshape(parts, -1, *values.shape[1:])
+        return split[(slice(None), slice(outputs // parts), *map(slice, others))]
+
+    def cut(self, values: Any, k: int) -> Any:
+        """What k heads use of a tensor of k heads or more, in timm's shape; a view where that can be."""
+        return self.view(values, k).reshape(self.shape(k))
+
+
+CHANNELS = Side(per_head=1)  # the residual stream
+CLASSES = Side(fixed="classes")
+
+
+def _linear(outputs: Side, *inputs: Side) -> tuple[Part, Part]:
+    return Part("weight", (outputs, *inputs), is_matrix=True), Part("bias", (outputs,))
+
+
+NORM = (Part("weight", (CHANNELS,), start=1.0), Part("bias", (CHANNELS,)))
+SCALE = (Part("gamma", (CHANNELS,), start=1e-5),)
+
+# Token recycling and the stages of progressive networks fit here too: the inputs of a fusion are a Side of their own,
+# a scalar is Side(), and a depthwise kernel has two fixed sides after its channels.
+CLASS_TOKEN = Role("cls_token", (Part("", (Side(), Side(), CHANNELS)),))
+POSITIONS = Role("pos_embed", (Part("", (Side(), Side(fixed="tokens"), CHANNELS)),))
+PATCH = Role(
+    "patch_embed.proj",
+    _linear(CHANNELS, Side(fixed="channels"), Side(fixed="patch"), Side(fixed="patch")),
+    rows="patches",
+)
+NORM1 = Role("norm1", NORM, Each.BLOCK)
+QKV = Role("attn.qkv", _linear(Side(per_head=3, parts=3), CHANNELS), Each.BLOCK, then=Then.ATTENTION)
+LS1 = Role("ls1", SCALE, Each.BLOCK, needs=("layer_scale", True))
+PROJ = Role("attn.proj", _linear(CHANNELS, CHANNELS), Each.BLOCK, then=Then.RESIDUAL, layer_scale=LS1)
+NORM2 = Role("norm2", NORM, Each.BLOCK)
+FC1 = Role("mlp.fc1", _linear(Side(per_head=4), CHANNELS), Each.BLOCK, then=Then.GELU)
+LS2 = Role("ls2", SCALE, Each.BLOCK, needs=("layer_scale", True))
+FC2 = Role("mlp.fc2", _linear(CHANNELS, Side(per_head=4)), Each.BLOCK, then=Then.RESIDUAL, layer_scale=LS2)
+FINAL_NORM = Role("norm", NORM)
+CLASSIFIER = Role("head", _linear(CLASSES, CHANNELS), rows=1, needs=("separate_classifiers", False))
+CLASSIFIERS = Role("heads", _linear(CLASSES, CHANNELS), Each.K, rows=1, needs=("separate_classifiers", True))
+
+# The order of the file and of the kernels' tables. The roles of a block stand together.
+ROLES = (
+    CLASS_TOKEN,
+    POSITIONS,
+    PATCH,
+    *(NORM1, QKV, PROJ, LS1, NORM2, FC1, FC2, LS2),
+    FINAL_NORM,
+    CLASSIFIER,
+    CLASSIFIERS,
+)
+BLOCK_MATRICES = tuple(role for role in ROLES if role.has_matrix and role.each is Each.BLOCK)
+BLOCK_NORMS = tuple(role for role in ROLES if role.parts is NORM and role.each is Each.BLOCK)
+_BEFORE_BLOCKS = [role for role in ROLES[: ROLES.index(BLOCK_MATRICES[0])] if role.has_matrix]
+
+
+def classifier(arch: Architecture) -> Role:
+    """The role that classifies; its index is k where each k has a classifier of its own."""
+    return CLASSIFIERS if arch.separate_classifiers else CLASSIFIER
+
+
+def matrix_index(role: Role, block: int = 0) -> int:
+    """The place of a role's matrix among all matrices of the file and of the kernels' table.
+
+    The patch embedding comes first, then the matrices of each block in the order of BLOCK_MATRICES.
+    """
+    if role.each is Each.BLOCK:
+        return len(_BEFORE_BLOCKS) + block * len(BLOCK_MATRICES) + BLOCK_MATRICES.index(role)
+    return _BEFORE_BLOCKS.index(role)
+
+
+@lru_cache(maxsize=64)
+def parameters_of(arch: Architecture) -> Mapping[str, Parameter]:
+    """Every tensor of the network by timm's name, in the order of ROLES, block by block."""
+    runs: list[list[Role]] = []
+    for role in ROLES:
+        if runs and role.each is Each.BLOCK and runs[-1][0].each is Each.BLOCK:
+            runs[-1].append(role)
+        else:
+            runs.append([role])
+    found = {}
+    for run in runs:
+        places = sorted({i for role in run for i in role.indices(arch)}, key=lambda i: i or 0)
+        for index in places:
+            for role in run:
+                if role.used(arch):
+                    found.update({parameter.name: parameter for parameter in role.parameters(arch, index)})
+    return found
+
+
+def count(arch: Architecture, k: int) -> int:
+    """Numbers in the tensors of k heads."""
+    return sum(prod(p.shape(k)) for p in parameters_of(arch).values() if p.only in (None, k))
+
+
+def products(arch: Architecture, k: int) -> int:
+    """Multiply-accumulates of all matrices for one picture with k heads; attention itself is not in it."""
+    return sum(
+        Side(fixed=p.role.rows).length(arch, k) * prod(p.shape(k))
+        for p in parameters_of(arch).values()
+        if p.part.is_matrix and p.only in (None, k)
+    )
