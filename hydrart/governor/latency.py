@@ -1,10 +1,14 @@
-"""How long each k will take: a slow-down that all share, a correction for each k, and how wrong that was so far.
+"""How long each k will take: a slow-down that all share, a correction for each k, and the errors of past predictions.
 
-Everything is in logarithms: latency_k = idle_k * exp(m + c_k + h_k * max(m, 0)) * exp(e). m, the shared slow-down,
-follows the machine at once. c_k is what the table of idle latencies is wrong by, h_k how much more than others this
-k suffers when the machine is busy (memory traffic hits large networks harder). e is what the prediction of the next
-frame missed by: its distribution is kept as it was observed, tails included, and no shape is assumed. Steps of the
-load are kept apart: how often they come, and to which slow-downs; from the top of these, none is to be feared.
+Everything is in logarithms: latency_k = idle_k * exp(m + c_k + h_k * max(m, 0)) * exp(e).
+
+- m, the shared slow-down, follows the machine at once.
+- c_k corrects the table of idle latencies.
+- h_k says how much more than others this k suffers when the machine is busy: memory traffic slows large networks more.
+- e is the error of a prediction. Its distribution is the one observed, tails included: no shape is assumed.
+
+Steps of the load are counted apart from these errors: how often they come, and which slow-downs they lead to. From the
+highest of those slow-downs, no further step is expected.
 """
 
 import math
@@ -13,19 +17,11 @@ from collections import deque
 from collections.abc import Iterable
 from statistics import NormalDist
 
+from hydrart.governor.parameters.latency import LatencyParameters
 from hydrart.governor.points import Jitter, ProfileRow
 
-_WINDOW = 800  # errors that the distribution is made of
-_PRIOR = 50  # errors that the profile's jitter stands in for before any are observed
-_GAIN = 0.15  # share of an ordinary error that moves the shared slow-down
-_OUTLIER = 3.0  # scatters from which an error is a step or a tail, not noise
-_SCATTER_MIN, _SCATTER_MAX = 0.02, 0.3
-_LEARN, _LEARN_AT_SWITCH = 0.04, 0.5  # share of an error that goes to the corrections of this k
-_REACH = (1.0, 0.5, 0.25, 0.125)  # shares of what a switch teaches of a k that it, and its neighbours, get
-_FORGET_EVERY_S = 0.5
-_FORGET_S = 60.0  # time constant with which corrections fade: a k that was too slow is tried again
-_LEVELS = 24  # steps of the load that are remembered
-_TAIL_SLOPE = 3.0  # beyond the largest error observed the distribution falls like a Pareto tail with this index
+_MEAN_TO_STD = 1.25  # standard deviation of a Gaussian over its mean absolute value, sqrt(pi / 2)
+_LEAST_SENSITIVITY = 0.1  # of a k to the shared slow-down: above 0, since errors are divided by it
 
 
 class _Sample:
@@ -66,23 +62,25 @@ class _Sample:
 class LatencyModel:
     """Predicts the latency of each k, in milliseconds, from the frames observed so far."""
 
-    def __init__(self, rows: Iterable[ProfileRow], jitter: Jitter) -> None:
+    def __init__(self, rows: Iterable[ProfileRow], jitter: Jitter, parameters: LatencyParameters) -> None:
+        self._p = p = parameters
         self._work = {row.k: row.work for row in rows}
         self._log_idle = {row.k: math.log(row.latency_ms) for row in rows if row.latency_ms is not None}
         self._offset = dict.fromkeys(self._work, 0.0)  # c_k
         self._slope = dict.fromkeys(self._work, 0.0)  # h_k
-        self._near = {k: [(j, _REACH[abs(j - k)]) for j in self._work if abs(j - k) < len(_REACH)] for k in self._work}
+        self._near = {k: [(j, 0.5 ** abs(j - k)) for j in self._work if abs(j - k) <= p.neighbours] for k in self._work}
         self._seen_at = dict.fromkeys(self._work, -math.inf)
         self._m = 0.0
-        self._scatter = max(jitter.sigma, _SCATTER_MIN)
+        self._scatter = max(jitter.sigma, p.scatter_range[0])
         self._last_k: int | None = None
         self._forgot_at = -math.inf
         self._pending: tuple[float, bool] | None = None  # the last error if it is an outlier; whether k was new
         self._odd: dict[int, float] = {}  # the last error of each k, where it was an outlier
-        self._repeats, self._spikes = 0.05, 2.5  # outliers that a second followed, and all of them: decaying counts
-        self._steps = 0.0  # of the frames, that a step of the load upwards came with
-        self._levels = _Sample(_LEVELS)  # slow-downs after these
-        self._errors = _Sample(_WINDOW, _quantiles(jitter, _PRIOR))
+        # decaying counts of slow frames: those that a second slow frame followed, and all of them
+        self._repeats, self._spikes = p.repeat_prior
+        self._steps = 0.0  # share of the frames with which the load stepped upwards
+        self._levels = _Sample(p.levels)  # slow-downs after such steps
+        self._errors = _Sample(p.window, _quantiles(jitter, p.prior))
 
     @property
     def known(self) -> bool:
@@ -99,19 +97,19 @@ class LatencyModel:
         return self._seen_at[k]
 
     def observe(self, now: float, k: int, latency_ms: float) -> None:
-        """A frame took that long."""
+        """Learn from a frame that k took latency_ms for; now: seconds on a monotonic clock."""
         self._forget(now)
         log_latency = math.log(latency_ms)
         if k not in self._log_idle:
             if not self._log_idle:
                 self._log_idle[k] = log_latency
-            else:  # taken as free of what slows all down at the moment
+            else:  # the present slow-down is not k's own
                 self._log_idle[k] = log_latency - self._m - self._slope[k] * max(self._m, 0.0)
             self._last_k, self._seen_at[k] = k, now
             return
         error = log_latency - self._log_idle[k] - self._expected(k)
         self._errors.add(error)
-        self._steps *= 1 - 1 / _WINDOW
+        self._steps *= 1 - 1 / self._p.window
         self._learn(k, error, switched=k != self._last_k)
         self._last_k, self._seen_at[k] = k, now
 
@@ -120,15 +118,16 @@ class LatencyModel:
         return math.exp(self.log_expected(k)) if self._log_idle else None
 
     def quantile(self, q: float) -> float:
-        """The factor over the expected latency that a share q of the frames stayed below."""
+        """The factor over the expected latency that a share q (0 to 1) of the frames stayed below."""
         return math.exp(self._errors.quantile(q))
 
     @property
     def unsure(self) -> bool:
-        """Whether the last frame was an outlier: the next one tells whether the load has changed."""
+        """Whether the last frame was an outlier. The next frame shows whether the load has changed."""
         return self._pending is not None
 
     def log_expected(self, k: int) -> float:
+        """The logarithm of the latency to expect, in milliseconds."""
         return self._idle(k) + self._expected(k)
 
     def late(self, k: int, log_budget: float) -> float:
@@ -140,19 +139,19 @@ class LatencyModel:
         if self._steps:
             p += self._steps * self._step_exceeds(k, spare)
         if self._pending is not None and self._pending[0] > 0:
-            # the last frame was slow: as often as such frames came in twos, the next will be as well
+            # the last frame was slow; the next is slow too with the share of past slow frames that came in pairs
             again = self._exceeds(spare - self._pending[0] * self._sensitivity(k))
             p += self._repeats / self._spikes * (again - p)
         return min(p, 1.0)
 
     def calmed(self) -> None:
-        """Other programs ran less since: forget what their load did to larger ks."""
+        """Other programs use less than before: forget half of what their load did to each k."""
         for k in self._offset:
             self._offset[k] = min(self._offset[k], 0.0)
-            self._slope[k] *= 0.5
+            self._slope[k] /= 2
 
     def _idle(self, k: int) -> float:
-        """The logarithm of the idle latency; of a k that never ran scaled by the work from the nearest that did."""
+        """The logarithm of the idle latency. A k that never ran has the nearest one's, scaled by the work."""
         known = self._log_idle.get(k)
         if known is not None:
             return known
@@ -160,77 +159,83 @@ class LatencyModel:
         return self._log_idle[nearest] + math.log(self._work[k] / self._work[nearest])
 
     def _expected(self, k: int) -> float:
+        """The logarithm of the factor over the idle latency."""
         m = self._m
         return m + self._offset[k] + (self._slope[k] * m if m > 0 else 0.0)
 
     def _exceeds(self, error: float) -> float:
-        """The share of errors above, with a Pareto tail for the one that has not come yet."""
-        return (self._errors.above(error) + math.exp(-_TAIL_SLOPE * max(error, 0.0))) / (len(self._errors) + 1)
+        """The share of errors above this one; a Pareto tail stands for the one error that has not come yet."""
+        beyond = math.exp(-self._p.tail_index * max(error, 0.0))
+        return (self._errors.above(error) + beyond) / (len(self._errors) + 1)
 
     def _step_exceeds(self, k: int, spare: float) -> float:
         """The probability that k is late after a step of the load: the share of past ones that it would be."""
         spare = max(spare, 0.0)
         above = self._levels.above(self._m + spare / (1 + self._slope[k]))
-        return (above + math.exp(-_TAIL_SLOPE * spare)) / (len(self._levels) + 1)
+        return (above + math.exp(-self._p.tail_index * spare)) / (len(self._levels) + 1)
 
     def _learn(self, k: int, error: float, switched: bool) -> None:
-        """Noise moves the estimates smoothly; an outlier counts when the next frame says the same: the lesser of both.
+        """Noise moves the estimates smoothly. An outlier counts once the next frame confirms it, by the lesser of both.
 
-        What changes with k is half k's, and to a part its neighbours'; what changes without is the load's.
+        A change that came with a change of k is shared between the load and k with its neighbours. Any other change is
+        the load's.
         """
+        p = self._p
         pending, self._pending = self._pending, None
         before = self._odd.pop(k, 0.0)
-        if abs(error) <= _OUTLIER * self._scatter:
+        if abs(error) <= p.outlier * self._scatter:
             if pending is not None and pending[0] > 0:
                 self._count(again=False)
-            self._m += _GAIN * error / self._sensitivity(k)
-            self._correct(k, _LEARN * error)
-            scatter = self._scatter + 0.05 * (1.25 * abs(error) - self._scatter)
-            self._scatter = min(max(scatter, _SCATTER_MIN), _SCATTER_MAX)
+            self._m += p.gain * error / self._sensitivity(k)
+            self._correct(k, p.own_gain * error)
+            scatter = self._scatter + 1 / p.memory * (_MEAN_TO_STD * abs(error) - self._scatter)
+            self._scatter = min(max(scatter, p.scatter_range[0]), p.scatter_range[1])
         elif pending is not None and (pending[0] > 0) == (error > 0):
             self._step(k, min(error, pending[0], key=abs), error, after_switch=pending[1] and k == self._last_k)
-        elif before and (before > 0) == (error > 0):  # twice, and others ran as expected in between: it is k itself
+        elif before and (before > 0) == (error > 0):  # others ran as expected in between, so that it is k itself
             for other, share in self._near[k]:
                 self._correct(other, share * min(error, before, key=abs))
         else:
             self._pending, self._odd[k] = (error, switched), error
 
     def _step(self, k: int, step: float, error: float, after_switch: bool) -> None:
-        """The load has changed by `step`, or a part of it is k's, where the change came with k."""
+        """The load has changed by `step`; k has a part in it where the change came with k."""
         up = step > 0
         if up:
             self._count(again=True)
-            self._steps += 1 / _WINDOW
+            self._steps += 1 / self._p.window
             self._errors.replace_last(0.0, error - step)
         if after_switch:
             for other, share in self._near[k]:
-                self._correct(other, share * _LEARN_AT_SWITCH * step)
-            step *= 1 - _LEARN_AT_SWITCH
+                self._correct(other, share * self._p.own_gain_at_switch * step)
+            step *= 1 - self._p.own_gain_at_switch
         self._m += step / self._sensitivity(k)
         if up:
             self._levels.add(self._m)
 
     def _count(self, again: bool) -> None:
-        """Whether a slow frame was followed by another."""
-        self._spikes = 1 + 0.95 * self._spikes
-        self._repeats = again + 0.95 * self._repeats
+        """Count a slow frame, and whether another followed it."""
+        kept = 1 - 1 / self._p.memory
+        self._spikes = 1 + kept * self._spikes
+        self._repeats = again + kept * self._repeats
 
     def _sensitivity(self, k: int) -> float:
-        """By how much k's latency moves with the shared slow-down."""
+        """How much k's latency moves with the shared slow-down."""
         return 1 + self._slope[k] if self._m > 0 else 1.0
 
     def _correct(self, k: int, error: float) -> None:
-        """A step of normalised least mean squares on c and h."""
+        """One step of normalised least mean squares on c_k and h_k."""
         m = self._m if self._m > 0 else 0.0
         step = error / (1 + m * m)
         self._offset[k] += step
-        self._slope[k] = max(-0.9, self._slope[k] + step * m)
+        self._slope[k] = max(_LEAST_SENSITIVITY - 1, self._slope[k] + step * m)
 
     def _forget(self, now: float) -> None:
-        """What is known of a k fades while it does not run; of the one that does, it goes over to the slow-down."""
-        if now - self._forgot_at < _FORGET_EVERY_S:
+        """Let the corrections fade; that of the k that runs goes over to the shared slow-down."""
+        forget_s = self._p.forget_s
+        if now - self._forgot_at < forget_s / 120:  # in steps that are small against it, not at every frame
             return
-        kept = math.exp((self._forgot_at - now) / _FORGET_S)
+        kept = math.exp((self._forgot_at - now) / forget_s)
         if self._last_k is not None:
             self._m += (1 - kept) * self._offset[self._last_k]
         for k in self._offset:
@@ -240,7 +245,7 @@ class LatencyModel:
 
 
 def _quantiles(jitter: Jitter, n: int) -> list[float]:
-    """n errors that are distributed as the profile says."""
+    """n errors with the distribution of the profile: midpoints of a Gaussian's quantiles, and its tail."""
     normal = NormalDist(0.0, max(jitter.sigma, 1e-6))
     tail = math.ceil(jitter.tail_p * n - 0.5)
     return [normal.inv_cdf((i + 0.5) / (n - tail)) for i in range(n - tail)] + [math.log(jitter.tail_x)] * tail

@@ -74,7 +74,7 @@ while True:
     time.sleep(0.5)
 """
 HOT = 60
-RECOVERED = '"k": ([5-9]|1.),.*"(largest|deadline|probe)"'  # how far, that depends on what else the host does
+RECOVERED = '"k": ([5-9]|1.),.*"(accuracy|deadline|probe)"'  # how far, that depends on what else the host does
 # what happens while hydrart runs: each step waits until the log shows what the one before led to. The empty battery is
 # believed after eleven readings, one every 5 s, which the cooling down uses.
 EVENTS = f"""{BATTERY}

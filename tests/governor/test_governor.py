@@ -44,7 +44,7 @@ def test_settles_on_the_largest_that_fits() -> None:
 
 def test_the_largest_when_all_fit_and_the_smallest_when_none_does() -> None:
     fast, slow = Governor(TABLE, fps=5), Governor(TABLE, fps=200)
-    assert drive(fast, 10)[-1] == 12 and fast.choose(10).reason == "largest"
+    assert drive(fast, 10)[-1] == 12 and fast.choose(10).reason == "accuracy"
     assert set(drive(slow, 10)) == {3} and slow.choose(10).reason == "overload"
 
 

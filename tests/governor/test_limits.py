@@ -43,7 +43,7 @@ def test_a_sudden_change_of_temperature_is_followed_and_forgotten() -> None:
     cool = plant.run(governor, 60, rise_c=0)
     assert hot[-1].reason == "heat" and plant.temp_c < 45 and cool[-1].k == 12
     later = plant.run(governor, 120, rise_c=0)
-    assert {(decision.k, decision.reason) for decision in later} == {(12, "largest")}
+    assert {(decision.k, decision.reason) for decision in later} == {(12, "accuracy")}
 
 
 def test_what_is_held_for_its_heat_says_so() -> None:
@@ -81,6 +81,6 @@ def test_between_two_readings_of_the_gauge_it_is_still_plugged_in() -> None:
         decisions = plant.run(governor, 1, rise_c=0)
         assert "battery" not in {decision.reason for decision in decisions}
     plant.run(governor, 30, rise_c=0)
-    assert governor.choose(plant.now).reason == "largest", "the gauge is gone"
+    assert governor.choose(plant.now).reason == "accuracy", "the gauge is gone"
     governor.observe(plant.now, battery=0.04, charging=False)
     assert plant.run(governor, 3, rise_c=0)[-1].reason == "battery"

@@ -1,0 +1,53 @@
+"""When k may rise: a wait after every switch, a longer one before what failed is tried again. Falling never waits."""
+
+import math
+
+from hydrart.governor.parameters.choice import ChoiceParameters
+
+_LONGEST_FRAME_S = 1.0  # waits count in frames; without a rate, or at a slower one, a frame counts as a second
+
+
+class Switching:
+    """Which k runs, since when, and which ks above it must wait.
+
+    A climb that is taken back soon has failed. The k that it led to, and those above, then wait: twice as long after
+    each failure in a row.
+    """
+
+    def __init__(self, parameters: ChoiceParameters) -> None:
+        self._p = parameters
+        self.current: int | None = None  # the k that runs
+        self._climbed_at = self._up_at = -math.inf  # of the last climb; from then on k may rise
+        self._climbed_to = 0
+        self._failed: float = math.inf  # the k of the last climb that failed
+        self._failed_until = -math.inf
+        self._failures_x = 1.0  # the wait, as a multiple of the shortest
+
+    def may_run(self, now: float, k: int) -> bool:
+        """Whether k need not wait."""
+        if self.current is None or k <= self.current:
+            return True
+        return now >= self._up_at and not (k >= self._failed and now < self._failed_until)
+
+    def switch(self, now: float, k: int, frame_ms: float) -> None:
+        """k runs from now on. frame_ms: the time that a frame has."""
+        p, frame_s = self._p, min(frame_ms / 1000, _LONGEST_FRAME_S)
+        trial_s = p.trial_frames * frame_s
+        if self.current is None or k == self.current:
+            self.current = k
+            if k >= self._failed and now - self._climbed_at > trial_s:
+                self.forgive()  # the climb has held
+            return
+        if k > self.current:
+            self._climbed_at, self._climbed_to = now, k
+        else:
+            if now - self._climbed_at < trial_s:
+                self._failed = self._climbed_to
+                self._failures_x = min(2 * self._failures_x, p.retry_s / p.dwell_frames / frame_s)
+            self._failed_until = now + p.dwell_frames * self._failures_x * frame_s
+        self._up_at = now + p.dwell_frames * frame_s
+        self.current = k
+
+    def forgive(self) -> None:
+        """Forget the climbs that failed."""
+        self._failed, self._failures_x = math.inf, 1.0
