@@ -1,10 +1,10 @@
-"""The measured part of a model card: accuracy by k and precision, confusions, the runs that led to the weights.
+"""Write the measured part of a model card: accuracy by k and precision, confusions, the history of the weights.
 
-    python tools/card.py weights/hydravit-cifar10.safetensors --test DIR --card docs/model-card.md
+    python -m tools.card weights/hydravit-cifar10.safetensors --test DIR --card docs/model-card.md
 
-It stands in the card between two comments and is replaced there; accuracy.png and confusion.png are drawn beside it.
-Accuracies are those that `hydrart eval --record` wrote into NAME, NAME-bf16 and NAME-int8; the confusions are counted
-anew on DIR/CLASS/*, with the largest k.
+The part lies between two comments of the card and is replaced as a whole; accuracy.png and confusion.png are drawn
+beside the card. The accuracies are those that `hydrart eval --record` wrote into NAME, NAME-bf16 and NAME-int8. The
+confusions are counted on DIR/CLASS/* with the largest k.
 """
 
 import sys
@@ -21,11 +21,12 @@ from hydrart.format.metadata import Metadata
 from hydrart.format.reader import WeightFile
 from hydrart.model import Model, load
 from hydrart.picture.folders import class_folders, class_indices
+from hydrart.plotting import figure_class
 from tools import figures
 
-BEGIN, END = "<!-- measured by tools/card.py -->", "<!-- end -->"
+BEGIN, END = "<!-- measured by tools/card.py -->", "<!-- end -->"  # around the measured part
 PRECISIONS = ("fp32", "bf16", "int8")
-WORST = 8  # confusions that are listed
+WORST = 8  # number of confusions in the list
 
 Counts = NDArray[np.int64]
 
@@ -35,7 +36,10 @@ class CardError(HydrartError):
 
 
 def count_answers(model: Model, root: Path) -> Counts:
-    """[true class, answer] over the pictures root/CLASS/*, for the largest k; unreadable ones are left out."""
+    """Count the answers of the largest k to the pictures root/CLASS/*: int64 [true class, answer].
+
+    Pictures that cannot be read are left out. Raises SourceError.
+    """
     folders = class_folders(root)
     counts = np.zeros((len(model.labels),) * 2, np.int64)
     total = sum(map(len, folders.values()))
@@ -52,7 +56,10 @@ def count_answers(model: Model, root: Path) -> Counts:
 
 
 def family(path: Path) -> dict[str, Metadata]:
-    """By precision, what NAME, NAME-bf16, NAME-int8 say, where they were measured. Raises CardError if fp32 was not."""
+    """Read NAME, NAME-bf16 and NAME-int8: precision -> metadata of each file that records an accuracy.
+
+    Raises CardError where NAME itself records none.
+    """
     found = {}
     for precision in PRECISIONS:
         name = path if precision == "fp32" else path.with_stem(f"{path.stem}-{precision}")
@@ -62,14 +69,14 @@ def family(path: Path) -> dict[str, Metadata]:
         if meta.accuracy is not None:
             found[precision] = meta
         elif precision == "fp32":
-            raise CardError(f"{name} does not know its accuracy: run hydrart eval --record")
+            raise CardError(f"{name} records no accuracy: run hydrart eval --record")
         else:
-            click.echo(f"left out: {name} does not know its accuracy", err=True)
+            click.echo(f"left out: {name} records no accuracy", err=True)
     return found
 
 
 def accuracy_table(files: Mapping[str, Metadata]) -> list[str]:
-    """A column for each k."""
+    """A table in Markdown, one column for each k."""
     arch = next(iter(files.values())).architecture
     lines = ["| k | " + " | ".join(map(str, arch.heads)) + " |", "|---" * (len(arch.heads) + 1) + "|"]
     for precision, meta in files.items():
@@ -84,7 +91,7 @@ def accuracy_table(files: Mapping[str, Metadata]) -> list[str]:
 
 
 def confusion_lines(counts: Counts, labels: Sequence[str]) -> list[str]:
-    """How many of each class are recognised, and which are taken for which most often."""
+    """The classes with the most and the fewest right answers, and the most frequent confusions, as one line."""
     share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     own = np.diag(share)
     best, worst = labels[int(own.argmax())], labels[int(own.argmin())]
@@ -97,7 +104,7 @@ def confusion_lines(counts: Counts, labels: Sequence[str]) -> list[str]:
 
 
 def history_lines(meta: Metadata) -> list[str]:
-    """The runs, as the file tells them."""
+    """The training runs that the file records, as a list in Markdown."""
     lines = []
     for number, run in enumerate(meta.history, 1):
         short = {key: value for key, value in run.items() if not key.endswith("sha256")}
@@ -106,7 +113,7 @@ def history_lines(meta: Metadata) -> list[str]:
 
 
 def put(card: Path, lines: Sequence[str]) -> None:
-    """Replace what stands between the comments. Raises CardError."""
+    """Replace the lines between the two comments of the card. Raises CardError where it lacks them."""
     text = card.read_text("utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -122,8 +129,8 @@ def put(card: Path, lines: Sequence[str]) -> None:
 @click.option("--threads", type=click.IntRange(1, 256))
 @one_sentence
 def main(weights: Path, test: Path, card: Path, threads: int | None) -> None:
-    """Put into CARD what is known of WEIGHTS."""
-    figures.check()
+    """Write accuracies, confusions and history of WEIGHTS into CARD."""
+    figure_class()  # raises before the long part where Matplotlib is missing
     files = family(weights)
     meta = files["fp32"]
     assert meta.accuracy is not None

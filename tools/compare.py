@@ -1,13 +1,13 @@
-"""One nested network against ordinary ones trained alone, all with the same recipe.
+"""Compare one nested network with networks that are trained alone, all with the same recipe.
 
-    python tools/compare.py train --data DIR --results R.json --work WORK --epochs 30
-    python tools/compare.py time --results R.json
-    python tools/compare.py report --results R.json --table R.md --plot R.png
+    python -m tools.compare train --data DIR --results R.json --work WORK --epochs 30
+    python -m tools.compare time --results R.json
+    python -m tools.compare report --results R.json --table R.md --plot R.png
 
-The runs are those of HydraViT's paper: 3, 6 and 12 heads alone, and four nested networks, with and without weighted
-sampling and separate classifiers; and one more that trains three networks a step (the "sandwich"). Each finished run
-is added to the results, and a run that is there is not made again, so that the comparison may be spread over days; an
-unfinished one goes on from its checkpoint in WORK.
+The trainings are those of HydraViT's paper: 3, 6 and 12 heads alone, and four nested networks, with and without
+weighted sampling and separate classifiers. A fifth nested network trains three networks in each step (the "sandwich").
+Each finished training is added to the results and is not repeated, so the comparison may take several sessions. An
+unfinished training continues from its checkpoint in WORK.
 """
 
 import json
@@ -29,6 +29,7 @@ from hydrart.cli.errors import one_sentence
 from hydrart.cli.progress import Bars
 from hydrart.format.architecture import Architecture
 from hydrart.model import load
+from hydrart.plotting import figure_class
 from hydrart.train.loop import Place
 from hydrart.train.recipe import HEADS, SHAPE, Recipe, TrainError
 from hydrart.train.run import Files, device_named, precision_on, train_and_test
@@ -38,8 +39,9 @@ ALONE = (3, 6, 12)
 
 
 @dataclass(frozen=True)
-class Run:
-    """heads: what is trained; weights: how often each k is drawn; separate: a classifier for each; networks: a step."""
+class Training:
+    """heads: ks of the network; weights: relative frequency of each k in training, () for equal; separate: whether each
+    k has its own classifier; networks: how many ks each step trains."""
 
     heads: tuple[int, ...]
     weights: tuple[float, ...] = ()
@@ -47,18 +49,18 @@ class Run:
     networks: int = 1
 
 
-# Weighted sampling draws k in proportion to k: the larger, the more there is to learn.
-RUNS = {f"{k} heads alone": Run((k,)) for k in ALONE} | {
-    "nested": Run(HEADS),
-    "nested, weighted": Run(HEADS, HEADS),
-    "nested, separate": Run(HEADS, separate=True),
-    "nested, weighted, separate": Run(HEADS, HEADS, separate=True),
-    "nested, sandwich": Run(HEADS, networks=3),
+# Weighted sampling draws k in proportion to k, because a larger network has more to learn.
+TRAININGS = {f"{k} heads alone": Training((k,)) for k in ALONE} | {
+    "nested": Training(HEADS),
+    "nested, weighted": Training(HEADS, HEADS),
+    "nested, separate": Training(HEADS, separate=True),
+    "nested, weighted, separate": Training(HEADS, HEADS, separate=True),
+    "nested, sandwich": Training(HEADS, networks=3),
 }
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """What was found so far; empty where nothing was. Raises TrainError."""
+    """Read the results of earlier commands; empty where the file does not exist. Raises TrainError."""
     if not path.exists():
         return {"recipe": None, "runs": {}}
     try:
@@ -66,47 +68,47 @@ def read_results(path: Path) -> dict[str, Any]:
         for run in results["runs"].values():
             run["top1"] = {int(k): float(share) for k, share in run["top1"].items()}
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise TrainError(f"{path} holds no results of this tool: give another --results") from None
+        raise TrainError(f"{path} holds no results of tools.compare: give another --results") from None
     return dict(results)
 
 
 def write_results(path: Path, results: dict[str, Any]) -> None:
-    """An interruption leaves the last ones whole."""
+    """Replace the results in one step, so that an interruption leaves the old ones whole."""
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     os.replace(part, path)
 
 
 def shared_part(recipe: Recipe, data: Path) -> dict[str, Any]:
-    """What all runs have in common, as JSON gives it back."""
+    """The settings that all trainings have in common, with JSON's types."""
     entries = recipe.entries() | {"data": data.resolve().name}
     varied = ("heads", "weights", "networks", "separate_classifiers", "mean", "std", "init", "teacher")
     return dict(json.loads(json.dumps({name: value for name, value in entries.items() if name not in varied})))
 
 
 def architecture(results: dict[str, Any]) -> Architecture:
-    """Of the nested networks. Raises TrainError where nothing was trained."""
+    """The architecture of the nested networks. Raises TrainError where nothing was trained."""
     if not results["runs"]:
-        raise TrainError("there are no results yet: run compare.py train first")
+        raise TrainError("there are no results yet: run python -m tools.compare train first")
     shape = {name: results["recipe"][name] for name in SHAPE}
     return Architecture(heads=HEADS, classes=results["classes"], **shape)
 
 
 results_option = click.option(
-    "--results", default="docs/comparison.json", type=click.Path(path_type=Path), help="What was found, as JSON."
+    "--results", default="docs/comparison.json", type=click.Path(path_type=Path), help="JSON file of all results."
 )
 
 
 @click.group(context_settings={"show_default": True})
 def main() -> None:
-    """Compare one nested network with ordinary ones of its sizes."""
+    """Compare one nested network with networks of its sizes that are trained alone."""
 
 
 @main.command("train")
 @options.data_option
 @results_option
 @click.option("--work", required=True, type=click.Path(path_type=Path), help="Folder for weights and checkpoints.")
-@click.option("--only", multiple=True, type=click.Choice(list(RUNS)), help="These runs.  [default: all]")
+@click.option("--only", multiple=True, type=click.Choice(list(TRAININGS)), help="These trainings.  [default: all]")
 @click.option("--epochs", default=30, type=click.IntRange(1))
 @click.option("--head-dim", default=SHAPE["head_dim"], type=click.Choice([16, 32, 64]))
 @click.option("--depth", default=SHAPE["depth"], type=click.IntRange(1))
@@ -121,26 +123,30 @@ def main() -> None:
 def train_command(
     data: Path, results: Path, work: Path, only: tuple[str, ...], device: str, threads: int, **settings: Any
 ) -> None:
-    """Make the runs that are not among the results yet."""
+    """Train the networks that are not among the results yet."""
     place = Place(work, device_named(device), threads, progress=Bars())
     common = Recipe(heads=HEADS, precision=precision_on(place.device, "auto"), **settings)
     found = read_results(results)
     if found["recipe"] not in (None, shared_part(common, data)):
-        raise TrainError(f"{results} holds runs of another recipe: give its flags, or another --results")
+        raise TrainError(f"{results} holds trainings with another recipe: give its flags, or another --results")
     work.mkdir(parents=True, exist_ok=True)
-    for name in only or RUNS:
+    for name in only or TRAININGS:
         if name in found["runs"]:
-            click.echo(f"{name}: done before", err=True)
+            click.echo(f"{name}: already among the results", err=True)
             continue
         click.echo(name, err=True)
-        run = RUNS[name]
+        training = TRAININGS[name]
         output = work / (name.replace(",", "").replace(" ", "-") + ".safetensors")
         recipe = replace(
-            common, heads=run.heads, weights=run.weights, separate_classifiers=run.separate, networks=run.networks
+            common,
+            heads=training.heads,
+            weights=training.weights,
+            separate_classifiers=training.separate,
+            networks=training.networks,
         )
         files = Files(data=data, output=output)
         outcome = train_and_test(files, recipe, replace(place, checkpoint=output.with_suffix(".pth")), resume=True)
-        found = read_results(results)  # another process may have added a run
+        found = read_results(results)  # another process may have added a training
         found["recipe"] = shared_part(common, data)
         found["classes"] = outcome.classes
         found["test_pictures"] = outcome.evaluation.pictures
@@ -156,7 +162,7 @@ def train_command(
 @click.option("--threads", default=1, type=click.IntRange(1, 256))
 @one_sentence
 def time_command(results: Path, threads: int) -> None:
-    """Measure each k's latency with hydrart, on an otherwise idle machine."""
+    """Measure the latency of each k with hydrart. The machine must be idle otherwise."""
     found = read_results(results)
     arch = architecture(found)
     x = np.random.default_rng(0).standard_normal((1, 3, arch.image_size, arch.image_size), np.float32)
@@ -180,12 +186,13 @@ def time_command(results: Path, threads: int) -> None:
 @click.option("--plot", default="docs/comparison.png", type=click.Path(path_type=Path), help="Picture to write.")
 @one_sentence
 def report_command(results: Path, table: Path, plot: Path) -> None:
-    """Write table and plot of what was found so far."""
-    figures.check()
+    """Write a table and a picture of the results so far."""
+    figure_class()  # raises before any work where Matplotlib is missing
     found = read_results(results)
     arch = architecture(found)
     alone = {k: found["runs"][name]["top1"][k] for k in ALONE if (name := f"{k} heads alone") in found["runs"]}
-    nested = {name: found["runs"][name]["top1"] for name in RUNS if name in found["runs"] and name.startswith("nested")}
+    done = [name for name in TRAININGS if name in found["runs"]]
+    nested = {name: found["runs"][name]["top1"] for name in done if name.startswith("nested")}
     latency = {int(k): ms for k, ms in found.get("latency", {"ms": {}})["ms"].items()}
     recipe = found["recipe"]
     title = (
@@ -204,15 +211,15 @@ def markdown(
     latency: dict[int, float],
     picture: str,
 ) -> str:
-    """The comparison as a page."""
+    """The comparison as a page in Markdown."""
     recipe = found["recipe"]
-    missing = [name for name in RUNS if name not in found["runs"]]
+    missing = [name for name in TRAININGS if name not in found["runs"]]
     lines = [
         "# One nested network against networks trained alone",
         "",
         f"Top-1 in percent on the {found['test_pictures']} test pictures of {recipe['data']} (standard error "
-        f"{100 * (0.25 / found['test_pictures']) ** 0.5:.1f} points at most); every run has {recipe['epochs']} epochs, "
-        f"the same recipe and the same seed. Made by `tools/compare.py`; a column is a run.",
+        f"{100 * (0.25 / found['test_pictures']) ** 0.5:.1f} points at most). Every training has {recipe['epochs']} "
+        f"epochs, the same recipe and the same seed. `python -m tools.compare` made it; a column is a training.",
         "",
     ]
     columns = {**({"alone": alone} if alone else {}), **nested}
@@ -230,7 +237,7 @@ def markdown(
         apart = ", ".join(f"{100 * (top1[k] - share):+.1f} with {k} heads" for k, share in alone.items())
         lines += ["", f"{name.capitalize()}, against alone: {apart}."] if alone else []
     if missing:
-        lines += ["", f"Not run yet: {'; '.join(missing)}."]
+        lines += ["", f"Not trained yet: {'; '.join(missing)}."]
     return "\n".join([*lines, "", f"![accuracy against GMACs and latency]({picture})", ""])
 
 

@@ -1,6 +1,5 @@
-"""Pictures for the documentation, drawn with Matplotlib."""
+"""Pictures for the documents. All raise MissingExtraError without Matplotlib."""
 
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,20 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hydrart.errors import MissingExtraError
+from hydrart.plotting import figure_class, log_axis
 
-Curve = Mapping[int, float]  # a share from 0 to 1 for each k
+Curve = Mapping[int, float]
+"""Number of heads -> top-1 accuracy, 0 to 1."""
+
 _MARKERS = "so^vDPX"
 
 
-def check() -> None:
-    """Raises MissingExtraError where there is no Matplotlib."""
-    _figure_class()
-
-
 def accuracy_curves(path: Path, curves: Mapping[str, Curve], gmacs: Mapping[int, float]) -> None:
-    """Top-1 of each curve over the heads, and over the GMACs that they take."""
-    figure = _figure_class()(figsize=(9, 3.8), layout="constrained")
+    """Draw the top-1 of named curves, once over the heads and once over their GMACs."""
+    figure = figure_class()(figsize=(9, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for i, (name, top1) in enumerate(curves.items()):
         ks = sorted(top1)
@@ -32,7 +28,7 @@ def accuracy_curves(path: Path, curves: Mapping[str, Curve], gmacs: Mapping[int,
     left.set_xticks(sorted(gmacs))
     left.set_xlabel("heads k")
     left.set_ylabel("top-1 accuracy, %")
-    _gmacs_axis(right)
+    log_axis(right, "GMACs")
     for axes in (left, right):
         axes.grid(True, alpha=0.3)
     left.legend(fontsize=8)
@@ -47,8 +43,8 @@ def comparison(
     latency: Mapping[int, float],
     title: str,
 ) -> None:
-    """Nested networks' curves and individually trained networks' points, over GMACs and over latency where known."""
-    figure = _figure_class()(figsize=(9.5 if latency else 6, 4.2), layout="constrained")
+    """Draw nested networks as curves and networks trained alone as points, over GMACs and over known latencies."""
+    figure = figure_class()(figsize=(9.5 if latency else 6, 4.2), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, 2 if latency else 1, sharey=True))
     for axes, places in zip(panels, (gmacs, latency), strict=False):
         for i, (name, top1) in enumerate(nested.items()):
@@ -61,20 +57,20 @@ def comparison(
             axes.scatter([places[k] for k in ks], percent, marker="*", s=130, color="black", zorder=3)
             axes.plot([], [], "k*", markersize=10, label="trained alone")
         axes.grid(True, which="both", alpha=0.3)
-    _gmacs_axis(panels[0])
+    log_axis(panels[0], "GMACs")
     panels[0].set_ylabel("top-1 accuracy, %")
     if latency:
-        _log_axis(panels[1], "latency of one picture, ms (median)")
+        log_axis(panels[1], "latency of one picture, ms (median)")
     panels[0].legend(fontsize=8)
     figure.suptitle(title, fontsize=9)
     _save(figure, path)
 
 
 def confusion(path: Path, counts: NDArray[np.int64], labels: Sequence[str], title: str) -> None:
-    """counts [true class, answer] as shares of the true class, in percent."""
+    """Draw counts, [true class, answer], in percent of each true class."""
     share = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     size = 1.8 + 0.5 * len(labels)
-    figure = _figure_class()(figsize=(size, size), layout="constrained")
+    figure = figure_class()(figsize=(size, size), layout="constrained")
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
     for row, column in np.ndindex(*share.shape):
@@ -89,23 +85,5 @@ def confusion(path: Path, counts: NDArray[np.int64], labels: Sequence[str], titl
     _save(figure, path)
 
 
-def _gmacs_axis(axes: Any) -> None:
-    _log_axis(axes, "GMACs")
-
-
-def _log_axis(axes: Any, label: str) -> None:
-    axes.set_xscale("log", subs=[2, 5])
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("{x:g}")
-    axes.set_xlabel(label)
-
-
 def _save(figure: Any, path: Path) -> None:
     figure.savefig(path, format="png", dpi=130)
-
-
-def _figure_class() -> Any:
-    try:
-        return importlib.import_module("matplotlib.figure").Figure
-    except ImportError:
-        raise MissingExtraError("a picture", "Matplotlib", "bench") from None

@@ -1,7 +1,9 @@
-"""Predict, with llvm-mca, how near the generated inner loops come to a core's peak: a table of cores and dots.
+"""Predict with llvm-mca how near the generated inner loops come to the peak of a core: a table of cores and dots.
 
-A core's peak is what the same model gives for dots that wait for nothing. Nothing is run, so this knows nothing of
-caches and memory.
+    python -m tools.mca [--llvm-mca PROGRAM]
+
+The peak is the prediction of the same model for independent dot instructions. No code runs, so caches and memory play
+no part.
 """
 
 import argparse
@@ -17,11 +19,11 @@ from llvmlite import ir
 from hydrart.codegen import emit, emit_gemm
 from hydrart.codegen.isa import BLOCK_DOTS, ISAS, Isa
 
-# core -> its instruction set, and the CPU whose model stands for it
+# core -> its instruction set, and the CPU whose model LLVM is asked for
 CORES = {
     "cortex-a53": ("neon", "cortex-a53"),
     "cortex-a72": ("neon", "cortex-a72"),
-    "cortex-a76": ("neon-dotprod", "neoverse-n1"),  # the same core; LLVM's model of the A76 has one fmla a cycle
+    "cortex-a76": ("neon-dotprod", "neoverse-n1"),  # the same core; LLVM's model of the A76 has one fmla per cycle
     "neoverse-v1": ("neon-i8mm", "neoverse-v1"),
     "neoverse-n2": ("neon-i8mm", "neoverse-n2"),
     "neoverse-v2": ("neon-i8mm", "neoverse-v2"),
@@ -35,25 +37,25 @@ CORES = {
     "sapphirerapids": ("avx512-bf16", "sapphirerapids"),
     "znver4": ("avx512-bf16", "znver4"),
 }
-PRODUCTS = {"fma": 1, "dpbf16": 2, "bfmmla": 2, "maddubs": 4, "vnni": 4, "sdot": 4, "smmla": 4}  # to a 32-bit lane
+PRODUCTS = {"fma": 1, "dpbf16": 2, "bfmmla": 2, "maddubs": 4, "vnni": 4, "sdot": 4, "smmla": 4}  # per 32-bit lane
 ITERATIONS = 400
 
 
 def triple(isa: Isa) -> str:
-    """The platform that the code is for."""
+    """LLVM's name of the platform that the instruction set belongs to."""
     return "aarch64-unknown-linux-gnu" if isa.arm else "x86_64-unknown-linux-gnu"
 
 
 @cache
 def target_machine(platform: str, cpu: str) -> Any:
-    """LLVM's code generator, tuned for a CPU ("" for none)."""
+    """LLVM's code generator for a platform. cpu: which to tune for, "" for none."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     return llvm.Target.from_triple(platform).create_target_machine(cpu=cpu, opt=3)
 
 
 def optimised(module: Any, isa: Isa, cpu: str = "") -> Any:
-    """The module parsed, verified and through the passes that Numba's code goes through."""
+    """Parse and verify a module, and run the passes that Numba runs on its code."""
     module.triple = triple(isa)
     target = target_machine(module.triple, cpu)
     module.data_layout = str(target.target_data)
@@ -67,7 +69,7 @@ def optimised(module: Any, isa: Isa, cpu: str = "") -> Any:
 
 
 def loops(assembly: str, function: str) -> list[list[str]]:
-    """The instructions of each loop that has no branches inside, in one function of an assembly text."""
+    """The instructions of each loop without inner branches, in one function of an assembly text."""
     lines = assembly.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith((f"{function}:", f'"{function}":')))
     found, body, label = [], list[str](), ""
@@ -78,7 +80,7 @@ def loops(assembly: str, function: str) -> list[list[str]]:
             body, label = [], match[1]
             continue
         code = re.split(r"\s+(?://|#) ", line)[0].strip()
-        if not code or code.startswith((".", "#")):  # directives, marks of inline assembly
+        if not code or code.startswith((".", "#")):  # directives and marks of inline assembly
             continue
         body.append(code)
         if label and re.match(rf"(j|b)\S*\s.*{re.escape(label)}$", code):
@@ -88,16 +90,16 @@ def loops(assembly: str, function: str) -> list[list[str]]:
 
 
 def dot_loop(isa: Isa, dot: str, cpu: str) -> list[str]:
-    """One turn of the inner loop: UNROLL steps of the register tile."""
+    """The instructions of one turn of the inner loop: UNROLL steps of the register tile."""
     module = ir.Module()
     function = emit_gemm.gemm_tile(module, isa, dot, isa.vectors)
-    function.linkage = ""  # or it is dropped for want of callers
+    function.linkage = ""  # a private function without callers would be dropped
     text = str(target_machine(triple(isa), cpu).emit_assembly(optimised(module, isa, cpu)))
     return loops(text, str(function.name))[0]
 
 
 def free_dots(isa: Isa, dot: str) -> tuple[list[str], int]:
-    """Dots that do not wait for each other, as many as registers allow; and how many products they make."""
+    """Independent dot instructions, as many as the registers allow, and the number of their products."""
     count = 12 if isa.lanes == 8 else 24
     products = count * isa.lanes * PRODUCTS[dot] * (2 if dot in BLOCK_DOTS else 1)
     if isa.arm:
@@ -122,7 +124,7 @@ def free_dots(isa: Isa, dot: str) -> tuple[list[str], int]:
 
 
 def cycles(llvm_mca: str, isa: Isa, cpu: str, code: list[str]) -> float:
-    """Predicted for one turn of a loop with this body."""
+    """The predicted cycles of one turn of a loop with this body."""
     features = ",".join(f"+{name}" for name in isa.needs)
     done = subprocess.run(
         [llvm_mca, f"-mtriple={triple(isa)}", f"-mcpu={cpu}", f"-mattr={features}", f"-iterations={ITERATIONS}"],
@@ -138,7 +140,7 @@ def cycles(llvm_mca: str, isa: Isa, cpu: str, code: list[str]) -> float:
 
 
 def table(llvm_mca: str) -> list[str]:
-    """Lines of Markdown."""
+    """The table as lines of Markdown. llvm_mca: path of the program."""
     lines = [
         "| core | kernels | dot | tile | cycles per turn | products per cycle | share of peak | spills |",
         "|---|---|---|---|---|---|---|---|",

@@ -1,9 +1,11 @@
-"""What a stream costs beyond decoding and inference: python tools/stream_cost.py [--seconds S] [--watchers N]
+"""What a stream costs beyond decoding and inference, as one JSON object on stdout.
 
-On a 1080p video (the demo clip, scaled up, MPEG-4) at 15 fps with the shipped model: the loop's own latency, that is
-age less preprocessing and inference; and CPU time against a bare loop of OpenCV's read, the model and a sleep. Then
-how much slower inference gets by N clients that watch the live page of a stream of 640x480, with the shape of
-HydraViT-B. One JSON object on stdout. What is compared takes turns.
+    python -m tools.stream_cost [--seconds S] [--watchers N] [--turns N]
+
+The video is the demo clip, scaled to 1080p, as MPEG-4 at 15 fps; the model is the shipped one. Measured are the loop's
+own latency (age minus preprocessing and inference), and its CPU time against a bare loop of OpenCV's read, the model
+and a sleep. A second measurement uses the shape of HydraViT-B at 640x480: how much slower inference gets while N
+clients watch the live page. Contestants take turns.
 """
 
 import argparse
@@ -25,8 +27,8 @@ from hydrart.bench.shapes import parse_shape, random_weights
 from hydrart.dashboard.server import Dashboard
 
 FPS, K, ROUNDS = 15.0, 6, 3
-SETTLED = 15  # frames at the start of a turn that do not count: programs start and end
-# reads the page's pictures and events as a browser does, N times
+SETTLED = 15  # frames at the start of a turn that do not count, because programs start and end there
+# the program of the watchers: N readers of pictures and events, as N browsers would read them
 WATCHERS = """
 import socket, sys, threading
 def read(path):
@@ -42,7 +44,7 @@ sys.stdin.read()
 
 
 def make_video(path: Path, seconds: float) -> None:
-    """The demo clip at 1080p."""
+    """Write the demo clip at 1080p."""
     clip = [shot.picture for shot in hydrart.Opener("demo").open().shots()][:20]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (1920, 1080))
     for i in range(int(seconds * FPS)):
@@ -51,7 +53,7 @@ def make_video(path: Path, seconds: float) -> None:
 
 
 def bare(path: Path, model: hydrart.Model) -> dict[str, float]:
-    """Decoding and inference, and nothing else."""
+    """The cost of decoding and inference alone."""
     capture = cv2.VideoCapture(str(path))
     cpu, start, frames = time.process_time(), time.monotonic(), 0
     while (read := capture.read())[0]:
@@ -62,16 +64,14 @@ def bare(path: Path, model: hydrart.Model) -> dict[str, float]:
 
 
 def streamed(path: Path, model: hydrart.Model, watchers: int | None) -> dict[str, float]:
-    """The same through a Stream; watchers: of the live page, None for no page."""
+    """The cost of the same through a Stream. watchers: clients of the live page, None for no page."""
     governor = hydrart.Governor(model.profile(), fps=FPS, k=K)
     own, infer = [], []
     with hydrart.Stream(path, model, fps=FPS, governor=governor, keep_frame=watchers is not None) as stream:
         page, readers = None, None
         if watchers is not None:
-            facts: dict[str, Any] = {"title": "x", "heads": model.heads, "governor": governor, "fixed_k": K}
-            page = Dashboard("127.0.0.1", 0, None, state=lambda: stream.state, stats=stream.stats, **facts)
-            command = [sys.executable, "-c", WATCHERS, str(page.port), str(watchers)]
-            readers = subprocess.Popen(command, stdin=subprocess.PIPE)
+            page = _page(stream, model, governor)
+            readers = _watch(page, watchers)
             time.sleep(1)
         cpu, start = time.process_time(), time.monotonic()
         for result in stream:
@@ -95,7 +95,7 @@ def streamed(path: Path, model: hydrart.Model, watchers: int | None) -> dict[str
 
 
 def slowed(watchers: int, seconds: float, turns: int) -> dict[str, float]:
-    """Median inference time of each turn that is watched, over that of the ones before and after, which nobody sees."""
+    """Median inference time of each turn with watchers, over the mean of the turns around it."""
     picture = next(iter(hydrart.Opener("demo").open().shots())).picture
     picture = cv2.resize(np.ascontiguousarray(picture), (640, 480))
     with random_weights(parse_shape("hydravit-b"), "int8") as weights:
@@ -106,9 +106,7 @@ def slowed(watchers: int, seconds: float, turns: int) -> dict[str, float]:
         frames = itertools.repeat(picture, (2 * turns + 1) * each)
         medians: list[float] = []
         with hydrart.Stream(frames, model, fps=FPS, governor=governor, keep_frame=True) as stream:
-            facts: dict[str, Any] = {"title": "x", "heads": model.heads, "governor": governor, "fixed_k": K}
-            page = Dashboard("127.0.0.1", 0, None, state=lambda: stream.state, stats=stream.stats, **facts)
-            command = [sys.executable, "-c", WATCHERS, str(page.port), str(watchers)]
+            page = _page(stream, model, governor)
             readers, infer = None, []
             for count, result in enumerate(stream, 1):
                 page.result(result, result.as_dict())
@@ -120,14 +118,24 @@ def slowed(watchers: int, seconds: float, turns: int) -> dict[str, float]:
                         readers.communicate()
                         readers = None
                     elif count < (2 * turns + 1) * each:
-                        readers = subprocess.Popen(command, stdin=subprocess.PIPE)
+                        readers = _watch(page, watchers)
             page.close()
     ratios = [2 * b / (a + c) for a, b, c in zip(medians[::2], medians[1::2], medians[2::2], strict=False)]
     return {"ratio": statistics.median(ratios), "infer_ms": statistics.median(medians[::2]), "turns": turns}
 
 
+def _page(stream: hydrart.Stream, model: hydrart.Model, governor: hydrart.Governor) -> Dashboard:
+    facts: dict[str, Any] = {"title": "x", "heads": model.heads, "governor": governor, "fixed_k": K}
+    return Dashboard("127.0.0.1", 0, None, state=lambda: stream.state, stats=stream.stats, **facts)
+
+
+def _watch(page: Dashboard, watchers: int) -> subprocess.Popen[bytes]:
+    """Start the watchers; they read until their stdin ends."""
+    return subprocess.Popen([sys.executable, "-c", WATCHERS, str(page.port), str(watchers)], stdin=subprocess.PIPE)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--watchers", type=int, default=20)
     parser.add_argument("--turns", type=int, default=10)

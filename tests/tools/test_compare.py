@@ -27,7 +27,9 @@ def test_runs_accumulate_and_are_not_made_again(tmp_path: Path) -> None:
             result = run_tool(compare.main, "train", *places, *SMALL, *options)
             assert result.exit_code == 0, result.output
             before = json.loads(results.read_text())["runs"]
-    assert "3 heads alone: done before" in result.stderr and "12 heads alone: done" not in result.stderr
+    assert (
+        "3 heads alone: already among the results" in result.stderr and "12 heads alone: already" not in result.stderr
+    )
     assert {name: len(run["top1"]) for name, run in before.items()} == {
         "3 heads alone": 1,
         "nested, separate": 10,
@@ -37,7 +39,10 @@ def test_runs_accumulate_and_are_not_made_again(tmp_path: Path) -> None:
     assert run_tool(compare.main, "report", *files).exit_code == 0
     text = (tmp_path / "r.md").read_text()
     assert "| k | GMACs | ms | alone | nested, separate |" in text
-    assert "Not run yet: 6 heads alone; nested; nested, weighted; nested, weighted, separate; nested, sandwich." in text
+    assert (
+        "Not trained yet: 6 heads alone; nested; nested, weighted; nested, weighted, separate; nested, sandwich."
+        in text
+    )
     alone = f"{100 * before['12 heads alone']['top1']['12']:.1f}"
     row = next(line for line in text.splitlines() if line.startswith("| 12 |"))
     assert row.split("|")[4].strip() == alone
@@ -51,4 +56,4 @@ def test_runs_accumulate_and_are_not_made_again(tmp_path: Path) -> None:
 def test_results_of_something_else_are_refused(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text("[1]")
     result = run_tool(compare.main, "time", "--results", tmp_path / "r.json")
-    assert result.exit_code == 1 and "no results of this tool" in result.stderr
+    assert result.exit_code == 1 and "no results of tools.compare" in result.stderr
