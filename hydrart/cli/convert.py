@@ -8,8 +8,8 @@ import click
 
 from hydrart.cli.errors import one_sentence
 from hydrart.cli.options import heads_list, json_option, print_json, suffixed, warn
-from hydrart.cli.training import need_pytorch
-from hydrart.convert.convert import Report
+from hydrart.convert.convert import Report, convert
+from hydrart.convert.origin import Wishes
 from hydrart.format.architecture import listing
 from hydrart.format.precision import PRECISIONS
 
@@ -40,14 +40,10 @@ def convert_command(
 ) -> None:
     """Turn CHECKPOINT into a weight file, and compare the answers of the two.
 
-    CHECKPOINT is a .pth, .pth.tar or .safetensors file of a HydraViT, a ViT or a DeiT with timm's tensor names. A
-    hydrart weight file is written again with fewer heads, other labels or a lower precision. Nothing in a checkpoint
-    is executed.
+    CHECKPOINT is a .safetensors, .pth or .pth.tar file of a HydraViT, a ViT or a DeiT with timm's tensor names, or a
+    folder with model.safetensors and config.json. A hydrart weight file is written again with fewer heads, other
+    labels or a lower precision. Nothing in a checkpoint is executed. Only .pth files need PyTorch.
     """
-    need_pytorch("hydrart convert")
-    from hydrart.convert.convert import convert
-    from hydrart.convert.origin import Wishes
-
     report = convert(checkpoint, output, Wishes(ema=not no_ema, **wishes), labels)
     for note in report.notes:
         warn(f"note: {note}")
@@ -63,7 +59,7 @@ def _table(report: Report) -> str:
         f"{arch.head_dim}, depth {arch.depth}, {arch.image_size}x{arch.image_size} pixels, {arch.classes} classes",
         f"weights: {report.entry} of {meta.source}",
         "",
-        "largest difference between the logits of this file and of PyTorch, on hydrart's demo picture:",
+        f"largest difference between the logits of this file and of {report.reference}, on hydrart's demo picture:",
         f"{'k':>3} {'parameters':>12} {'GMACs':>8} {'difference':>12} {'same top-1':>11}",
     ]
     for row in report.rows:
@@ -86,6 +82,7 @@ def _entries(report: Report) -> dict[str, Any]:
         "labels": len(meta.labels),
         "licence": meta.licence,
         "notes": report.notes,
+        "compared_with": report.reference,
         "parity": [
             {
                 "k": row.k,

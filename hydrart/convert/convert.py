@@ -1,7 +1,8 @@
-"""Turn a PyTorch checkpoint into a hydrart weight file, and compare the two.
+"""Turn a checkpoint into a hydrart weight file, and compare the two.
 
-A checkpoint is timm's .pth, .pth.tar or .safetensors of a HydraViT, a ViT or a DeiT. A hydrart weight file is written
-again with fewer heads or at a lower precision. Nothing in a checkpoint is executed.
+A checkpoint is timm's .pth, .pth.tar or .safetensors of a HydraViT, a ViT or a DeiT, or a folder with
+model.safetensors and config.json. A hydrart weight file is written again with fewer heads or at a lower precision.
+Nothing in a checkpoint is executed.
 """
 
 import json
@@ -10,14 +11,13 @@ import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hydrart.convert import parity
+from hydrart.convert.origin import Wishes, open_source
+from hydrart.convert.parity import Row
 from hydrart.errors import HydrartError, WeightFileError
 from hydrart.format.metadata import Metadata
-
-if TYPE_CHECKING:
-    from hydrart.convert.origin import Wishes
-    from hydrart.convert.parity import Row
 
 IMAGENET_LABELS = Path(__file__).with_name("imagenet1k.txt")
 
@@ -28,24 +28,25 @@ class ConvertError(HydrartError):
 
 @dataclass(frozen=True)
 class Report:
-    """What was written: its metadata and size, where the weights came from, assumptions, and the parity table."""
+    """What was written: its metadata and size, where the weights came from, assumptions, and the parity table.
+
+    reference: what computed the answers that the file's were compared with.
+    """
 
     output: Path
     meta: Metadata
     size: int
     entry: str
     notes: tuple[str, ...]
-    rows: "list[Row]"
+    reference: str
+    rows: list[Row]
 
 
-def convert(checkpoint: Path, output: Path, wishes: "Wishes", labels: Path | None = None) -> Report:
-    """Write `output`; it takes its name only after its answers were compared with PyTorch's.
+def convert(checkpoint: Path, output: Path, wishes: Wishes, labels: Path | None = None) -> Report:
+    """Write `output`; it takes its name only after its answers were compared with the checkpoint's.
 
     Raises HydrartError, and leaves an `output` that was there before as it was.
     """
-    from hydrart.convert import parity
-    from hydrart.convert.origin import open_source
-
     try:
         if output.exists() and checkpoint.exists() and output.samefile(checkpoint):
             raise ConvertError(f"{output} is the checkpoint itself: give another name to write to")
@@ -64,16 +65,16 @@ def convert(checkpoint: Path, output: Path, wishes: "Wishes", labels: Path | Non
         except WeightFileError as error:
             raise ConvertError(f"{checkpoint} cannot be converted: {_renamed(error, part, output)}") from None
         x = parity.picture(meta.preprocessing)
-        expected = parity.pytorch_logits(source.tensors(), meta.architecture, source.heads, x)
+        expected, reference = parity.source_logits(source.tensors(), meta.architecture, source.heads, x)
         del source  # the checkpoint leaves the memory before the new file is read
         rows = parity.compare(expected, parity.reference_logits(part, x), meta.architecture)
-        _check(rows, meta.precision)
+        _check(rows, meta.precision, reference)
         size = part.stat().st_size
         try:
             os.replace(part, output)
         except OSError as error:
             raise ConvertError(f"{output} cannot be written: {error.strerror}") from None
-    return Report(output, meta, size, entry, notes, rows)
+    return Report(output, meta, size, entry, notes, reference, rows)
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
@@ -111,7 +112,7 @@ def _labelled(meta: Metadata, path: Path | None) -> tuple[Metadata, tuple[str, .
     return replace(meta, labels=labels), notes
 
 
-def _check(rows: "list[Row]", precision: str) -> None:
+def _check(rows: list[Row], precision: str, reference: str) -> None:
     for row in rows:
         if not math.isfinite(row.difference):
             raise ConvertError(
@@ -120,8 +121,8 @@ def _check(rows: "list[Row]", precision: str) -> None:
             )
         if precision == "fp32" and not row.within:
             raise ConvertError(
-                f"the converted network differs from PyTorch's by {row.difference:.3g} at k={row.k}, so no file was "
-                "kept: check the checkpoint's weights, and report it if they are sound"
+                f"the converted network differs from {reference}'s by {row.difference:.3g} at k={row.k}, so no file "
+                "was kept: check the checkpoint's weights, and report it if they are sound"
             )
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydrart.convert.checkpoint import Checkpoint, CheckpointError
+from hydrart.convert.checkpoint import Checkpoint
+from hydrart.convert.stored import CheckpointError
 from hydrart.format.architecture import HEAD_DIMS, Architecture, listing
 
 Shape = tuple[int, ...]

@@ -1,4 +1,4 @@
-"""What a conversion starts from: a PyTorch checkpoint, or a weight file that is to be written differently."""
+"""What a conversion starts from: a checkpoint, or a weight file that is to be written differently."""
 
 import math
 import mmap
@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from hydrart.convert.checkpoint import Checkpoint, CheckpointError, read
+from hydrart.convert.checkpoint import Checkpoint, read
 from hydrart.convert.identify import Network, identify
+from hydrart.convert.stored import CheckpointError, FloatArray, Stored, as_float32
 from hydrart.format.architecture import Architecture, listing
 from hydrart.format.metadata import Accuracy, Metadata
 from hydrart.format.preprocessing import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS, Preprocessing
 from hydrart.format.reader import WeightFile
 from hydrart.format.writer import copy_prefix, sha256, write
 
-FloatArray = NDArray[np.float32]
 Three = tuple[float, float, float]
 
 HALF = (0.5, 0.5, 0.5)  # mean and std of timm's plain ViTs
@@ -39,14 +36,16 @@ class Wishes:
 
 
 class Source(Protocol):
-    """meta: of the file to write; entry: where the weights were; heads: how many `tensors` has; notes: assumptions."""
+    """path: of the file that is read; meta: of the file to write; entry: where the weights were; heads: how many
+    `tensors` has; notes: assumptions."""
 
+    path: Path
     meta: Metadata
     entry: str
     heads: int
     notes: tuple[str, ...]
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> dict[str, FloatArray]:
         """Every tensor as float32, in timm's names."""
 
     def write(self, path: Path, meta: Metadata) -> None:
@@ -73,20 +72,21 @@ class FromCheckpoint:
             precision=wishes.precision or "fp32",
             preprocessing=preprocessing,
             labels=checkpoint.labels if len(checkpoint.labels) == arch.classes else (),
-            licence=wishes.licence or "unknown",
-            source=path.name,
-            source_sha256=sha256(path),
+            licence=wishes.licence or checkpoint.licence or "unknown",
+            source=checkpoint.title,
+            source_sha256=sha256(checkpoint.path),
         )
+        self.path = checkpoint.path
         self.entry = checkpoint.entry
         self.heads = network.width // arch.head_dim
         self.notes = network.notes + notes
         self._weights = checkpoint.weights
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> dict[str, FloatArray]:
         """Every tensor as float32: those that are float32 already stay where they are."""
         d = self.meta.architecture.head_dim
         return {
-            name: _classifier(name, t, d).float() if name.startswith("heads.") else t.float()
+            name: as_float32(_classifier(name, t, d) if name.startswith("heads.") else t)
             for name, t in self._weights.items()
         }
 
@@ -126,30 +126,30 @@ class FromWeightFile:
             accuracy=_of(meta.accuracy, heads) if same else None,
             licence=wishes.licence or meta.licence,
         )
+        self.path = path
         self.entry = "the weight file"
         self.heads = heads[-1]
         self.notes: tuple[str, ...] = ()
-        self._path = path
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> dict[str, FloatArray]:
         """Every tensor as float32, decoded."""
-        return {name: torch.from_numpy(array) for name, array in self._state().items()}
+        return dict(self._state())
 
     def write(self, path: Path, meta: Metadata) -> None:
         """Write the weight file: bytes are copied where nothing changes but the end."""
         if self._copied:
-            copy_prefix(WeightFile(self._path), path, meta)
+            copy_prefix(WeightFile(self.path), path, meta)
         else:
             write(path, meta, self._state())
 
     def _state(self) -> "Decoded":
-        return Decoded(self._path, self.meta.architecture.heads)
+        return Decoded(self.path, self.meta.architecture.heads)
 
 
 class _Cut(Mapping[str, FloatArray]):
     """A checkpoint's tensors, cut to the largest k of `arch`, as float32, each made on access."""
 
-    def __init__(self, weights: Mapping[str, Tensor], arch: Architecture) -> None:
+    def __init__(self, weights: Mapping[str, Stored], arch: Architecture) -> None:
         self._weights = weights
         self._arch = arch
 
@@ -160,10 +160,9 @@ class _Cut(Mapping[str, FloatArray]):
         return len(self._weights)
 
     def __getitem__(self, name: str) -> FloatArray:
-        array: FloatArray = self._cut(name, self._weights[name]).float().numpy()
-        return array
+        return as_float32(self._cut(name, self._weights[name]))
 
-    def _cut(self, name: str, t: Tensor) -> Tensor:
+    def _cut(self, name: str, t: Stored) -> Stored:
         p = self._arch.width(self._arch.heads[-1])
         match name.split("."):
             case ["cls_token" | "pos_embed"]:
@@ -212,7 +211,7 @@ class Decoded(Mapping[str, FloatArray]):
         return np.array(self._file.state(k)[name])
 
 
-def _classifier(name: str, tensor: Tensor, head_dim: int) -> Tensor:
+def _classifier(name: str, tensor: Stored, head_dim: int) -> Stored:
     """heads.K.weight may be stored at full width: its first K heads count."""
     return tensor[:, : int(name.split(".")[1]) * head_dim] if name.endswith("weight") else tensor
 

@@ -1,18 +1,20 @@
-"""Does the written file answer as PyTorch does? Both networks look at one picture, with every k."""
+"""Does the written file answer as its source does? Both networks look at one picture, with every k.
+
+The source's answers come from PyTorch, or, where that is not installed, from the reference in float64.
+"""
 
 import contextlib
+import importlib.util
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
-from torch import Tensor
 
-from hydrart.convert.nested_vit import NestedViT
 from hydrart.convert.origin import Decoded
+from hydrart.convert.stored import FloatArray
 from hydrart.engine import reference
 from hydrart.format.architecture import Architecture
 from hydrart.format.preprocessing import Preprocessing
@@ -20,7 +22,6 @@ from hydrart.format.reader import WeightFile
 from hydrart.picture.preprocess import preprocess, read_picture
 from hydrart.resources import DEMO
 
-FloatArray = NDArray[np.float32]
 Logits = dict[int, FloatArray]
 
 LIMIT = 1e-3  # for fp32, of the largest logit or of 1; correct conversions stay below a hundredth of it
@@ -43,8 +44,34 @@ def picture(spec: Preprocessing) -> FloatArray:
     return preprocess(read_picture(DEMO), spec)
 
 
-def pytorch_logits(tensors: Mapping[str, Tensor], arch: Architecture, heads: int, x: FloatArray) -> Logits:
-    """float32 [classes] for each k of `arch`; `tensors` are of `heads` heads and are used where they lie."""
+def source_logits(
+    tensors: Mapping[str, FloatArray], arch: Architecture, heads: int, x: FloatArray
+) -> tuple[Logits, str]:
+    """The source's answers, and the name of what computed them.
+
+    tensors: of `heads` heads, in timm's names. Logits: float32 or float64 [classes] for each k of `arch`.
+    """
+    if importlib.util.find_spec("torch"):
+        return pytorch_logits(tensors, arch, heads, x), "PyTorch"
+    return numpy_logits(tensors, arch, x), "float64 NumPy"
+
+
+def numpy_logits(tensors: Mapping[str, FloatArray], arch: Architecture, x: FloatArray) -> Logits:
+    """float64 [classes] for each k of `arch`, by the reference."""
+    logits = {}
+    with one_thread(), np.errstate(all="ignore"):
+        for k in arch.heads:
+            features = reference.features(tensors, arch, x.astype(np.float64), k)
+            logits[k] = reference.classify(tensors, arch, features, k)[0]
+    return logits
+
+
+def pytorch_logits(tensors: Mapping[str, FloatArray], arch: Architecture, heads: int, x: FloatArray) -> Logits:
+    """float32 [classes] for each k of `arch`; the tensors are used where they lie."""
+    import torch
+
+    from hydrart.convert.nested_vit import NestedViT
+
     separate = {int(name.split(".")[1]) for name in tensors if name.startswith("heads.")}
     with torch.device("meta"):
         model = NestedViT(
@@ -57,7 +84,7 @@ def pytorch_logits(tensors: Mapping[str, Tensor], arch: Architecture, heads: int
             layer_scale=arch.layer_scale,
             separate=tuple(sorted(separate)),
         )
-    model.load_state_dict(tensors, assign=True)
+    model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, assign=True)
     with torch.no_grad(), one_thread():
         return {k: model(torch.from_numpy(x), k)[0].numpy() for k in arch.heads}
 
@@ -95,10 +122,13 @@ def compare(expected: Logits, found: Logits, arch: Architecture) -> list[Row]:
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Where other programs are busy, several threads wait for each other twenty times as long as they compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch = sys.modules.get("torch")  # it has threads of its own, once it is imported
+    before = torch.get_num_threads() if torch else 1
+    if torch:
+        torch.set_num_threads(1)
     try:
         with threadpool_limits(1, user_api="blas"):
             yield
     finally:
-        torch.set_num_threads(before)
+        if torch:
+            torch.set_num_threads(before)

@@ -33,7 +33,8 @@ class Origin:
 def read_origin(path: Path) -> Origin:
     """Raises CheckpointError or WeightFileError."""
     source = open_source(path, Wishes())
-    return Origin(path, source.meta, source.tensors(), source.heads, sha256(path))
+    tensors = {name: torch.from_numpy(array) for name, array in source.tensors().items()}
+    return Origin(path, source.meta, tensors, source.heads, sha256(source.path))
 
 
 def build(recipe: Recipe, classes: int) -> NestedViT:

@@ -1,8 +1,8 @@
-"""tools/checkpoint.py, through the command: nothing is executed, every bad file is one sentence."""
+"""convert/checkpoint.py, through the command: every bad file is one sentence; what a folder says beside its weights."""
 
 import argparse
+import json
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,52 +10,9 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 
-from tests.support.converting import NAME, failure, nested, torch
-
-
-class Evil:
-    """Unpickled by an ordinary loader, it would leave a file."""
-
-    def __init__(self, marker: Path, function: Any = os.system) -> None:
-        self.marker, self.function = marker, function
-
-    def __reduce__(self) -> Any:
-        return self.function, (
-            f"touch {self.marker}" if self.function is os.system else f"open({str(self.marker)!r}, 'w')",
-        )
-
-
-@pytest.mark.parametrize("function", [os.system, eval, exec])
-@pytest.mark.parametrize("place", ["weights", "args", "optimizer", "alone"])
-@pytest.mark.parametrize("zipped", [True, False])
-def test_malicious_pickle_is_refused_and_not_run(tmp_path: Path, function: Any, place: str, zipped: bool) -> None:
-    marker = tmp_path / "marker"
-    evil = Evil(marker, function)
-    content: Any = {"arch": NAME, "state_dict": nested(), "args": argparse.Namespace(model=NAME)}
-    if place == "weights":
-        content["state_dict"]["head.bias"] = evil
-    elif place == "args":
-        content["args"].callback = evil
-    elif place == "optimizer":
-        content["optimizer"] = {"state": [evil]}
-    else:
-        content = evil
-    torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
-    message = failure(tmp_path / "a.pth", None)
-    assert function.__name__ in message
-    assert "nothing in a checkpoint is executed" in message
-    assert not marker.exists()
-
-
-@pytest.mark.parametrize("protocol", range(6))
-def test_plain_malicious_pickle(tmp_path: Path, protocol: int) -> None:
-    (tmp_path / "a.pth").write_bytes(pickle.dumps({"state_dict": Evil(tmp_path / "marker")}, protocol))
-    failure(tmp_path / "a.pth", None)
-    assert not (tmp_path / "marker").exists()
-
-
-def test_pickled_module_is_refused(tmp_path: Path) -> None:
-    assert "Linear" in failure(tmp_path / "a.pth", {"model": torch.nn.Linear(2, 2)})
+from hydrart.format.writer import sha256
+from tests.support.converting import CLASSES, PATCH, SIZE, assert_same, converted, failure, nested, torch
+from tests.support.torch_vit import random_state
 
 
 def test_bad_files(tmp_path: Path) -> None:
@@ -77,18 +34,6 @@ def test_bad_files(tmp_path: Path) -> None:
     path.chmod(0)
     if not os.access(path, os.R_OK):  # root may read everything
         assert "Permission" in failure(path, None)
-
-
-def test_bad_safetensors(tmp_path: Path) -> None:
-    path = tmp_path / "hydra.safetensors"
-    save_file(nested(), path)
-    whole = path.read_bytes()
-    for damaged in (whole[:-4], whole[:50], b"{" + whole[1:], b"hello, this is text", whole[:9] + b"}" + whole[10:]):
-        path.write_bytes(damaged)
-        assert "safetensors" in failure(path, None)
-    path = tmp_path / "a.pth"
-    path.write_bytes(whole[:-4])
-    assert "safetensors" in failure(path, None)
 
 
 @pytest.mark.parametrize(
@@ -117,14 +62,52 @@ def test_contents_that_are_no_weights(tmp_path: Path, content: Any, words: list[
     assert all(word in message for word in words), message
 
 
-@pytest.mark.filterwarnings("ignore")  # PyTorch's own, while making the file
-def test_quantised_weights_are_refused(tmp_path: Path) -> None:
-    quantised = torch.quantize_per_tensor(torch.zeros(3), 1, 0, torch.qint8)
-    assert "qint8" in failure(tmp_path / "a.pth", {"state_dict": {"a": quantised}})
+def folder(root: Path, state: Any, config: Any) -> Path:
+    """A folder as timm saves it for the Hugging Face Hub."""
+    root.mkdir()
+    save_file(state, root / "model.safetensors")
+    (root / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
+    return root
 
 
-@pytest.mark.filterwarnings("ignore")  # PyTorch's own, while making the file
-def test_torchscript_is_refused(tmp_path: Path) -> None:
-    program = torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2))
-    torch.jit.save(program, str(tmp_path / "a.pth"))
-    assert "TorchScript" in failure(tmp_path / "a.pth", None)
+def test_a_folder_tells_of_its_network(tmp_path: Path) -> None:
+    own = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "crop_pct": 0.95, "interpolation": "bilinear"}
+    labels = [f"class {i}" for i in range(CLASSES)]
+    config = {
+        "architecture": "vit_tiny_patch16_224",
+        "num_classes": CLASSES,
+        "label_names": labels,
+        "pretrained_cfg": own | {"license": "apache-2.0", "input_size": [3, SIZE, SIZE]},
+    }
+    state = random_state(1, 192, 1, PATCH, SIZE, CLASSES)
+    file = converted(folder(tmp_path / "vit", state, config))
+    assert_same(file, state, (3,))
+    spec = file.meta.preprocessing
+    assert {"mean": list(spec.mean), "std": list(spec.std)} == {name: own[name] for name in ("mean", "std")}
+    assert (spec.crop, spec.interpolation) == (0.95, "bilinear")
+    assert (file.meta.labels, file.meta.licence) == (tuple(labels), "apache-2.0")
+    assert file.meta.source == "vit/model.safetensors"
+    assert file.meta.source_sha256 == sha256(tmp_path / "vit" / "model.safetensors")
+    assert converted(tmp_path / "vit", "--licence", "MIT").meta.licence == "MIT"
+
+
+def test_a_folder_that_says_little(tmp_path: Path) -> None:
+    state = nested()
+    config = {"architecture": None, "label_names": [1, 2], "pretrained_cfg": [], "model_args": {"num_heads": 12}}
+    file = converted(folder(tmp_path / "hydravit-x", state, config))
+    assert_same(file, state)
+    assert (file.meta.labels, file.meta.licence) == ((), "unknown")
+
+
+@pytest.mark.parametrize("config", ["", "{", "[1]", "\xff", "[" * 100_000])
+def test_a_folder_whose_configuration_is_damaged(tmp_path: Path, config: str) -> None:
+    root = folder(tmp_path / "vit", nested(), "")
+    (root / "config.json").write_bytes(config.encode("latin-1"))
+    assert "config.json is no JSON object" in failure(root, None)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_folder_that_lacks_a_file(tmp_path: Path, name: str) -> None:
+    root = folder(tmp_path / "vit", nested(), {})
+    (root / name).unlink()
+    assert "without model.safetensors and config.json" in failure(root, None)

@@ -1,6 +1,5 @@
-"""tools/convert.py, through its command, against the independent network of torch_vit.py."""
+"""convert/convert.py, through its command, against the independent network of torch_vit.py."""
 
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,8 +18,6 @@ from tests.support.converting import (
     HEAD_DIM,
     KS,
     NAME,
-    PATCH,
-    SIZE,
     answers,
     assert_same,
     converted,
@@ -129,81 +126,7 @@ def test_a_file_that_answers_otherwise_is_not_kept(tmp_path: Path, monkeypatch: 
     assert "not finite" in failure(tmp_path / "a.pth", content, "--precision", "int8")
 
 
-def test_an_interrupted_conversion_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("hydrart.convert.parity.reference_logits", interrupt)
-    torch.save({"arch": NAME, "state_dict": nested()}, tmp_path / "a.pth")
-    assert run(tmp_path / "a.pth", "-o", tmp_path / "out.safetensors").exit_code == 130
-    assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]
-
-
-def test_outputs_that_cannot_be(tmp_path: Path) -> None:
-    path = tmp_path / "hydra.safetensors"
-    save_file(nested(), path)
-    content = path.read_bytes()
-    assert "checkpoint itself" in sentence(run(path, "-o", path))
-    (tmp_path / "link.safetensors").hardlink_to(path)
-    assert "checkpoint itself" in sentence(run(path, "-o", tmp_path / "link.safetensors"))
-    assert path.read_bytes() == content
-    (tmp_path / "folder.safetensors").mkdir()
-    assert "folder" in sentence(run(path, "-o", tmp_path / "folder.safetensors"))
-    assert "No such file" in sentence(run(path, "-o", tmp_path / "missing" / "out.safetensors"))
-    assert "too long" in sentence(run(path, "-o", tmp_path / f"{'x' * 300}.safetensors"))
-    assert run(path, "-o", tmp_path / "out.pth").exit_code == 2
-    assert run(path).exit_code == 2
-    assert run(path, "-o", tmp_path / "out.safetensors", "--precision", "fp8").exit_code == 2
-
-
-def test_without_pytorch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    message = sentence(run(tmp_path / "a.pth", "-o", tmp_path / "out.safetensors"))
-    assert "pip install 'hydrart[train]'" in message
-
-
 # Labels, precision, report
-
-
-def test_labels(tmp_path: Path) -> None:
-    torch.save({"arch": NAME, "state_dict": nested()}, tmp_path / "a.pth")
-    labels = tmp_path / "labels"
-    names = tuple(f"Tier {i} ä" for i in range(CLASSES))
-    for text in ("\ufeff" + "\r\n".join(names) + "\r\n\n", json.dumps(names)):
-        labels.write_text(text, "utf-8")
-        assert converted(tmp_path / "a.pth", "--labels", labels).meta.labels == names
-    assert converted(tmp_path / "a.pth").meta.labels == ()
-
-
-@pytest.mark.parametrize(
-    ("content", "word"),
-    [
-        (b"one\ntwo\n", "2 labels"),
-        (b"", "no labels"),
-        (b"[]", "no labels"),
-        (b"\xff\xd8\xff\xe0 a picture", "UTF-8"),
-        (b"1\n2\n\n4\n5\n6\n7\n", "label 3"),
-        (b'["a", 2]', "JSON"),
-        (b'["a", ', "JSON"),
-        (b'["a", "b\\u001b[2J"]', "label 2"),
-        (None, "No such file"),
-    ],
-)
-def test_bad_labels(tmp_path: Path, content: bytes | None, word: str) -> None:
-    labels = tmp_path / "labels.txt"
-    if content is not None:
-        labels.write_bytes(content)
-    state = {"arch": NAME, "state_dict": nested()}
-    assert word in failure(tmp_path / "a.pth", state, "--labels", labels)
-
-
-def test_a_thousand_classes_are_imagenet(tmp_path: Path) -> None:
-    torch.save(random_state(1, 192, 1, PATCH, SIZE, 1000), tmp_path / "deit.pth")
-    result = run(tmp_path / "deit.pth", "-o", tmp_path / "out.safetensors")
-    assert "ImageNet" in result.stderr
-    labels = WeightFile(tmp_path / "out.safetensors").meta.labels
-    assert len(labels) == 1000
-    assert "tench" in labels[0]
 
 
 @pytest.mark.parametrize(("precision", "within"), [("fp32", 1e-4), ("bf16", 0.05), ("int8", 0.1)])
@@ -213,34 +136,6 @@ def test_precision(tmp_path: Path, precision: str, within: float) -> None:
     file = converted(tmp_path / "a.pth", "--precision", precision)
     assert file.meta.precision == precision
     assert_same(file, state, within=within)
-
-
-def test_report(tmp_path: Path) -> None:
-    path, out = tmp_path / "best.pth.tar", tmp_path / "out.safetensors"
-    torch.save(timm_checkpoint(nested(1), nested(2)), path)
-    result = run(path, "-o", out, "--json", "--licence", "MIT")
-    report = json.loads(result.stdout)
-    assert result.stdout.count("\n") == 1
-    assert report["output"] == str(out)
-    assert report["bytes"] == out.stat().st_size
-    assert report["source"]["name"] == "best.pth.tar"
-    assert report["source"]["weights"] == "state_dict_ema"
-    assert report["source"]["sha256"] == WeightFile(out).meta.source_sha256
-    assert (report["head_dim"], report["depth"], report["heads"]) == (16, 2, list(KS))
-    assert report["licence"] == WeightFile(out).meta.licence == "MIT"
-    assert [row["k"] for row in report["parity"]] == list(KS)
-    arch = WeightFile(out).meta.architecture
-    for row in report["parity"]:
-        assert row["parameters"] == arch.parameters(row["k"])
-        assert row["gmacs"] == pytest.approx(arch.macs(row["k"]) / 1e9)
-        assert 0 < row["max_difference"] < 1e-4
-        assert row["same_top1"] is True
-    assert "difference" in result.stderr  # the same for people
-
-    text = run(path, "-o", out).stdout
-    rows = [line.split() for line in text.splitlines() if line.strip()[:1].isdigit()]
-    assert [int(row[0]) for row in rows] == list(KS)
-    assert all(float(row[3]) < 1e-4 and row[4] == "yes" for row in rows)
 
 
 # Weight files as the source

@@ -1,4 +1,4 @@
-"""tools/identify.py and the preprocessing of tools/source.py, through the command: which network is it?"""
+"""convert/identify.py and the preprocessing of convert/origin.py, through the command: which network is it?"""
 
 import argparse
 from pathlib import Path

@@ -1,6 +1,6 @@
 """The nested network in PyTorch, written from DESIGN.md alone: the oracle of the converter's tests.
 
-It shares no code with hydrart or with tools/nested_vit.py: patches are unfolded, heads are computed one by one, the
+It shares no code with hydrart or with convert/nested_vit.py: patches are unfolded, heads are computed one by one, the
 LayerNorm and the GELU are spelled out, and everything is in float64.
 """
 
