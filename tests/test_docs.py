@@ -213,3 +213,16 @@ def test_every_place_in_the_map_exists() -> None:
     )
     assert len(places) > 10
     assert [place for place in places if not ROOT.joinpath(place).exists()] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tools_tests_and_extras_exist(name: str) -> None:
+    text = text_of(name)
+    files = [f"tools/{tool}.py" for tool in re.findall(r"python -m tools\.(\w+)", text)]
+    files += re.findall(r"python (tools/[\w/]+\.py)", text)
+    files += re.findall(r"pytest (?:-\S+ |slow )*(tests/[\w/]+\.py)", text)
+    assert [file for file in files if not ROOT.joinpath(file).exists()] == []
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    extras = {extra for group in re.findall(r"pip install '[^'\[]*\[([\w,]+)\]'", text) for extra in group.split(",")}
+    assert extras <= set(config["options.extras_require"])
