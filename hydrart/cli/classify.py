@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from hydrart.cli.errors import Failure, one_sentence
-from hydrart.cli.options import json_option, model_options, print_json, printable, warn
+from hydrart.cli.options import json_option, model_options, print_json, warn
 from hydrart.errors import PictureError
 from hydrart.model import load
+from hydrart.output.text import printable
 from hydrart.picture.preprocess import picture_files
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from hydrart.cli.errors import Failure, one_sentence
-from hydrart.cli.options import json_option, print_json, printable
+from hydrart.cli.options import json_option, print_json
 from hydrart.device.profiles import load_device
 from hydrart.device.sensors import survey
+from hydrart.output.text import printable
 from hydrart.readings import READINGS, Place, shown
 from hydrart.resources import bundled
 

@@ -13,7 +13,6 @@ import click
 from click.exceptions import Exit
 
 from hydrart.cli.interrupt import interruptible
-from hydrart.cli.options import printable
 from hydrart.errors import (
     HeadsError,
     HydrartError,
@@ -23,6 +22,7 @@ from hydrart.errors import (
     WeightFileError,
 )
 from hydrart.output.notify import Notifier
+from hydrart.output.text import printable
 
 LASTING = os.EX_CONFIG  # ends a service that no restart would mend
 _LASTING = (WeightFileError, HeadsError, SettingError, ProfileError, MissingExtraError)

@@ -1,7 +1,6 @@
 """Options that several commands share."""
 
 import contextlib
-import json
 import math
 import re
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import click
 
 from hydrart.engine import BACKENDS
 from hydrart.engine.variants import PRECISION_CHOICES
+from hydrart.output.text import json_line, printable
 
 threads_option = click.option(
     "--threads", default=None, type=click.IntRange(1), help="Cores that a call may use.  [default: all]"
@@ -71,12 +71,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def print_json(value: Any) -> None:
     """One JSON object as one line on stdout, at once."""
-    click.echo(json.dumps(value, ensure_ascii=False))
-
-
-def printable(text: object) -> str:
-    """The text on one line: control characters, and file names that are no text, become escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    click.echo(json_line(value))
 
 
 def warn(message: str) -> None:

@@ -1,28 +1,23 @@
 """hydrart run"""
 
-import os
 import sys
 import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
-import numpy as np
 
 from hydrart.cli.errors import drop_stdout, one_sentence
 from hydrart.cli.interrupt import handled
 from hydrart.cli.options import Number, json_option, model_options
-from hydrart.cli.outputs import Outputs, output_options
+from hydrart.cli.output_options import OUTPUT_NAMES, output_options
 from hydrart.cli.serving import Address, serve
-from hydrart.cli.sources import make_opener, source_options
+from hydrart.cli.source_options import SOURCE_NAMES, make_opener, source_options
 from hydrart.device.profiles import load_device
 from hydrart.device.sensors import Sensors
-from hydrart.governor.governor import Governor
-from hydrart.model import Model, load
+from hydrart.model import load
+from hydrart.output.outputs import Outputs
 from hydrart.stream.stream import Stream
-
-_LIVE_FPS = 15.0
-_SOURCE = ("camera", "source", "size", "flip", "rotate", "loop")
-_OUTPUT = ("log", "log_mb", "save_video", "on_change", "quiet")
 
 
 @click.command()
@@ -76,65 +71,44 @@ def run(
 
     Without --camera or --source it takes the first camera, or the demo clip where there is none. Ctrl-C ends it.
     """
-    where = {name: options.pop(name) for name in _SOURCE}
-    shown = {name: options.pop(name) for name in _OUTPUT}
-    outputs = Outputs(as_json, **shown)
-    if where["camera"] is not None and where["source"] is not None:
-        raise click.UsageError("--camera and --source exclude each other")
+    where = {name: options.pop(name) for name in SOURCE_NAMES}
+    shown = {name: options.pop(name) for name in OUTPUT_NAMES}
     if k is not None and (min_k is not None or max_k is not None):
         raise click.UsageError("--k fixes the heads: leave --min-k and --max-k out")
-    model = load(**options)
-    if k is not None:
-        model.architecture.check_k(k)
-    profile = model.profile(device)
-    goals: dict[str, Any] = {"k": k, "min_k": min_k, "max_k": max_k, "max_temp_c": max_temp, "until_h": until}
-    Governor(profile, **goals)  # wrong goals are told before the long part
-    names = load_device(device).sensors if device is not None else None
-    sensors = Sensors(names, root=sensor_root, battery_cmd=battery_cmd)
-    profile = profile.measured(warm_up(model, shown["quiet"]))
-    os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "5")  # else a stalled camera holds us for 10 s
-    with outputs:
-        opener = make_opener(**where, fps=fps or _LIVE_FPS, told=outputs.say)
-        opened = opener.peek()
-        fps = fps or (_LIVE_FPS if opened.live else opened.fps)
-        governor = Governor(profile, fps=fps, **goals)
+    with Outputs(as_json=as_json, **shown) as outputs:
+        opener = make_opener(**where, fps=fps, warn=outputs.say)
+        model = load(**options)
+        names = load_device(device).sensors if device is not None else None
+        goals: dict[str, Any] = {"k": k, "min_k": min_k, "max_k": max_k, "max_temp_c": max_temp, "until_h": until}
         settings: dict[str, Any] = {
             "fps": fps,
-            "governor": governor,
+            "device": device,
             "frames": frames,
             "on_loss": on_loss,
             "smooth": smooth,
             "keep_frame": shown["save_video"] is not None or serve_at is not None,
+            "progress": None if shown["quiet"] else _bar,
             "on_event": outputs.event,
             "on_wait": outputs.alive,
         }
-        with sensors, Stream(opener, model, sensors=sensors, **settings) as stream:
-            what = ", ".join(text for text in (opened.name, opened.detail, f"{fps:g} fps" if fps else "") if text)
-            whole = not opened.live if frames is None else frames == "all"
-            facts = {"source": opened.name, "weights": str(model.file.path), "fps": fps, **goals}
-            title = f"{what}, {len(model.labels)} classes"
-            outputs.start(title, model.heads[-1], fps or opened.fps or _LIVE_FPS, whole, facts)
+        with (
+            Sensors(names, root=sensor_root, battery_cmd=battery_cmd) as sensors,
+            Stream(opener, model, sensors=sensors, **goals, **settings) as stream,
+        ):
+            outputs.start(stream, {"source": stream.name, "weights": str(model.file.path), "fps": stream.fps, **goals})
             if serve_at is not None:
-                facts = {"title": title, "heads": model.heads, "governor": governor, "fixed_k": k}
-                page = serve(serve_at, outputs.say, **facts, state=lambda: stream.state, stats=stream.stats)
-                outputs.serve(page)
-            follow(stream, outputs, duration, max_frames)
+                outputs.serve(serve(serve_at, stream, k, outputs.say))
+            _follow(stream, outputs, duration, max_frames)
 
 
-def warm_up(model: Model, quiet: bool) -> dict[int, float]:
-    """Run every k before the first frame, so that none pays for compiling or reading weights: k -> milliseconds."""
-    size = model.architecture.image_size
-    picture = np.zeros((size, size, 3), np.uint8)
-    latencies = {}
-    model.warm_up()
-    with click.progressbar(model.heads, label="Warming up", file=sys.stderr, hidden=quiet) as bar:
-        for k in bar:
-            latencies[k] = min(model(picture, k).latency_ms for _ in range(3))
-    return latencies
+def _bar(ks: Sequence[int]) -> Iterator[int]:
+    """The ks, with a bar on stderr that shows how many of them were measured."""
+    with click.progressbar(ks, label="Warming up", file=sys.stderr) as bar:
+        yield from bar
 
 
-def follow(stream: Stream, outputs: Outputs, duration: float | None, max_frames: int | None) -> None:
-    """Show results until the stream, the time or the frames end, or the user does; then the summary."""
+def _follow(stream: Stream, outputs: Outputs, duration: float | None, max_frames: int | None) -> None:
+    """Hand on results until the stream, the time or the frames end, or the user ends it; then the summary."""
     timer = threading.Timer(duration or 0, stream.stop)
     try:
         if duration:

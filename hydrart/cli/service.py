@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from hydrart.cli.errors import LASTING, Failure, one_sentence
-from hydrart.cli.options import json_option, print_json, printable, warn
+from hydrart.cli.options import json_option, print_json, warn
 from hydrart.cli.run import run
+from hydrart.output.text import printable
 from hydrart.source.url import without_secrets
 
 # Exit code 130 means that the program was stopped before its first frame. The watchdog ends a hang with SIGABRT, and

@@ -9,6 +9,8 @@ import click
 
 from hydrart.cli.errors import Failure
 from hydrart.errors import MissingExtraError, SettingError
+from hydrart.output.outputs import stream_title
+from hydrart.stream.stream import Stream
 
 if TYPE_CHECKING:
     from hydrart.dashboard.server import Dashboard
@@ -17,7 +19,7 @@ _TOKEN = "HYDRART_TOKEN"
 
 
 class Address(click.ParamType[tuple[str, int]]):
-    """[HOST:]PORT as a pair; without a host it is loopback. Port 0 takes any that is free."""
+    """[HOST:]PORT as a pair. Without a host it is loopback. Port 0 takes any port that is free."""
 
     name = "[HOST:]PORT"
 
@@ -30,8 +32,8 @@ class Address(click.ParamType[tuple[str, int]]):
         return host.strip("[]") or "127.0.0.1", int(port)
 
 
-def serve(address: tuple[str, int], say: Callable[[str], None], **facts: Any) -> "Dashboard":
-    """Start the page and tell where it is. facts: what Dashboard takes. Raises MissingExtraError, Failure."""
+def serve(address: tuple[str, int], stream: Stream, fixed_k: int | None, say: Callable[[str], None]) -> "Dashboard":
+    """Start the stream's page, and say its address. fixed_k: the k of --k. Raises MissingExtraError, Failure."""
     try:
         import prometheus_client  # noqa: F401
         import simplejpeg  # noqa: F401
@@ -43,8 +45,18 @@ def serve(address: tuple[str, int], say: Callable[[str], None], **facts: Any) ->
     host, port = address
     token = None if is_loopback(host) else os.environ.get(_TOKEN) or secrets.token_urlsafe(16)
     try:
-        dashboard = Dashboard(host, port, token, **facts)
-    except SettingError as error:  # not a lasting one: a port becomes free, an address comes with its network
+        dashboard = Dashboard(
+            host,
+            port,
+            token,
+            title=stream_title(stream),
+            heads=stream.model.heads,
+            governor=stream.governor,
+            fixed_k=fixed_k,
+            state=lambda: stream.state,
+            stats=stream.stats,
+        )
+    except SettingError as error:  # it does not last: a port becomes free, an address comes with its network
         raise Failure(str(error)) from error
     shown = f"[{host}]" if ":" in host else host
     say(f"live page: http://{shown}:{dashboard.port}/{'' if token is None else f'?token={token}'}")

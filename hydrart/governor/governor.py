@@ -9,6 +9,7 @@ longer after a climb that failed; falling never waits (switching.py).
 """
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from hydrart.errors import SettingError
@@ -94,6 +95,9 @@ class Governor:
         _check(until_h, "until_h", "no time to last: pass a positive number of hours")
         if not (math.isfinite(energy_weight) and energy_weight >= 0):
             raise SettingError(f"energy_weight={energy_weight} is no weight: pass 0 or more")
+        self.profile = profile
+        self.fps = fps
+        self._parameters = parameters
         self._p = parameters.choice
         self._fixed = k
         self._rows = profile.between(min_k, max_k) if k is None else profile.between(k, k)
@@ -116,6 +120,15 @@ class Governor:
     def max_temp_c(self) -> float | None:
         """The temperature to stay below, in degrees Celsius; None: there is no target."""
         return self._limit.max_temp_c
+
+    def start_from(self, latency_ms: Mapping[int, float]) -> None:
+        """Take latencies that were measured here, k -> milliseconds, in place of the profile's.
+
+        What is known of the latencies of earlier frames is forgotten.
+        """
+        self.profile = self.profile.measured(latency_ms)
+        self._latency = LatencyModel(self.profile.rows, self.profile.jitter, self._parameters.latency)
+        self._measured = {row.k for row in self.profile.rows if row.latency_ms is not None}
 
     def fix(self, k: int | None) -> None:
         """Keep to one k, or with None choose again. Raises SettingError."""

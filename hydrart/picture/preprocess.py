@@ -107,6 +107,14 @@ def preprocess(picture: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.fl
     return _resize(picture, _normalising(spec), spec)
 
 
+def prepare(height: int, width: int, spec: Preprocessing) -> None:
+    """Compute what preprocess() needs for pictures [height, width, 3], so that the first of them takes no longer."""
+    from hydrart.picture import resize
+
+    _normalising(spec)
+    resize.prepare(height, width, spec.size, spec.resize, spec.interpolation)
+
+
 def fit(picture: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.uint8]:
     """The pixels that preprocess() normalises: uint8 RGB [H, W, 3] of any strides -> uint8 [size, size, 3]."""
     values = np.tile(np.arange(256, dtype=np.float32), (3, 1))

@@ -51,6 +51,12 @@ def resize(
     return np.ascontiguousarray(out.transpose(0, 1, 3, 2)) if tall else out
 
 
+def prepare(height: int, width: int, size: int, short: int, interpolation: str) -> None:
+    """Compute the weights that resize() will need for pictures [height, width, 3]; it keeps those of 32 sizes."""
+    for side in (height, width):
+        _axis(side, min(height, width), size, short, interpolation)
+
+
 @dataclass(frozen=True, eq=False)
 class _Axis:
     """One direction of a resize and crop.

@@ -1,9 +1,11 @@
-"""Cameras on Linux: V4L2 through OpenCV, with a reason when one cannot be opened."""
+"""Cameras on Linux: V4L2 through OpenCV. When one cannot be opened, the error says why."""
 
+import contextlib
 import os
 import re
 import zlib
 from collections.abc import Iterator
+from itertools import chain, islice
 
 from hydrart.errors import SourceError
 from hydrart.source.opencv import Reader, load_cv2
@@ -11,18 +13,20 @@ from hydrart.source.shot import Shot
 from hydrart.source.v4l2 import Camera, cameras, holders, query
 
 SIZE = (640, 480)
+LIVE_FPS = 15.0  # what a camera is asked for, and the rate of a live source that states none
 _FORMAT = "MJPG"  # raw formats are slow over USB
 _FROZEN_S = 5.0
-# drivers of cameras whose raw pictures need libcamera before anyone can look at them
+_WAIT_LIMIT = "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"
+_WAIT_LIMIT_S = "5"  # OpenCV's own default is 10
+# The raw pictures of these drivers need libcamera before anyone can look at them.
 _CSI_DRIVERS = ("unicam", "rp1-cfe", "bcm2835-isp", "pispbe", "csi2-cfe")
 
 
 class CameraSource:
-    """A V4L2 camera, MJPG where it has it, colours as RGB.
+    """A V4L2 camera. It gives MJPG where the camera has that; the pictures are RGB.
 
-    size: width and height to ask for. last: the checksum of the picture at which an earlier opening of this camera
-    froze. A sensor is never without noise: the same picture for 5 s is a frozen camera. One that after it was opened
-    anew still gives that picture shows a still scene without noise, maybe of a program, and is believed.
+    fps, size: what the camera is asked for, frames per second and (width, height). None asks for 15 and 640x480.
+    frozen: outlives this opening of the camera.
     """
 
     live = True
@@ -39,16 +43,16 @@ class CameraSource:
         capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*_FORMAT))
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
-        if fps:
-            capture.set(cv2.CAP_PROP_FPS, fps)
+        fps = fps or LIVE_FPS
+        capture.set(cv2.CAP_PROP_FPS, fps)
         got = tuple(int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         pixels = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1").strip("\0 ")
         if pixels == "Y16":
-            # OpenCV takes the upper byte, but the sensor may fill fewer bits of the sixteen: to_rgb() looks at that
+            # OpenCV takes the upper byte. The sensor may fill fewer than 16 bits: to_rgb() finds out how many.
             capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
         rate = float(capture.get(cv2.CAP_PROP_FPS))
         self.fps: float | None = rate if 0 < rate <= 1000 else None
-        asked = f"{_FORMAT} {width}x{height}{f' at {fps:g} fps' if fps else ''}"
+        asked = f"{_FORMAT} {width}x{height} at {fps:g} fps"
         obtained = f"{pixels} {got[0]}x{got[1]}{f' at {rate:g} fps' if self.fps else ''}"
         self.detail = obtained if asked == obtained else f"{obtained}; asked for {asked}"
         self._frozen = frozen
@@ -59,7 +63,10 @@ class CameraSource:
         return self._reader.skipped
 
     def shots(self) -> Iterator[Shot]:
-        for shot in self._reader.shots():
+        shots = self._reader.shots()
+        with _short_waits():
+            first = list(islice(shots, 1))
+        for shot in chain(first, shots):
             if shot.t_capture is not None and self._frozen.add(zlib.crc32(shot.picture[::8].tobytes()), shot.t_capture):
                 raise SourceError(f"{self.name} has given the same picture for {_FROZEN_S:g} s: it is frozen")
             yield shot
@@ -69,8 +76,28 @@ class CameraSource:
         self._reader.close()
 
 
+@contextlib.contextmanager
+def _short_waits() -> Iterator[None]:
+    """Inside, OpenCV's first wait for a frame in this process finds the limit of every later wait as well.
+
+    V4L2 has no property for that limit, and OpenCV reads the environment only once.
+    """
+    ours = _WAIT_LIMIT not in os.environ
+    if ours:
+        os.environ[_WAIT_LIMIT] = _WAIT_LIMIT_S
+    try:
+        yield
+    finally:
+        if ours:
+            os.environ.pop(_WAIT_LIMIT, None)
+
+
 class Frozen:
-    """Tells when a camera gives one picture for too long; it outlives reopenings of the camera."""
+    """Detects a camera that repeats one picture for 5 s: no sensor is without noise for that long.
+
+    It outlives openings of the camera. A camera that was opened again and still gives that picture is believed: it
+    shows a still scene without noise, for example the output of a program.
+    """
 
     def __init__(self) -> None:
         self._picture: int | None = None
@@ -78,17 +105,17 @@ class Frozen:
         self._believed: int | None = None
 
     def add(self, picture: int, now: float) -> bool:
-        """Take note of a picture's checksum; True when it has been the same for 5 s."""
+        """Note a picture's checksum at `now`, in seconds. True when it has been the same for 5 s."""
         if picture != self._picture:
             self._picture, self._since = picture, now
         if picture != self._believed and now - self._since >= _FROZEN_S:
-            self._believed = picture  # if it comes again after the camera was opened anew, the scene is still
+            self._believed = picture
             return True
         return False
 
 
 def diagnose(device: str) -> Camera:
-    """What the kernel tells of a camera. Raises SourceError with the reason where it can be seen not to open."""
+    """What the kernel knows of a camera. Raises SourceError, with the reason, where the camera cannot be opened."""
     try:
         camera = query(device)
     except (FileNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""OpenCV, where it is installed: any build of cv2 will do."""
+"""Reading with OpenCV. Any build of cv2 that is installed will do."""
 
 import threading
 import time
@@ -17,24 +17,24 @@ _BAD_IN_A_ROW = 30  # pictures that cannot be decoded before the source counts a
 
 
 def load_cv2(what: str) -> Any:
-    """The module, quiet. Raises MissingExtraError naming `what` needs it."""
+    """The module cv2, silenced. `what` needs it: a MissingExtraError says so where it is missing."""
     try:
         import cv2
     except ImportError:
         raise MissingExtraError(what, "OpenCV", "video") from None
-    # its warnings go to stderr in the midst of the live line; older builds have the setting elsewhere
+    # OpenCV's warnings would go to stderr, into the live line. Older builds have the setting elsewhere.
     getattr(cv2.utils, "logging", cv2).setLogLevel(0)
     return cv2
 
 
 def to_rgb(picture: NDArray[Any], depth: Depth) -> NDArray[np.uint8]:
-    """What OpenCV reads (BGR, BGRA or grey, 8 or 16 bits) as uint8 RGB [H, W, 3], of 8-bit BGR a view."""
+    """A picture from OpenCV (BGR, BGRA or grey, 8 or 16 bits) as uint8 RGB [H, W, 3]. 8-bit BGR is not copied."""
     rgb = as_rgb(picture, depth)
     return rgb[:, :, ::-1] if picture.ndim == 3 and picture.shape[2] >= 3 else rgb
 
 
 class Reader:
-    """A cv2.VideoCapture that may be closed from any thread: OpenCV crashes when that happens during a read."""
+    """A cv2.VideoCapture that may be closed from any thread: OpenCV itself crashes when it is closed during a read."""
 
     def __init__(self, cv2: Any, capture: Any) -> None:
         self.skipped = 0
@@ -45,7 +45,7 @@ class Reader:
         self._closed = False
 
     def shots(self) -> Iterator[Shot]:
-        """Pictures until there are no more; those that cannot be decoded are left out and counted as skipped."""
+        """The pictures, until there are no more. Those that cannot be decoded are left out; `skipped` counts them."""
         bad = 0
         while bad < _BAD_IN_A_ROW:
             with self._lock:
@@ -67,7 +67,7 @@ class Reader:
                 self.skipped += 1
 
     def _stamp(self) -> float | None:
-        """When the device had the picture, where it tells by the monotonic clock: V4L2 does."""
+        """time.monotonic() when the device had the picture. None where no device says: only V4L2 does."""
         if self._capture.getBackendName() != "V4L2":
             return None
         now = time.monotonic()

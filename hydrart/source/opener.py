@@ -21,8 +21,12 @@ from hydrart.source.v4l2 import cameras
 
 
 class Source(Protocol):
-    """name: for people; detail: what was asked for and obtained; live: frames come by themselves and wait for nobody;
-    fps: the source's own rate, None where it has none; skipped: pictures that could not be read so far."""
+    """What gives frames. A program may bring a class of its own.
+
+    name: for people. detail: what the source was asked for and what it gives, for people; may be empty. live: whether
+    frames come by themselves and wait for nobody. fps: frames per second that the source states, or None. skipped:
+    how many pictures could not be read so far.
+    """
 
     name: str
     live: bool
@@ -35,20 +39,30 @@ class Source(Protocol):
     def skipped(self) -> int: ...
 
     def shots(self) -> Iterator[Shot]:
-        """Pictures, until the end; called once, in a thread of its own. Raises SourceError."""
+        """The pictures, until the end. It is called once, in a thread of its own. Raises SourceError."""
 
     def close(self) -> None:
-        """Give back the device or file, from any thread; shots() ends as soon as it can."""
+        """Release the device or file, from any thread. shots() ends as soon as it can."""
 
 
 @dataclass
 class Opener:
     """Opens a source, and opens it again when it is lost.
 
-    source: a camera (number or /dev/video path), a URL, a video file, folder, glob or picture, "demo",
-    "-:WIDTHxHEIGHT:FORMAT" for raw frames on stdin, an iterable of arrays, an open Source, or a function that
-    returns one. fps, size: asked of a camera. flip: h, v or hv; rotate: clockwise degrees; loop: play files over and
-    over. warn: is told of pictures that are skipped.
+    source: one of
+        - a camera: its number, or a path like /dev/video0
+        - a URL, a video file, a folder, a glob or a picture
+        - "demo": the clip that ships
+        - "-:WIDTHxHEIGHT:FORMAT": raw frames on stdin
+        - an iterable of arrays, or of pairs (array, stamp): see hydrart.picture.colour.as_rgb for the arrays
+        - an open Source, or a function that returns one
+    fps, size: what a camera is asked for: frames per second, (width, height) in pixels. None: 15 and 640x480.
+    flip: "h" left to right, "v" upside down, "hv" both. rotate: degrees clockwise, before the flip.
+    loop: play a file over and over.
+    warn: is called with a sentence for each picture that is skipped, in the thread that reads.
+    live: whether the frames of an iterable come by themselves, as those of a robot's topic do.
+
+    Example: `hydrart.Stream(hydrart.Opener(0, size=(1280, 720), rotate=180), model)`.
     """
 
     source: Any
@@ -57,9 +71,9 @@ class Opener:
     flip: str | None = None
     rotate: int = 0
     loop: bool = False
-    warn: Callable[[str], None] = lambda message: None
+    warn: Callable[[str], None] | None = None
+    live: bool = False
     _frozen: Frozen = field(default_factory=Frozen, repr=False)
-    _peeked: Source | None = field(default=None, repr=False)
 
     @property
     def repeatable(self) -> bool:
@@ -73,22 +87,16 @@ class Opener:
         """Whether the source is what opens one: a class does, too."""
         return callable(self.source) and (isinstance(self.source, type) or not hasattr(self.source, "shots"))
 
-    def peek(self) -> Source:
-        """Open it now; the next open() gives this one. Raises SourceError, MissingExtraError."""
-        self._peeked = self._peeked or self.open()
-        return self._peeked
-
     def open(self) -> Source:
-        """Raises SourceError, MissingExtraError."""
-        if self._peeked:
-            peeked, self._peeked = self._peeked, None
-            return peeked
+        """Open the source. Raises SourceError, MissingExtraError."""
         opened = self._open()
         try:
             if self.size and not isinstance(opened, CameraSource):
                 raise SourceError(f"{opened.name} has the size that it has: leave --size to cameras")
             if self.loop and (opened.live or not self.repeatable):
                 raise SourceError(f"{opened.name} cannot be played again: leave --loop to files")
+            if self.live and not isinstance(opened, ArraySource):
+                raise SourceError(f"{opened.name} knows whether it is live: leave live= to iterables")
         except SourceError:
             opened.close()
             raise
@@ -107,7 +115,7 @@ class Opener:
             return CameraSource(f"/dev/video{source}", self.fps, self.size, self._frozen)
         if not isinstance(source, str | os.PathLike):
             if hasattr(source, "__iter__"):
-                return ArraySource(source)
+                return ArraySource(source, self.live)
             raise SourceError(f"a {type(source).__name__} is no source: pass a camera number, a path or an iterable")
         return self._named(os.fspath(source))
 
@@ -117,7 +125,7 @@ class Opener:
         if name == "demo":
             return DemoSource()
         if name == "-" or name.startswith("-:"):
-            return RawSource(name, self.warn)
+            return RawSource(name, self._warn)
         if name.isdecimal() and len(name) < 10:
             name = f"/dev/video{int(name)}"
         if name.startswith(("/dev/video", "/dev/v4l/")) or _is_device(name):
@@ -129,19 +137,23 @@ class Opener:
             paths = picture_files(path)
             if not paths:
                 raise SourceError(f"{path} holds no pictures: pass a folder with files like .jpg or .png")
-            return PictureSource(name, paths, self.warn)
+            return PictureSource(name, paths, self._warn)
         if os.path.exists(path):
             picture = is_picture(path)
-            return PictureSource(name, [path], self.warn) if picture else VideoFileSource(path, self.warn)
+            return PictureSource(name, [path], self._warn) if picture else VideoFileSource(path, self._warn)
         matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
         files = [match for match in matches if match.is_file()]
         if not files:
             raise SourceError(f"{name} does not exist and no file matches it: check the path")
-        return PictureSource(name, files, self.warn)
+        return PictureSource(name, files, self._warn)
+
+    def _warn(self, message: str) -> None:
+        if self.warn is not None:
+            self.warn(message)
 
 
 class _Wrapped:
-    """A source seen through something."""
+    """A source whose pictures come from another."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -172,7 +184,7 @@ class _Turned(_Wrapped):
 
 
 class _Loop(_Wrapped):
-    """A file that is opened again whenever it ends. What cannot be read of it is counted each time."""
+    """A file that is opened again whenever it ends. `skipped` counts the pictures of every round."""
 
     def __init__(self, source: Source, again: Callable[[], Source]) -> None:
         super().__init__(source)
@@ -206,5 +218,5 @@ def _is_device(name: str) -> bool:
 
 
 def default_source() -> int | str:
-    """The first camera there is whose driver answers, else the demo clip."""
+    """The number of the first camera whose driver answers. Where there is none, "demo"."""
     return next((int(camera.path.removeprefix("/dev/video")) for camera in cameras() if camera.answers), "demo")

@@ -1,4 +1,4 @@
-"""Sources that need no device: picture files, the demo clip, arrays of a Python program."""
+"""Sources without a device: picture files, the demo clip, the arrays of a Python program."""
 
 from collections.abc import Callable, Iterator
 from itertools import cycle
@@ -19,7 +19,7 @@ _DEMO_PLAYS = 14  # the clip lasts 1.4 s, at 30 fps
 
 
 class PictureSource:
-    """Picture files in order; animations give all their frames. Unreadable files are told to `warn` and skipped."""
+    """Picture files in order. Animations give all their frames. `warn` gets a sentence for each unreadable file."""
 
     live = False
     detail = ""
@@ -52,7 +52,7 @@ class PictureSource:
 
 
 class DemoSource:
-    """The clip that ships, played several times over."""
+    """The clip that ships, played 14 times."""
 
     live = False
     detail = ""
@@ -75,14 +75,17 @@ class DemoSource:
 
 
 class ArraySource:
-    """Any iterable of arrays, see as_rgb, or of pairs (array, stamp): each is copied, so that one may be reused."""
+    """An iterable of arrays, or of pairs (array, stamp); as_rgb() says which arrays.
 
-    live = False
+    Each array is copied: a program may use one buffer again and again. live: whether frames come by themselves.
+    """
+
     detail = ""
     skipped = 0
 
-    def __init__(self, arrays: Any) -> None:
+    def __init__(self, arrays: Any, live: bool = False) -> None:
         self.name = "arrays"
+        self.live = live
         self.fps: float | None = None
         self._arrays = iter(arrays)
         self._depth = Depth()

@@ -1,4 +1,4 @@
-"""Streams from the network: RTSP, HTTP and what else OpenCV's FFmpeg speaks."""
+"""Streams from the network, through OpenCV's FFmpeg: RTSP, HTTP and others."""
 
 import re
 import socket
@@ -23,7 +23,7 @@ def without_secrets(url: str) -> str:
 
 
 class UrlSource:
-    """A stream from a URL. It is live unless the server tells how long it is."""
+    """A stream from a URL. It is live unless the server states its length."""
 
     detail = ""
 
@@ -54,7 +54,7 @@ class UrlSource:
 
 
 def _check_reachable(url: str, name: str) -> None:
-    """Raise SourceError with the reason where nobody listens: OpenCV tells none."""
+    """Raise SourceError, with the reason, where nobody listens: OpenCV gives no reason."""
     try:
         parts = urlsplit(url)
         scheme, host, port = parts.scheme.lower(), parts.hostname, parts.port

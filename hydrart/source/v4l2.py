@@ -1,4 +1,4 @@
-"""What the kernel tells of video devices: linux/videodev2.h by ioctl, without starting any camera."""
+"""What the kernel knows of video devices, by the ioctls of linux/videodev2.h. No camera is started for it."""
 
 import contextlib
 import errno
@@ -29,8 +29,11 @@ Ioctl = Callable[[int, int, bytearray], object]
 
 @dataclass(frozen=True)
 class Format:
-    """pixels: the four-character code; sizes: (width, height) -> frames per second, each descending. A driver that
-    takes any size between two tells these two."""
+    """A pixel format that a camera offers.
+
+    pixels: the four-character code. sizes: (width, height) -> frames per second, both descending. A driver that takes
+    any size between two states these two.
+    """
 
     pixels: str
     sizes: dict[tuple[int, int], tuple[float, ...]]
@@ -38,9 +41,11 @@ class Format:
 
 @dataclass(frozen=True)
 class Camera:
-    """path; name; driver; readable: whether we may open it; busy: whether a program captures from it now; holders:
-    (process, name) of those that have it open, as far as we may see; formats. None where we may not ask. answers: False
-    where its driver hangs."""
+    """A video device. A field is None where we may not ask.
+
+    readable: whether we may open it. busy: whether a program captures from it now. holders: (process, name) of the
+    programs that have it open, as far as we may see. answers: False where its driver hangs.
+    """
 
     path: str
     name: str | None
@@ -66,22 +71,22 @@ class Camera:
 
 
 def cameras() -> list[Camera]:
-    """The video devices that give pictures, or that cannot be asked, by their numbers."""
+    """The video devices that give pictures, and those that cannot be asked; in the order of their numbers."""
     matches = (re.fullmatch(r"video(\d+)", path.name) for path in Path("/dev").glob("video*"))
     return query_all(f"/dev/video{number}" for number in sorted(int(match[1]) for match in matches if match))
 
 
 def query(path: str, ioctl: Ioctl = fcntl.ioctl) -> Camera | None:
-    """What there is to know of a device; None where it gives no pictures: decoders and metadata nodes do not.
+    """What the kernel knows of a device. None where it gives no pictures: decoders and metadata nodes do not.
 
-    ioctl: as fcntl.ioctl, for tests. Raises FileNotFoundError.
+    ioctl: in place of fcntl.ioctl, for tests. Raises FileNotFoundError.
     """
     try:
         handle = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     except OSError as error:
         if error.errno == errno.ENOENT:
             raise FileNotFoundError(path) from None
-        # some drivers let only one program open them
+        # Some drivers let only one program open them.
         busy = True if error.errno == errno.EBUSY else None
         return Camera(path, _name(path), None, error.errno != errno.EACCES, busy, holders(path), ())
     try:
@@ -93,9 +98,9 @@ def query(path: str, ioctl: Ioctl = fcntl.ioctl) -> Camera | None:
 
 
 def query_all(paths: Iterable[str], ask: Callable[[str], Camera | None] = query) -> list[Camera]:
-    """query() of each that gives pictures, each in a thread of its own: a driver that hangs holds up no other.
+    """query() of each path that gives pictures. Each has a thread of its own: a driver that hangs delays no other.
 
-    ask: instead of query(), for tests.
+    ask: in place of query(), for tests.
     """
     found: dict[str, Camera | None] = {}
 
@@ -139,7 +144,7 @@ def _name(path: str) -> str | None:
 
 
 def _busy(ask: Callable[[int, bytearray], object], kind: int) -> bool | None:
-    """Asking for no buffers changes nothing, and fails where another program has some."""
+    """Ask for no buffers: that changes nothing, and fails where another program has some."""
     try:
         ask(_REQBUFS, bytearray(struct.pack("=IIIIB3x", 0, kind, _MEMORY_MMAP, 0, 0)))
     except OSError as error:
@@ -150,7 +155,7 @@ def _busy(ask: Callable[[int, bytearray], object], kind: int) -> bool | None:
 def _entries(
     ask: Callable[[int, bytearray], object], request: int, make: Callable[[int], bytes]
 ) -> Iterator[bytearray]:
-    """The entries of a list that the kernel gives by index, until it says that there are no more."""
+    """The entries of a list that the kernel gives by index, until it has no more."""
     for index in range(_MOST):
         data = bytearray(make(index))
         try:
@@ -193,7 +198,7 @@ def _rates(ask: Callable[[int, bytearray], object], pixels: bytes, size: tuple[i
 
 
 def holders(path: str) -> tuple[tuple[int, str], ...]:
-    """(process, name) of those that have the device open, as far as we may see."""
+    """(process, name) of the programs that have the device open, as far as we may see."""
     device = os.path.realpath(path)
     found = []
     for folder in Path("/proc").glob("[0-9]*"):

@@ -1,4 +1,4 @@
-"""A thread that reads one source, so that a read that blocks holds up nobody else."""
+"""A thread that reads one source: a read that blocks delays nobody else."""
 
 import contextlib
 import itertools
@@ -14,15 +14,17 @@ from hydrart.stream.frame import Frame, asleep_s
 from hydrart.stream.mailbox import Mailbox
 from hydrart.stream.pace import RateKeeper
 
+Expect = Callable[[int, int], None]
 Prepare = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], float]]
 
 
 class Capture:
-    """Frames of one source in `mailbox`, until it ends, fails or is stopped; then the source is closed.
+    """Puts the frames of one source into `mailbox`, until the source ends or fails, or stop(). Then it is closed.
 
-    opening: gives the source, in the thread; first: the number of the first frame; lossy: see Mailbox; fps: the pace
-    at which a source that waits (a file) is read, None for as fast as it goes; prepare: makes the network's input
-    here already.
+    opening: returns the source; it is called in the thread. first: the number of the first frame. lossy: see Mailbox.
+    fps: frames per second at which a source that waits, such as a file, is read; None: as fast as it goes. expect:
+    is called with height and width before the first picture of a size is handed on. prepare: makes the network's input
+    already here.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Capture:
         first: int = 0,
         lossy: bool = True,
         fps: float | None = None,
+        expect: Expect | None = None,
         prepare: Prepare | None = None,
     ) -> None:
         self.mailbox = Mailbox(lossy)
@@ -40,7 +43,9 @@ class Capture:
         self._opening = opening
         self._first = first
         self._fps = fps
+        self._expect = expect
         self._prepare = prepare
+        self._size = (0, 0)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hydrart-capture", daemon=True)
         self._thread.start()
@@ -52,18 +57,18 @@ class Capture:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread still runs, maybe in a read that never returns."""
+        """Whether the thread still runs. It may be in a read that never returns."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Take no more frames; from any thread."""
+        """Take no more frames. From any thread."""
         self._stop.set()
         self.mailbox.close()
         if self.source is not None:
             self.source.close()
 
     def join(self, timeout: float) -> None:
-        """Wait for the thread; one that hangs in a read closes its source when that returns."""
+        """Wait for the thread, in seconds. One that hangs in a read closes its source when the read returns."""
         self._thread.join(timeout)
 
     def _run(self) -> None:
@@ -71,11 +76,11 @@ class Capture:
         try:
             self.source = self._opening()
             self._read(self.source)
-        except Exception as failure:  # told to the reader, whatever it is
+        except Exception as failure:  # whatever it is, take() raises it
             error = failure
         finally:
             if self.source is not None:
-                with contextlib.suppress(Exception):  # it may be broken
+                with contextlib.suppress(Exception):  # the source may be broken
                     self.source.close()
             self.mailbox.close(error)
 
@@ -89,8 +94,13 @@ class Capture:
             if shot is None or not rate.wait():
                 return
             self.seen += 1
+            height, width, _ = shot.picture.shape
+            if (height, width) != self._size:
+                self._size = height, width
+                if self._expect:
+                    self._expect(height, width)
             prepared = self._prepare(shot.picture) if self._prepare else None
-            taken = time.monotonic() if self._fps else end  # a file's frame is there when it is due
+            taken = time.monotonic() if self._fps else end  # a file's frame counts as captured when it is due
             t_capture = taken if shot.t_capture is None else shot.t_capture
             work_s = end - (start if shot.t_capture is None else shot.t_capture)
             frame = Frame(

@@ -9,10 +9,17 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """picture: uint8 RGB [H, W, 3]; number: counted from 0, also those that nobody takes; t_capture:
-    time.monotonic() when it was there; t_wall: time.time() then; capture_ms: how long the source worked for it;
-    asleep_s: see asleep_s(), then; prepared: the network's input, where it was made ahead, and the milliseconds that
-    took; stamp: the caller's own; t_ready: time.monotonic() when it could be taken."""
+    """A picture with its stamps.
+
+    - picture: uint8 RGB [H, W, 3].
+    - number: counted from 0; frames that nobody takes count, too.
+    - t_capture, t_wall: time.monotonic() and time.time() when the picture was there.
+    - capture_ms: milliseconds that the source worked for it.
+    - asleep_s: asleep_s() at that time.
+    - prepared: the network's input and the milliseconds that it took, where it was made ahead.
+    - stamp: the caller's own.
+    - t_ready: time.monotonic() when the frame could be taken.
+    """
 
     picture: NDArray[np.uint8]
     number: int
@@ -26,5 +33,5 @@ class Frame:
 
 
 def asleep_s() -> float:
-    """Seconds that the machine was suspended since it booted: time that time.monotonic() does not count."""
+    """Seconds that the machine was suspended since it booted. time.monotonic() does not count them."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()

@@ -6,8 +6,10 @@ from hydrart.stream.frame import Frame
 
 
 class Mailbox:
-    """Thread-safe; one writer, one reader. lossy: a frame that was not taken in time is replaced by the next;
-    otherwise the writer waits until it is taken."""
+    """One slot between one writer and one reader, each in a thread of its own.
+
+    lossy: the next frame replaces one that was not taken in time. Else the writer waits until it is taken.
+    """
 
     def __init__(self, lossy: bool = True) -> None:
         self._changed = threading.Condition()
@@ -17,7 +19,7 @@ class Mailbox:
         self._error: Exception | None = None
 
     def put(self, frame: Frame) -> bool:
-        """Lay the frame into the slot; False when the mailbox is closed."""
+        """Put the frame into the slot. Returns False when the mailbox is closed."""
         with self._changed:
             if not self._lossy:
                 self._changed.wait_for(lambda: self._frame is None or self._closed)
@@ -28,13 +30,16 @@ class Mailbox:
             return True
 
     def close(self, error: Exception | None = None) -> None:
-        """Nothing more will come, because of `error` if there is one."""
+        """Nothing more will come. error: what take() raises then."""
         with self._changed:
             self._closed, self._error = True, self._error or error
             self._changed.notify_all()
 
     def take(self, timeout: float) -> Frame | None:
-        """The frame in the slot, waiting for one; None at the end. Raises TimeoutError, and what close() was given."""
+        """Wait for a frame, at most `timeout` seconds. Returns None at the end.
+
+        Raises TimeoutError, and the error that close() got.
+        """
         with self._changed:
             if not self._changed.wait_for(lambda: self._frame is not None or self._closed, timeout):
                 raise TimeoutError

@@ -10,7 +10,7 @@ from hydrart.model import Prediction
 
 
 class Smoother:
-    """Averages the probabilities of the last n predictions, fewer at the start. n=1 leaves them as they are."""
+    """Averages the probabilities of the last n predictions; at the start, of fewer. n=1 changes nothing."""
 
     def __init__(self, n: int) -> None:
         self._recent: deque[NDArray[np.float32]] = deque(maxlen=n)
@@ -23,5 +23,5 @@ class Smoother:
         return replace(prediction, probabilities=np.mean(np.stack(self._recent), axis=0, dtype=np.float32))
 
     def forget(self) -> None:
-        """Begin anew: what comes next has nothing to do with what came before."""
+        """Leave what came before out of the averages to come."""
         self._recent.clear()

@@ -1,44 +1,87 @@
 """Stream: frames in, answers out, one k per frame."""
 
 import contextlib
-import logging
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hydrart.device.profiles import load_device
 from hydrart.device.sensors import Sensors
 from hydrart.errors import SettingError, SourceError
 from hydrart.governor.governor import Governor
-from hydrart.model import Model
+from hydrart.model import Model, Progress
+from hydrart.source.camera import LIVE_FPS
 from hydrart.source.opener import Opener
+from hydrart.stream.answer import Answerer
 from hydrart.stream.capture import Capture
 from hydrart.stream.events import Event
 from hydrart.stream.frame import Frame
 from hydrart.stream.pace import RateKeeper, RateLimit
 from hydrart.stream.result import Result
-from hydrart.stream.smooth import Smoother
 from hydrart.stream.stats import Stats
 from hydrart.stream.watch import Watch
 
-_switches = logging.getLogger("hydrart.governor")
-
 
 class Stream:
-    """Iterate over it for results, once; use it in a `with` block, or close() it.
+    """Answers the frames of a source, each by its deadline, with as many heads as time, heat and battery allow.
 
-    source: see Opener; an Opener itself does, too. fps: frames per second to answer; it also sets the deadline.
-    governor: chooses k; without one a Governor for fps and the model's own table. sensors: running ones; the governor
-    is told what they read. frames: "latest" answers the newest frame and drops what came meanwhile, "all" answers
-    each; the default is latest for live sources. keep_frame: results carry their picture. smooth: average the
-    probabilities of so many frames. on_loss: "reconnect" opens a live source again when it fails or gives no frame
-    for patience_s, with longer and longer pauses; "exit" ends the stream with the error. on_event: is told of changes
-    of the state, in the thread that iterates; on_wait is called there twice a second while there is nothing to do.
-    warn: is told of pictures that are skipped, in the thread that captures. Raises SourceError, SettingError.
+    Iterate over it once. Use it in a `with` block, or call close(). `hydrart run` is this class with options.
+
+        import hydrart
+
+        model = hydrart.load()
+        with hydrart.Stream(0, model, max_temp_c=75) as stream:
+            for result in stream:
+                print(result.prediction.label, result.age_ms)
+
+    Before it opens the source it runs every k. So no frame pays for the first call of a k, and the governor starts
+    from latencies of this machine. While it runs, it reads the machine's sensors.
+
+    - source: a camera (0 or "/dev/video0"), a URL, a video file, a folder, a glob, a picture, "demo", an iterable of
+      uint8 RGB arrays [H, W, 3], or an Opener, which also sets size, rotation and more.
+    - model: from hydrart.load().
+
+    What to answer:
+
+    - fps: frames per second to answer. Each is due 1/fps seconds after its capture. Default: the governor's rate if a
+      governor is given; else the rate that the source states; else 15 for a live source. A source without any rate,
+      for example a folder, has no deadline.
+    - frames: "latest" answers the newest frame and drops those that came meanwhile. "all" answers each frame.
+      Default: latest for live sources, all for others.
+    - smooth: average the probabilities of so many frames. Default 1: no averaging.
+    - keep_frame: results carry their picture. Default False.
+
+    How k is chosen:
+
+    - k: always run this number of heads. Default: the governor chooses.
+    - min_k, max_k: bounds of the choice. Default: the fewest and the most heads that were trained.
+    - max_temp_c: temperature to stay below, in degrees Celsius. Default: 2 below where the device profile says that
+      the device throttles; without a profile, none.
+    - until_h: hours that the battery shall last. Default: no such goal.
+    - device: the device profile to start from: the name of one that ships, or a path. It also names the sensors.
+      Default: none; the sensors are found.
+    - governor: a Governor of your own, in place of these goals. It starts from what is measured here.
+    - measure: False skips the runs before the first frame. Default True.
+    - progress: wraps the sequence of ks during these runs, as tqdm does. Default: nothing shows them.
+    - sensors: running Sensors of your own; they stay open. Default: the stream opens and closes the device's.
+
+    When the source fails:
+
+    - on_loss: "reconnect" opens a live source again, after pauses from 0.5 to 30 s. "exit" raises. Default reconnect.
+    - patience_s: seconds without a frame after which a live source counts as lost, at least 3 periods. Default 5;
+      math.inf waits for ever.
+    - on_event: is called with an Event at each change of the state, in the thread that iterates.
+    - on_wait: is called about twice a second while there is no frame, in the thread that iterates.
+    - warn: is called with a sentence for each picture that is skipped, in the thread that reads.
+
+    Raises SettingError (a setting that cannot be), HeadsError (a k that was not trained), ProfileError (no such device
+    profile), SourceError (the source cannot be opened) and MissingExtraError (the source needs OpenCV). The loop
+    raises SourceError when the source is lost for good, and PictureError when an iterable gives no pictures.
     """
 
     def __init__(
@@ -47,16 +90,24 @@ class Stream:
         model: Model,
         *,
         fps: float | None = None,
-        governor: Governor | None = None,
-        sensors: Sensors | None = None,
         frames: str | None = None,
-        keep_frame: bool = False,
         smooth: int = 1,
+        keep_frame: bool = False,
+        k: int | None = None,
+        min_k: int | None = None,
+        max_k: int | None = None,
+        max_temp_c: float | None = None,
+        until_h: float | None = None,
+        device: str | os.PathLike[str] | None = None,
+        governor: Governor | None = None,
+        measure: bool = True,
+        progress: Progress | None = None,
+        sensors: Sensors | None = None,
         on_loss: str = "reconnect",
         patience_s: float = 5.0,
-        on_event: Callable[[Event], None] = lambda event: None,
-        on_wait: Callable[[], None] = lambda: None,
-        warn: Callable[[str], None] = lambda message: None,
+        on_event: Callable[[Event], None] | None = None,
+        on_wait: Callable[[], None] | None = None,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
         if frames not in (None, "latest", "all"):
             raise SettingError(f"frames={frames!r} is unknown: choose latest or all")
@@ -64,29 +115,65 @@ class Stream:
             raise SettingError(f"on_loss={on_loss!r} is unknown: choose reconnect or exit")
         if smooth < 1:
             raise SettingError(f"smooth={smooth} is no number of frames: pass 1 or more")
-        opener = source if isinstance(source, Opener) else Opener(source, fps=fps, warn=warn)
-        opened = opener.open()
-        self._governor = governor or Governor(model.profile(), fps=fps)
-        self._sensors = sensors
-        self._model = model
-        self._latest = opened.live if frames is None else frames == "latest"
-        self._fps = fps
-        self._live = opened.live
-        self._keep_frame = keep_frame
-        self._smoother = Smoother(smooth)
-        self._on_wait = on_wait
-        self._losses = 0
-        self._captured = -math.inf
+        goals: dict[str, Any] = {
+            "k": k,
+            "min_k": min_k,
+            "max_k": max_k,
+            "max_temp_c": max_temp_c,
+            "until_h": until_h,
+        }
+        given = [name for name, value in goals.items() if value is not None]
+        if governor is not None and given:
+            raise SettingError(f"{given[0]} and governor exclude each other: give {given[0]} to the Governor")
+        if k is not None:
+            if min_k is not None or max_k is not None:
+                raise SettingError("k fixes the heads: leave min_k and max_k out")
+            model.architecture.check_k(k)
+        profile = model.profile(device)
+        if governor is None:
+            Governor(profile, fps=fps, **goals)  # wrong goals raise before the long part
+        self.model = model
+        self._on_wait = on_wait or _ignore
         self._stop = threading.Event()
+        with contextlib.ExitStack() as failed:
+            self._own_sensors = failed.enter_context(contextlib.ExitStack())
+            if sensors is None:
+                names = load_device(device).sensors if device is not None else None
+                sensors = self._own_sensors.enter_context(Sensors(names))
+            model.preprocess(np.zeros((8, 8, 3), np.uint8))  # compiles it, also where nothing is measured
+            latency_ms = model.measure(progress) if measure else {}
+            opener = source if isinstance(source, Opener) else Opener(source, fps=fps, warn=warn)
+            opened = opener.open()
+            failed.callback(opened.close)
+            if governor is None:
+                self.fps = fps or opened.fps or (LIVE_FPS if opened.live else None)
+                governor = Governor(profile.measured(latency_ms), fps=self.fps, **goals)
+            else:
+                self.fps = fps or governor.fps
+                if measure:
+                    governor.start_from(latency_ms)
+            failed.pop_all()
+        self.governor = governor
+        self._live = opened.live
+        self.answers_all = not opened.live if frames is None else frames == "all"
+        self._answer = Answerer(
+            model,
+            governor,
+            sensors,
+            may_drop=not self.answers_all,
+            read_ahead=not opened.live,
+            smooth=smooth,
+            keep_frame=keep_frame,
+        )
         self._stats = Stats(time.monotonic())
         self._watch = Watch(
             opened,
             opener.open if opener.repeatable and on_loss == "reconnect" else None,
             self._capture,
-            patience_s=max(patience_s, 3 / (fps or opened.fps or math.inf)),
+            patience_s=max(patience_s, 3 / (self.fps or opened.fps or math.inf)),
             stop=self._stop,
-            on_event=on_event,
-            on_wait=on_wait,
+            on_event=on_event or _ignore,
+            on_wait=self._on_wait,
         )
 
     def __enter__(self) -> "Stream":
@@ -101,37 +188,48 @@ class Stream:
         return self._watch.source.name
 
     @property
+    def detail(self) -> str:
+        """What the source was asked for and what it gives, for people. It may be empty."""
+        return self._watch.source.detail
+
+    @property
     def state(self) -> str:
         """opening, running, stalled, reconnecting or ended."""
         return self._watch.state
 
     def stats(self) -> dict[str, Any]:
-        """The summary of what was done so far; from any thread."""
+        """The summary so far, as in the last line of `hydrart run --json`. From any thread."""
         self._stats.seen, self._stats.skipped = self._watch.seen, self._watch.skipped
         return self._stats.summary(time.monotonic())
 
     def stop(self) -> None:
-        """End the loop after the frame at hand; from any thread."""
+        """End the loop after the present frame. From any thread."""
         self._stop.set()
         self._watch.stop()
 
     def close(self) -> None:
-        """End the stream and give back its source; from any thread."""
+        """End the stream, and release its source and its sensors. From any thread."""
         self.stop()
         self._watch.close()
+        self._own_sensors.close()
         self._stats.end = self._stats.end or time.monotonic()
 
     def __iter__(self) -> Iterator[Result]:
         if self._stop.is_set() or self.state == "ended":
             raise SourceError(f"the stream of {self.name} has ended: open a new one")
         self._stats.start = time.monotonic()
-        previous = -1
+        previous, losses = -1, 0
         try:
             with contextlib.closing(self._frames()) as frames:
                 for frame in frames:
+                    if self._watch.losses != losses:
+                        losses = self._watch.losses
+                        self._answer.forget()
                     result = self._answer(frame, dropped=frame.number - previous - 1)
                     if result is None:
                         continue  # counted as dropped before the next one
+                    self._stats.add(result)
+                    self._stats.heat(time.monotonic(), result.readings.get("throttled"))
                     previous = frame.number
                     yield result
         finally:
@@ -139,18 +237,19 @@ class Stream:
 
     def _capture(self, opening: Any, first: int) -> Capture:
         """How a source of this stream is read."""
-        if self._latest:
-            pace = None if self._live else self._watch.source.fps or self._fps  # a file plays as a camera would
-            return Capture(opening, first=first, fps=pace)
-        return Capture(opening, first=first, lossy=False, prepare=self._prepare)
+        expect = self.model.expect
+        if self.answers_all:
+            return Capture(opening, first=first, lossy=False, expect=expect, prepare=self._answer.prepare)
+        pace = None if self._live else self._watch.source.fps or self.fps  # a file plays as a camera would
+        return Capture(opening, first=first, expect=expect, fps=pace)
 
     def _frames(self) -> Generator[Frame, None, None]:
-        """What to answer, at most fps a second."""
+        """The frames to answer, at most fps a second."""
         with contextlib.closing(self._watch.frames()) as frames:
-            if self._latest:
+            if not self.answers_all:
                 yield from self._due(frames)
                 return
-            rate = RateKeeper(self._fps, self._stop, self._on_wait)
+            rate = RateKeeper(self.fps, self._stop, self._on_wait)
             while rate.wait():
                 frame = next(frames, None)
                 if frame is None:
@@ -158,8 +257,8 @@ class Stream:
                 yield frame
 
     def _due(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        """Frames as they come, so that none waits for its turn; of those that come too early only the very last."""
-        limit = RateLimit(self._fps)
+        """Frames as they come: none waits for its turn. Of those that are too early, only the very last is answered."""
+        limit = RateLimit(self.fps)
         early = None
         for frame in frames:
             if limit.allows(frame.t_ready):
@@ -170,51 +269,6 @@ class Stream:
         if early is not None and not self._stop.is_set():
             yield early
 
-    def _prepare(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
-        start = time.perf_counter()
-        x = self._model.preprocess(picture)
-        return x, (time.perf_counter() - start) * 1e3
 
-    def _answer(self, frame: Frame, dropped: int) -> Result | None:
-        """None where the governor drops the frame, which it may do only where frames may be lost."""
-        governor, now = self._governor, time.monotonic()
-        t_capture, t_wall = frame.t_capture, frame.t_wall
-        ahead_ms = frame.prepared[1] if frame.prepared else 0.0
-        if frame.prepared and not self._live:
-            # a file's frame was read ahead; it is as old as if it had been read just in time
-            t_capture = max(now - ahead_ms / 1e3, self._captured + 1e-6)  # stamps grow, also to six decimals
-            t_wall = time.time() - (now - t_capture)
-        self._captured = t_capture
-        # what the governor expects of a k contains the preprocessing
-        waited_ms = max((now - t_capture) * 1e3 - ahead_ms, 0.0)
-        decision = governor.choose(now, waited_ms, queued_ms=min((now - frame.t_ready) * 1e3, waited_ms))
-        if decision.drop and self._latest:
-            return None
-        if self._stats.last_k not in (None, decision.k):
-            _switches.info("k %d -> %d, %s", self._stats.last_k, decision.k, decision.why)
-        x, preprocess_ms = frame.prepared or self._prepare(frame.picture)
-        prediction = self._model.answer(x, decision.k, preprocess_ms)
-        now = time.monotonic()
-        if self._watch.losses != self._losses:
-            self._losses = self._watch.losses
-            self._smoother.forget()
-        governor.observe(now, decision.k, prediction.latency_ms, **(self._sensors.new() if self._sensors else {}))
-        readings = self._sensors.latest() if self._sensors else {}
-        deadline = governor.deadline_ms
-        result = Result(
-            frame.number,
-            t_capture,
-            t_wall,
-            self._smoother(prediction),
-            frame.capture_ms,
-            age_ms=(now - t_capture) * 1e3,
-            deadline_ms=None if math.isinf(deadline) else deadline,
-            dropped=dropped,
-            decision=decision,
-            readings=readings,
-            picture=frame.picture if self._keep_frame else None,
-            stamp=frame.stamp,
-        )
-        self._stats.add(result)
-        self._stats.heat(now, readings.get("throttled"))
-        return result
+def _ignore(*values: object) -> None:
+    """What is called where nobody wants to know."""

@@ -1,4 +1,4 @@
-"""Keeps a source going: notices when no frame comes, opens it again, and tells of it."""
+"""Keeps a source going: notices when no frame comes, opens the source again, and reports each change."""
 
 import contextlib
 import threading
@@ -11,18 +11,22 @@ from hydrart.stream.capture import Capture
 from hydrart.stream.events import Event
 from hydrart.stream.frame import Frame, asleep_s
 
-_TICK_S = 0.5  # how often the loop looks around while it waits
+_TICK_S = 0.5  # between two looks around during a wait
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
-_MOST_STUCK = 3  # reads that never returned: each keeps a thread and a device
+_MOST_STUCK = 3  # reads that never return: each holds a thread and a device
 _SLEPT_S = 1.0
 
 
 class Watch:
-    """Frames of a source that may fail.
+    """The frames of a source that may fail.
 
-    source: the opened source; reopen: opens it again, None where it cannot or shall not be: then a loss raises;
-    capture: makes the thread that reads, from the function that opens and the first frame's number. patience_s:
-    silence after which a live source counts as lost. on_wait: is called at least twice a second while no frame comes.
+    - source: the opened source.
+    - reopen: opens it again; None where it cannot or shall not be opened again: then a loss raises.
+    - capture: makes the thread that reads, from the function that opens and the number of the first frame.
+    - patience_s: seconds of silence after which a live source counts as lost.
+    - stop: is set to end frames().
+    - on_event: is called with each Event.
+    - on_wait: is called at least twice a second while no frame comes.
     """
 
     def __init__(
@@ -65,7 +69,7 @@ class Watch:
             self._capture.stop()
 
     def close(self) -> None:
-        """Give back the source, from any thread; a read that hangs is waited for, but not for ever."""
+        """Release the source. From any thread. It waits for a read that hangs, but not for ever."""
         if self._capture is None:
             self.source.close()
             return
@@ -75,7 +79,7 @@ class Watch:
             self._stuck += [self._capture] * self._capture.alive
 
     def frames(self) -> Generator[Frame, None, None]:
-        """The frames, over all losses. Raises SourceError where the source is lost for good."""
+        """The frames, across all losses. Raises SourceError when the source is lost for good."""
         self._tell("opening", self.source.name)
         why = "closed"
         try:
@@ -107,12 +111,12 @@ class Watch:
 
     def _start(self, opening: Callable[[], Source], first: int) -> Capture:
         capture = self._make(opening, first)
-        if self._stop.is_set():  # it came in between
+        if self._stop.is_set():  # stop() may have come before this reader was there
             capture.stop()
         return capture
 
     def _read(self, capture: Capture) -> Generator[Frame, None, None]:
-        """The frames of one opening, until it ends. Raises what it failed with, and SourceError when it is silent."""
+        """The frames of one opening, until it ends. Raises the source's own error, and SourceError at silence."""
         while True:
             frame = self._take(capture)
             if frame is None:
@@ -129,7 +133,7 @@ class Watch:
             yield frame
 
     def _take(self, capture: Capture) -> Frame | None:
-        """The next frame; None at the end. Raises what the source failed with, and SourceError when it is silent."""
+        """The next frame, or None at the end. Raises the source's own error, and SourceError at silence."""
         tick = min(_TICK_S, self._patience_s / 5)
         silent = 0.0
         opened = capture.source is not None
@@ -142,16 +146,16 @@ class Watch:
                 silent, opened = 0.0, True
             if not self.source.live:
                 continue
-            # a clock that jumps, or this process stopped for a while, is no silence of the source
+            # A clock that jumps, or a pause of this process, is no silence of the source.
             silent += min(time.monotonic() - before, 2 * tick)
-            # opening has limits of its own, for each of several steps
+            # Opening takes longer: it has several steps, each with a limit of its own.
             if silent > self._patience_s * (1 if opened else 6):
                 raise SourceError(f"{self.source.name} gave no frame for {silent:.0f} s: check its cable and supply")
             if self.state == "running" and silent > self._patience_s / 5:
                 self._tell("stalled", f"no frame for {silent:.1f} s")
 
     def _pause(self, seconds: float) -> bool:
-        """Wait; True when the stream was told to end."""
+        """Wait. Returns True when `stop` was set."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and not self._stop.wait(min(left, _TICK_S)):
             self._on_wait()

@@ -37,8 +37,11 @@ _OPTIONS = (
 )
 
 
+SOURCE_NAMES = ("camera", "source", "size", "flip", "rotate", "loop")
+
+
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that make_opener reads."""
+    """Add the options that make_opener() takes, by SOURCE_NAMES."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -52,14 +55,16 @@ def make_opener(
     rotate: int,
     loop: bool,
     *,
-    fps: float,
-    told: Callable[[str], None],
+    fps: float | None,
+    warn: Callable[[str], None],
 ) -> Opener:
-    """What opens the source that the options name; without one the first camera, or the demo clip.
+    """What opens the source that the options name. Without one it is the first camera, or the demo clip.
 
-    fps: asked of a camera; told: gets what people should know.
+    fps: what a camera is asked for. warn: is called with each sentence that people should read.
     """
+    if camera is not None and source is not None:
+        raise click.UsageError("--camera and --source exclude each other")
     chosen: int | str = source if source is not None else camera if camera is not None else default_source()
     if chosen == "demo" and source is None:
-        told("no camera is here: playing the demo clip")
-    return Opener(chosen, fps, size, flip, rotate, loop, told)
+        warn("no camera is here: playing the demo clip")
+    return Opener(chosen, fps, size, flip, rotate, loop, warn)

@@ -1,45 +1,55 @@
-"""Where the results of `hydrart run` go: stdout, terminal, log, video."""
+"""One place that hands the results of a stream to all who want them: stdout, terminal, log, video, page, systemd."""
 
 import contextlib
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import click
-
-from hydrart.cli.options import Number, print_json, printable
 from hydrart.output.log import RotatingLog
 from hydrart.output.notify import Notifier
 from hydrart.output.summary import summary_text
+from hydrart.output.text import json_line, printable
 from hydrart.output.video import VideoWriter
+from hydrart.source.camera import LIVE_FPS
 from hydrart.stream.events import Event
 from hydrart.stream.result import Result
-
-_OPTIONS = (
-    click.option("--log", "log", type=click.Path(path_type=Path), default=None, help="File for every line and event."),
-    click.option("--log-mb", type=Number(0.01, 1e6), default=10.0, help="Size at which the log begins a new file."),
-    click.option("--save-video", type=click.Path(path_type=Path), default=None, help="Video file to write."),
-    click.option("--on-change", is_flag=True, help="Print only when the label changes."),
-    click.option("--quiet", is_flag=True, help="Nothing on stderr but errors."),
-)
+from hydrart.stream.stream import Stream
 
 
-def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that Outputs reads."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+class Page(Protocol):
+    """A live page, as hydrart.dashboard has one."""
+
+    def result(self, result: Result, line: dict[str, Any]) -> None:
+        """A result and its JSON line."""
+
+    def event(self, event: Event) -> None:
+        """A change of state."""
+
+    def close(self) -> None:
+        """No more comes."""
 
 
 class Outputs:
-    """Tells of results, events and messages wherever the options say. Use it in a `with` block.
+    """Hands results, events and messages to all outputs. Use it in a `with` block.
 
-    Until start() messages go to stderr; then, on a terminal, above the live panel.
+    - as_json: print a JSON line per result, and the summary as one.
+    - log, log_mb: file for every line and event, and the size in MB at which it begins anew.
+    - save_video: video file to write; the stream must keep its frames.
+    - on_change: print only when the label changes.
+    - quiet: print nothing on stderr.
+
+    Messages go to stderr. After start(), on a terminal, they go above the live panel.
     """
 
     def __init__(
-        self, as_json: bool, log: Path | None, log_mb: float, save_video: Path | None, on_change: bool, quiet: bool
+        self,
+        *,
+        as_json: bool = False,
+        log: Path | None = None,
+        log_mb: float = 10.0,
+        save_video: Path | None = None,
+        on_change: bool = False,
+        quiet: bool = False,
     ) -> None:
         self._as_json, self._on_change, self._quiet = as_json, on_change, quiet
         self._log_to, self._log_mb, self._video_to = log, log_mb, save_video
@@ -48,7 +58,7 @@ class Outputs:
         self._video: VideoWriter | None = None
         self._label: str | None = None
         self._lost = False
-        self._page: Any = None  # Dashboard
+        self._page: Page | None = None
         self._notifier = Notifier()
         self._notifier.say(STATUS="getting ready")
 
@@ -63,24 +73,29 @@ class Outputs:
             if output:
                 output.close()
 
-    def serve(self, page: Any) -> None:
-        """Tell a Dashboard, too."""
+    def serve(self, page: Page) -> None:
+        """Hand everything to this page, too. It is closed with the others."""
         self._page = page
 
-    def start(self, title: str, largest_k: int, fps: float, whole: bool, run: dict[str, Any]) -> None:
-        """Open files and panel. fps: of the video; whole: no frame may be left out; run: what the log begins with."""
+    def start(self, stream: Stream, settings: dict[str, Any]) -> None:
+        """Open the files and the panel, before the first result. settings: what the log begins with.
+
+        Raises OSError where the log cannot be opened, SourceError and MissingExtraError where the video cannot.
+        """
+        title = stream_title(stream)
         self.say(title)
         if self._log_to:
-            self._log = RotatingLog(self._log_to, self._log_mb, {"run": run}, self.say)
+            self._log = RotatingLog(self._log_to, self._log_mb, {"run": settings}, self.say)
         if self._video_to:
-            self._video = VideoWriter(self._video_to, fps, whole, self.say)
-        if self._quiet or (self._as_json and sys.stdout.isatty()):  # they would share the terminal
+            self._video = VideoWriter(self._video_to, stream.fps or LIVE_FPS, stream.answers_all, self.say)
+        if self._quiet or (self._as_json and sys.stdout.isatty()):  # panel and lines would share the terminal
             return
         if self._notifier.heard and not self._on_change:  # a journal is no place for a line a second
             return
-        # rich takes a moment to import, and only here is it needed
+        # Only here is rich needed, and importing it takes a moment.
         from hydrart.output.terminal import LivePanel, PlainLine
 
+        largest_k = stream.model.heads[-1]
         if sys.stderr.isatty() and not self._on_change and not _dumb():
             self._show = LivePanel(largest_k, title)
         else:
@@ -94,13 +109,13 @@ class Outputs:
             self._show.say(printable(message))
             return
         with contextlib.suppress(OSError):  # nobody may be listening
-            click.echo(printable(message), err=True)
+            print(printable(message), file=sys.stderr, flush=True)
 
     def result(self, result: Result) -> None:
-        """An answer. Raises BrokenPipeError when nobody reads stdout any more, and what writing a video raises."""
+        """An answer. Raises BrokenPipeError when nobody reads stdout any more, and SourceError when the video fails."""
         line = result.as_dict()
         if self._as_json and (not self._on_change or line["label"] != self._label):
-            print_json(line)
+            print(json_line(line), flush=True)
         self._label = line["label"]
         if self._log:
             self._log.write(line)
@@ -116,12 +131,12 @@ class Outputs:
         self._notifier.alive()
 
     def event(self, event: Event) -> None:
-        """A change of state. The ordinary beginning and end are told elsewhere."""
+        """A change of state. Nothing is printed for an ordinary beginning or end."""
         if self._log:
             self._log.write({"event": event.as_dict()})
         if self._page:
             self._page.event(event)
-        # a source that gives nothing yet is waited for: by us, not by systemd
+        # hydrart waits for a source that gives nothing yet; systemd need not
         ready = {"READY": "1"} if event.state in ("running", "reconnecting") else {}
         self._notifier.say(STATUS=f"{event.state}: {event.reason}", **ready)
         if event.state in ("stalled", "reconnecting"):
@@ -132,16 +147,19 @@ class Outputs:
             self.say(f"running again: {event.reason}")
 
     def summary(self, summary: dict[str, Any]) -> None:
-        """The end."""
+        """The end of the run: Stream.stats()."""
         if self._show:
             self._show.end()
             self._show = None
         if self._log:
             self._log.write({"summary": summary})
-        if self._as_json:
-            print_json({"summary": summary})
-        else:
-            click.echo(summary_text(summary))
+        print(json_line({"summary": summary}) if self._as_json else summary_text(summary), flush=True)
+
+
+def stream_title(stream: Stream) -> str:
+    """The stream in one line: source, what it gives, rate, classes."""
+    parts = [stream.name, stream.detail, f"{stream.fps:g} fps" if stream.fps else ""]
+    return ", ".join([*filter(None, parts), f"{len(stream.model.labels)} classes"])
 
 
 def _dumb() -> bool:

@@ -1,0 +1,95 @@
+"""From one frame to its result: which k, how long it took, and what the sensors read then."""
+
+import logging
+import math
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydrart.device.sensors import Sensors
+from hydrart.governor.governor import Governor
+from hydrart.model import Model
+from hydrart.stream.frame import Frame
+from hydrart.stream.result import Result
+from hydrart.stream.smooth import Smoother
+
+_switches = logging.getLogger("hydrart.governor")
+
+
+class Answerer:
+    """Answers frame after frame, in one thread.
+
+    may_drop: whether the governor may leave out a frame. read_ahead: whether frames were read before they were due,
+    as those of a file are. smooth: average the probabilities of so many frames. keep_frame: results carry their
+    picture.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        governor: Governor,
+        sensors: Sensors,
+        *,
+        may_drop: bool,
+        read_ahead: bool,
+        smooth: int,
+        keep_frame: bool,
+    ) -> None:
+        self._model = model
+        self._governor = governor
+        self._sensors = sensors
+        self._may_drop = may_drop
+        self._read_ahead = read_ahead
+        self._keep_frame = keep_frame
+        self._smoother = Smoother(smooth)
+        self._captured = -math.inf
+        self._last_k: int | None = None
+
+    def prepare(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
+        """uint8 RGB [H, W, 3] -> the network's input float32 [1, 3, size, size], and the milliseconds that it took."""
+        start = time.perf_counter()
+        x = self._model.preprocess(picture)
+        return x, (time.perf_counter() - start) * 1e3
+
+    def forget(self) -> None:
+        """The next frame has nothing to do with those before it: its probabilities are not averaged with theirs."""
+        self._smoother.forget()
+
+    def __call__(self, frame: Frame, dropped: int) -> Result | None:
+        """The result, or None where the governor leaves the frame out. dropped: frames lost since the last result."""
+        now = time.monotonic()
+        t_capture, t_wall = frame.t_capture, frame.t_wall
+        ahead_ms = frame.prepared[1] if frame.prepared else 0.0
+        if frame.prepared and self._read_ahead:
+            # The frame was read ahead. It counts as read just in time. Stamps grow, also to six decimals.
+            t_capture = max(now - ahead_ms / 1e3, self._captured + 1e-6)
+            t_wall = time.time() - (now - t_capture)
+        self._captured = t_capture
+        # The latency that the governor expects of a k contains the preprocessing.
+        waited_ms = max((now - t_capture) * 1e3 - ahead_ms, 0.0)
+        decision = self._governor.choose(now, waited_ms, queued_ms=min((now - frame.t_ready) * 1e3, waited_ms))
+        if decision.drop and self._may_drop:
+            return None
+        if self._last_k not in (None, decision.k):
+            _switches.info("k %d -> %d, %s", self._last_k, decision.k, decision.why)
+        self._last_k = decision.k
+        x, preprocess_ms = frame.prepared or self.prepare(frame.picture)
+        prediction = self._model.answer(x, decision.k, preprocess_ms)
+        now = time.monotonic()
+        self._governor.observe(now, decision.k, prediction.latency_ms, **self._sensors.new())
+        deadline = self._governor.deadline_ms
+        return Result(
+            frame.number,
+            t_capture,
+            t_wall,
+            self._smoother(prediction),
+            frame.capture_ms,
+            age_ms=(now - t_capture) * 1e3,
+            deadline_ms=None if math.isinf(deadline) else deadline,
+            dropped=dropped,
+            decision=decision,
+            readings=self._sensors.latest(),
+            picture=frame.picture if self._keep_frame else None,
+            stamp=frame.stamp,
+        )
