@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hydrart.cli.errors import one_sentence
 from hydrart.errors import HydrartError, PictureError
 from hydrart.format.metadata import Metadata
+from hydrart.format.precision import PRECISIONS
 from hydrart.format.reader import WeightFile
 from hydrart.model import Model, load
 from hydrart.picture.folders import class_folders, class_indices
@@ -25,7 +26,6 @@ from hydrart.plotting import figure_class
 from tools import figures
 
 BEGIN, END = "<!-- measured by tools/card.py -->", "<!-- end -->"  # around the measured part
-PRECISIONS = ("fp32", "bf16", "int8")
 WORST = 8  # number of confusions in the list
 
 Counts = NDArray[np.int64]

@@ -35,11 +35,11 @@ from hydrart.train.recipe import HEADS, SHAPE, Recipe, TrainError
 from hydrart.train.run import Files, device_named, precision_on, train_and_test
 from tools import figures
 
-ALONE = (3, 6, 12)
+HEADS_ALONE = (3, 6, 12)
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingPlan:
     """heads: ks of the network; weights: relative frequency of each k in training, () for equal; separate: whether each
     k has its own classifier; networks: how many ks each step trains."""
 
@@ -50,12 +50,12 @@ class Training:
 
 
 # Weighted sampling draws k in proportion to k, because a larger network has more to learn.
-TRAININGS = {f"{k} heads alone": Training((k,)) for k in ALONE} | {
-    "nested": Training(HEADS),
-    "nested, weighted": Training(HEADS, HEADS),
-    "nested, separate": Training(HEADS, separate=True),
-    "nested, weighted, separate": Training(HEADS, HEADS, separate=True),
-    "nested, sandwich": Training(HEADS, networks=3),
+PLANS = {f"{k} heads alone": TrainingPlan((k,)) for k in HEADS_ALONE} | {
+    "nested": TrainingPlan(HEADS),
+    "nested, weighted": TrainingPlan(HEADS, HEADS),
+    "nested, separate": TrainingPlan(HEADS, separate=True),
+    "nested, weighted, separate": TrainingPlan(HEADS, HEADS, separate=True),
+    "nested, sandwich": TrainingPlan(HEADS, networks=3),
 }
 
 
@@ -108,7 +108,7 @@ def main() -> None:
 @options.data_option
 @results_option
 @click.option("--work", required=True, type=click.Path(path_type=Path), help="Folder for weights and checkpoints.")
-@click.option("--only", multiple=True, type=click.Choice(list(TRAININGS)), help="These trainings.  [default: all]")
+@click.option("--only", multiple=True, type=click.Choice(list(PLANS)), help="These trainings.  [default: all]")
 @click.option("--epochs", default=30, type=click.IntRange(1))
 @click.option("--head-dim", default=SHAPE["head_dim"], type=click.Choice([16, 32, 64]))
 @click.option("--depth", default=SHAPE["depth"], type=click.IntRange(1))
@@ -130,19 +130,19 @@ def train_command(
     if found["recipe"] not in (None, shared_part(common, data)):
         raise TrainError(f"{results} holds trainings with another recipe: give its flags, or another --results")
     work.mkdir(parents=True, exist_ok=True)
-    for name in only or TRAININGS:
+    for name in only or PLANS:
         if name in found["runs"]:
             click.echo(f"{name}: already among the results", err=True)
             continue
         click.echo(name, err=True)
-        training = TRAININGS[name]
+        plan = PLANS[name]
         output = work / (name.replace(",", "").replace(" ", "-") + ".safetensors")
         recipe = replace(
             common,
-            heads=training.heads,
-            weights=training.weights,
-            separate_classifiers=training.separate,
-            networks=training.networks,
+            heads=plan.heads,
+            weights=plan.weights,
+            separate_classifiers=plan.separate,
+            networks=plan.networks,
         )
         files = Files(data=data, output=output)
         outcome = train_and_test(files, recipe, replace(place, checkpoint=output.with_suffix(".pth")), resume=True)
@@ -190,8 +190,8 @@ def report_command(results: Path, table: Path, plot: Path) -> None:
     figure_class()  # raises before any work where Matplotlib is missing
     found = read_results(results)
     arch = architecture(found)
-    alone = {k: found["runs"][name]["top1"][k] for k in ALONE if (name := f"{k} heads alone") in found["runs"]}
-    done = [name for name in TRAININGS if name in found["runs"]]
+    alone = {k: found["runs"][name]["top1"][k] for k in HEADS_ALONE if (name := f"{k} heads alone") in found["runs"]}
+    done = [name for name in PLANS if name in found["runs"]]
     nested = {name: found["runs"][name]["top1"] for name in done if name.startswith("nested")}
     latency = {int(k): ms for k, ms in found.get("latency", {"ms": {}})["ms"].items()}
     recipe = found["recipe"]
@@ -213,7 +213,7 @@ def markdown(
 ) -> str:
     """The comparison as a page in Markdown."""
     recipe = found["recipe"]
-    missing = [name for name in TRAININGS if name not in found["runs"]]
+    missing = [name for name in PLANS if name not in found["runs"]]
     lines = [
         "# One nested network against networks trained alone",
         "",

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from hydrart.bench import idle, memory, peak, switching
+from hydrart.bench import idle, memory, peak, switch_cost
 from hydrart.bench.contest import PeerResult, contest
 from hydrart.bench.idle import Idle
 from hydrart.bench.machine import Machine, MachineState, machine, state
@@ -15,7 +15,7 @@ from hydrart.bench.memory import FirstCall, Growth
 from hydrart.bench.peak import Peak
 from hydrart.bench.peers import Peer
 from hydrart.bench.shapes import HYDRAVIT_B, random_weights
-from hydrart.bench.switching import Switching
+from hydrart.bench.switch_cost import SwitchCost
 from hydrart.bench.timing import Times, interleave, timed
 from hydrart.codegen import isa
 from hydrart.model import Model
@@ -26,7 +26,7 @@ TIMING_S = 100  # for all ks and peers together; each contestant gets 2 s to 10 
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """What to measure.
 
     ks: numbers of heads; batch: pictures per call, 1 where there are peers; rate: frames a second of the idle test;
@@ -102,7 +102,7 @@ class BenchReport:
     peak: Peak
     peak_after: Peak
     rows: list[BenchRow]
-    switching: Switching
+    switching: SwitchCost
     empty_growth: Growth
     idle: Idle
     preprocessing: list[PreprocessRow]
@@ -112,7 +112,7 @@ class BenchReport:
 def measure(
     model: Model,
     name: str,
-    plan: Plan,
+    plan: BenchPlan,
     stage: Callable[[str], None] = lambda text: None,
     warn: Callable[[str], None] = lambda text: None,
 ) -> BenchReport:
@@ -140,7 +140,7 @@ def measure(
     model.warm_up(*plan.ks)
     rough = {k: timed(partial(call, k)) for k in plan.ks}
     stage("switches")
-    switches = switching.measure(call, plan.ks, 15 * part)
+    switches = switch_cost.measure(call, plan.ks, 15 * part)
     kept_up = max((k for k in plan.ks if rough[k] < 0.7 / plan.rate), default=plan.ks[0])
     stage(f"idling at {plan.rate:g} fps")
     idling = idle.measure(partial(call, kept_up), kept_up, plan.rate, 4 * part)

@@ -107,7 +107,7 @@ def bench(
         progress.end()  # the message about compiling has its own line
         model = load(path, precision=precision, threads=threads)
         name = model.file.path.stem if shape is None else f"{shape}, random weights"
-        plan = benchmark.Plan(chosen, batch, rate, repeats, _peers(against, model), quick)
+        plan = benchmark.BenchPlan(chosen, batch, rate, repeats, _peers(against, model), quick)
         result = benchmark.measure(model, name, plan, progress.stage, progress.warn)
     if as_json:
         print_json(report.as_json(result))

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from hydrart.errors import SettingError, WeightFileError
+from hydrart.format.precision import PRECISIONS
 from hydrart.format.reader import WeightFile
 
-PRECISION_CHOICES = ("auto", "fp32", "bf16", "int8")
+PRECISION_CHOICES = ("auto", *PRECISIONS)
 MAX_LOSS = 0.003  # auto accepts at most so much less top-1 at any k than the named file has
 
 

@@ -105,7 +105,7 @@ class Recipe:
 
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
-    def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
+    def draw(self, rng: "np.random.Generator") -> tuple[int, ...]:
         """The ks of one step, the largest first: one of all; or the two ends and, between them, the others.
 
         Source of the latter, the sandwich rule: J. Yu, T. Huang, "Universally slimmable networks and improved training

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 from hydrart.bench.report import as_json, as_text, title
-from hydrart.bench.switching import Switching
+from hydrart.bench.switch_cost import SwitchCost
 from tests.support.benching import REPORT
 
 TEXT = """\
@@ -61,7 +61,7 @@ def test_the_lines_below_the_tables() -> None:
     state = "unknown °C, throttled yes, unknown MHz, governor unknown, load unknown"
     assert f"after:  {state}; peak 90.0 GOP/s" in text
     assert text[-1] == "measured in 62 s"
-    only = replace(REPORT, switching=Switching(0, None, None, {}))
+    only = replace(REPORT, switching=SwitchCost(0, None, None, {}))
     assert "switch of k" not in as_text(only), "one k alone: there is nothing to switch"
 
 

@@ -11,7 +11,7 @@ from hydrart.bench.machine import Machine, MachineState
 from hydrart.bench.memory import FirstCall, Growth
 from hydrart.bench.peak import Peak
 from hydrart.bench.peers import PEERS
-from hydrart.bench.switching import Switching
+from hydrart.bench.switch_cost import SwitchCost
 from hydrart.bench.timing import Times
 from hydrart.format.architecture import Architecture
 
@@ -57,7 +57,7 @@ REPORT = BenchReport(
     peak=Peak(100.0, "fma", "avx2", 2),
     peak_after=Peak(90.0, "fma", "avx2", 2),
     rows=[_row(1, 2.0, 0.75, []), _row(3, 4.0, 0.8, [PEER, STRANGER])],
-    switching=Switching(60, 1.004, 1.1, {3: 1.002}),
+    switching=SwitchCost(60, 1.004, 1.1, {3: 1.002}),
     empty_growth=Growth(12_345, None),
     idle=Idle(3, 15.0, 14.9, 30.0, None),
     preprocessing=[PreprocessRow("480p", 640, 480, Times(1.0, 2.0, 0.5, 9))],

@@ -15,7 +15,7 @@ LEAST = 3  # switches to each k, at least
 
 
 @dataclass(frozen=True)
-class Switching:
+class SwitchCost:
     """switches: number of switches; first_p50, first_p95: time of the first call after a switch, over the steady state;
     by_k: the median of that by the new k. None and empty where there is only one k."""
 
@@ -25,10 +25,10 @@ class Switching:
     by_k: dict[int, float]
 
 
-def measure(call: Callable[[int], object], ks: Sequence[int], budget_s: float) -> Switching:
+def measure(call: Callable[[int], object], ks: Sequence[int], budget_s: float) -> SwitchCost:
     """Switch at random, to each k equally often, for about budget_s seconds. call(k) runs the network once."""
     if len(ks) < 2:
-        return Switching(0, None, None, {})
+        return SwitchCost(0, None, None, {})
     rng = random.Random(0)
     ratios: dict[int, list[float]] = {k: [] for k in ks}
     until = time.perf_counter() + budget_s
@@ -42,7 +42,7 @@ def measure(call: Callable[[int], object], ks: Sequence[int], budget_s: float) -
             first, *steady = (timed(lambda k=k: call(k)) for _ in range(1 + STEADY))  # type: ignore[misc]
             ratios[k].append(first / median(steady))
     every = [ratio for of_k in ratios.values() for ratio in of_k]
-    return Switching(
+    return SwitchCost(
         len(every),
         median(every),
         float(np.percentile(every, 95)),

@@ -1,0 +1,87 @@
+"""The house: what may import what, how heavy an import is, how long files and calls are, and what the wheel holds.
+
+`lint-imports` checks the directions of all imports in the source. Here the rooms are imported, each alone.
+"""
+
+import configparser
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LINES = 400  # of a file
+HEAVY = {"aiohttp", "click", "cv2", "llvmlite", "matplotlib", "nncf", "numba", "onnx", "onnxruntime", "openvino"}
+HEAVY |= {"rich", "safetensors", "threadpoolctl", "torch"}
+ALONE = """
+import importlib, pkgutil, sys, types
+package = types.ModuleType("hydrart")
+package.__path__, package.__version__ = [sys.argv[1] + "/hydrart"], ""  # its __init__ imports most rooms
+sys.modules["hydrart"] = package
+room = importlib.import_module("hydrart." + sys.argv[2])
+for module in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
+    importlib.import_module(module.name)
+print(*sys.modules)
+"""
+
+
+def config() -> configparser.ConfigParser:
+    found = configparser.ConfigParser()
+    found.read(ROOT / "setup.cfg")
+    return found
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def imported(*code: str) -> set[str]:
+    """The modules that a new process has after this code, which prints them."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", *code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert not done.returncode, done.stderr
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("room", "never"),
+    [
+        ("codegen", {"PIL", "cv2", "torch"}),
+        ("format", {"PIL", "cv2", "numba", "llvmlite", "torch"}),
+        ("governor", {"PIL", "cv2", "numba", "llvmlite", "torch"}),
+        ("device", {"PIL", "cv2", "numba", "llvmlite", "torch"}),
+        ("lab", {"PIL", "cv2", "numba", "llvmlite", "torch"}),
+        ("picture", {"cv2", "torch"}),
+        ("engine", {"PIL", "cv2", "torch"}),
+    ],
+)
+def test_a_room_alone_brings_only_those_below(room: str, never: set[str]) -> None:
+    layers = [layer for layer in config()["importlinter:contract:house"]["layers"].split("\n") if layer]
+    own = next(i for i, layer in enumerate(layers) if room in layer.split(" | "))
+    allowed = {room, *(name for layer in layers[own + 1 :] for name in layer.split(" | "))}
+    found = imported(ALONE, str(ROOT), room)
+    rooms = {name.split(".")[1] for name in found if name.startswith("hydrart.")}
+    assert rooms <= allowed
+    assert not found & never
+
+
+@pytest.mark.parametrize(("module", "may"), [("hydrart", set()), ("hydrart.cli.main", {"click"})])
+def test_imports_are_light(module: str, may: set[str]) -> None:
+    found = imported(f"import sys, {module}; print(*sys.modules)")
+    assert found & HEAVY <= may
+    assert "numpy.random" not in found, "it is the slowest part of NumPy, and nothing needs it yet"
+
+
+def test_files_are_short() -> None:
+    files = [*sources("hydrart", "tools", "tests", "examples"), *(ROOT / "hydrart/dashboard").glob("page.*")]
+    long = {str(path): count for path in files if (count := len(path.read_text("utf-8").splitlines())) > LINES}
+    assert not long
+
+
+def test_the_wheel_holds_every_folder() -> None:
+    listed = set(config()["options"]["packages"].split())
+    files = [path for path in (ROOT / "hydrart").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    folders = {".".join(path.parent.relative_to(ROOT).parts) for path in files}
+    assert listed - {"hydrart.devices", "hydrart.weights"} == folders
