@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from hydrart.cli.main import main
+from hydrart.governor.governor import Decision
 from hydrart.resources import DEMO
 from hydrart.source import pictures
 
@@ -211,6 +212,14 @@ def test_other_messages_are_noticed() -> None:
     assert not is_in_the_code("<name> does not exist")
 
 
+def test_reasons_are_those_of_the_governor() -> None:
+    section = text_of("docs/governor.md").partition("\n## Reasons\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    listed = [reason for row in rows for reason in re.findall(r"`(\w+)`", row)]
+    documented = re.findall(r"`(\w+)`", (Decision.__doc__ or "").partition("expected_ms")[0])
+    assert sorted(listed) == sorted(documented) != []
+
+
 # the map in CONTRIBUTING.md
 
 
@@ -225,11 +234,10 @@ def test_the_rooms_are_those_of_the_contract() -> None:
 
 
 def test_every_place_in_the_map_exists() -> None:
-    places = re.findall(
-        r"`((?:hydrart|tests|devices|tools|docs|weights|examples)/[\w./-]*)", text_of("CONTRIBUTING.md")
-    )
-    assert len(places) > 10
-    assert [place for place in places if not ROOT.joinpath(place).exists()] == []
+    places = re.findall(r"`((?:\w+/)+[\w.]*|\w+\.py)`", text_of("CONTRIBUTING.md"))
+    assert len(places) > 30
+    roots = (ROOT, ROOT / "hydrart")
+    assert [place for place in places if not any(root.joinpath(place).exists() for root in roots)] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
