@@ -16,6 +16,7 @@ from hydrart.cli.compiling import tell_when_compiling
 from hydrart.cli.convert import convert_command
 from hydrart.cli.devices import devices
 from hydrart.cli.eval import evaluate_command
+from hydrart.cli.export import export_command
 from hydrart.cli.info import info
 from hydrart.cli.replay import replay
 from hydrart.cli.run import run
@@ -54,6 +55,7 @@ COMMANDS = (
     info,
     slice_command,
     convert_command,
+    export_command,
     train,
     train_teacher_command,
     devices,

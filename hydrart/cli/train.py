@@ -86,9 +86,10 @@ def _shares(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 def train(
     threads: int, resume: bool, save_every: float, device: str, baseline: int | None, as_json: bool, **options: Any
 ) -> None:
-    """Train on DATA/train, test on DATA/test, write OUTPUT and, beside it, a checkpoint (.pth).
+    """Train a network on your own pictures: DATA/train/CLASS/* of any size.
 
-    DATA/train/CLASS/ and DATA/test/CLASS/ hold pictures of any size. An interrupted training goes on with --resume.
+    It is tested on DATA/test/CLASS/*. OUTPUT is a weight file; a checkpoint (.pth) is written beside it. An
+    interrupted training goes on with --resume.
     """
     if options["epochs"] and options["hours"]:
         raise click.UsageError("--epochs and --hours exclude each other")

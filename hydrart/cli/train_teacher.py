@@ -43,9 +43,10 @@ from hydrart.train.recipe import Recipe
 def train_teacher_command(
     data: Path, output: Path, device: str, threads: int, resume: bool, as_json: bool, **options: Any
 ) -> None:
-    """Train a convolutional network on DATA/train, test it on DATA/test, and write OUTPUT.
+    """Train a convolutional network that `hydrart train` learns from.
 
-    OUTPUT is for `hydrart train --teacher`, with the same DATA. An interrupted training goes on with --resume.
+    It is trained on DATA/train/CLASS/* and tested on DATA/test/CLASS/*. OUTPUT is for `hydrart train --teacher`, with
+    the same DATA. An interrupted training goes on with --resume.
     """
     need_pytorch("hydrart train-teacher")
     from hydrart.train import run, train_teacher

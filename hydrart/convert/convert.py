@@ -7,23 +7,19 @@ Nothing in a checkpoint is executed.
 
 import json
 import math
-import os
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hydrart.convert import parity
+from hydrart.convert.checkpoint import WEIGHTS
 from hydrart.convert.origin import Wishes, open_source
+from hydrart.convert.output import ConvertError, appearing
 from hydrart.convert.parity import Row
-from hydrart.errors import HydrartError, WeightFileError
+from hydrart.errors import WeightFileError
 from hydrart.format.metadata import Metadata
 
 IMAGENET_LABELS = Path(__file__).with_name("imagenet1k.txt")
-
-
-class ConvertError(HydrartError):
-    """A conversion cannot be made, or its result differs from the checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +43,7 @@ def convert(checkpoint: Path, output: Path, wishes: Wishes, labels: Path | None 
 
     Raises HydrartError, and leaves an `output` that was there before as it was.
     """
-    try:
-        if output.exists() and checkpoint.exists() and output.samefile(checkpoint):
-            raise ConvertError(f"{output} is the checkpoint itself: give another name to write to")
-        if output.is_dir():
-            raise ConvertError(f"{output} is a folder: give the name of a file to write")
-        folder = tempfile.TemporaryDirectory(prefix=".hydrart-", dir=output.parent)
-    except OSError as error:
-        raise ConvertError(f"{output} cannot be written: {error.strerror}") from None
-    with folder as name:
-        part = Path(name) / output.name
+    with appearing(output, checkpoint, checkpoint / WEIGHTS) as part:
         source = open_source(checkpoint, wishes)
         meta, notes = _labelled(source.meta, labels)
         entry, notes = source.entry, source.notes + notes
@@ -70,10 +57,6 @@ def convert(checkpoint: Path, output: Path, wishes: Wishes, labels: Path | None 
         rows = parity.compare(expected, parity.reference_logits(part, x), meta.architecture)
         _check(rows, meta.precision, reference)
         size = part.stat().st_size
-        try:
-            os.replace(part, output)
-        except OSError as error:
-            raise ConvertError(f"{output} cannot be written: {error.strerror}") from None
     return Report(output, meta, size, entry, notes, reference, rows)
 
 

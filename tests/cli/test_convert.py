@@ -41,9 +41,9 @@ def test_outputs_that_cannot_be(tmp_path: Path) -> None:
     path = tmp_path / "hydra.safetensors"
     save_file(nested(), path)
     content = path.read_bytes()
-    assert "checkpoint itself" in sentence(run(path, "-o", path))
+    assert "input itself" in sentence(run(path, "-o", path))
     (tmp_path / "link.safetensors").hardlink_to(path)
-    assert "checkpoint itself" in sentence(run(path, "-o", tmp_path / "link.safetensors"))
+    assert "input itself" in sentence(run(path, "-o", tmp_path / "link.safetensors"))
     assert path.read_bytes() == content
     (tmp_path / "folder.safetensors").mkdir()
     assert "folder" in sentence(run(path, "-o", tmp_path / "folder.safetensors"))

@@ -32,8 +32,8 @@ FRAME_KEYS = """frame t_capture t_wall k label score top capture_ms preprocess_m
 SUMMARY_KEYS = """seconds frames dropped skipped camera_fps processed_fps dropped_fps miss_rate mean_k switches
     throttled_s capture_ms preprocess_ms infer_ms age_ms"""
 COMMANDS = (
-    *("run", "classify", "eval", "info", "slice", "convert", "train", "train-teacher", "devices", "cameras", "bench"),
-    *("warmup", "simulate", "replay"),
+    *("run", "classify", "eval", "info", "slice", "convert", "export", "train", "train-teacher"),
+    *("devices", "cameras", "bench", "warmup", "simulate", "replay"),
 )
 PROGRAM = (sys.executable, "-c", "from hydrart.cli.main import main; main(prog_name='hydrart')")
 PATIENCE_S = 120  # only a hang takes so long, on however busy a machine

@@ -1,0 +1,51 @@
+"""hydrart export"""
+
+from pathlib import Path
+
+import click
+
+from hydrart.cli.errors import one_sentence
+from hydrart.cli.options import json_option, print_json, suffixed
+from hydrart.errors import WeightFileError
+from hydrart.format.reader import WeightFile
+from hydrart.resources import find
+
+
+@click.command("export")
+@click.argument("weights")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    callback=suffixed(".onnx"),
+    help="The model to write (.onnx).",
+)
+@click.option("--heads", "k", type=int, help="Which k to write.  [default: the largest]")
+@json_option
+@one_sentence
+def export_command(weights: str, output: Path, k: int | None, as_json: bool) -> None:
+    """Write the network of one k as an ONNX model, for other runtimes.
+
+    WEIGHTS is a weight file or the name of one that ships. The model takes any batch size. Labels, preprocessing and
+    licence are in its metadata.
+    """
+    from hydrart.convert.to_onnx import export
+
+    done = export(WeightFile(find(weights, "weights", ".safetensors", WeightFileError)), output, k)
+    if as_json:
+        print_json(
+            {
+                "output": str(done.output),
+                "heads": done.k,
+                "bytes": done.size,
+                "opset": done.opset,
+                "max_difference": done.difference,
+            }
+        )
+        return
+    click.echo(f"{done.output}: k={done.k}, {done.size / 1e6:,.1f} MB, opset {done.opset}")
+    if done.difference is None:
+        click.echo("not compared with hydrart's answers: for that, pip install 'hydrart[onnx]'")
+    else:
+        click.echo(f"largest difference between the logits of ONNX Runtime and the reference: {done.difference:.2e}")

@@ -1,0 +1,37 @@
+"""Files that appear under their name when they are whole and checked."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydrart.errors import HydrartError
+
+
+class ConvertError(HydrartError):
+    """A conversion cannot be made, or its result differs from its source."""
+
+
+@contextmanager
+def appearing(output: Path, source: Path, *others: Path) -> Iterator[Path]:
+    """A path beside `output` to write to. It becomes `output` where the block ends well, and vanishes otherwise.
+
+    source, others: files that `output` must not be, under whatever name. Raises ConvertError.
+    """
+    try:
+        for path in (source, *others):
+            if output.exists() and path.exists() and output.samefile(path):
+                raise ConvertError(f"{output} is the input itself: give another name to write to")
+        if output.is_dir():
+            raise ConvertError(f"{output} is a folder: give the name of a file to write")
+        folder = tempfile.TemporaryDirectory(prefix=".hydrart-", dir=output.parent)
+    except OSError as error:
+        raise ConvertError(f"{output} cannot be written: {error.strerror}") from None
+    with folder as name:
+        part = Path(name) / output.name
+        yield part
+        try:
+            os.replace(part, output)
+        except OSError as error:
+            raise ConvertError(f"{output} cannot be written: {error.strerror}") from None
