@@ -2,16 +2,17 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hydrart.cli.errors import one_sentence
 from hydrart.cli.options import heads_list, json_option, print_json, suffixed, warn
-from hydrart.convert.convert import Report, convert
-from hydrart.convert.origin import Wishes
 from hydrart.format.architecture import listing
 from hydrart.format.precision import PRECISIONS
+
+if TYPE_CHECKING:
+    from hydrart.convert.convert import Report
 
 
 @click.command("convert")
@@ -44,6 +45,10 @@ def convert_command(
     folder with model.safetensors and config.json. A hydrart weight file is written again with fewer heads, other
     labels or a lower precision. Nothing in a checkpoint is executed. Only .pth files need PyTorch.
     """
+    # imported here because other commands need none of it
+    from hydrart.convert.convert import convert
+    from hydrart.convert.origin import Wishes
+
     report = convert(checkpoint, output, Wishes(ema=not no_ema, **wishes), labels)
     for note in report.notes:
         warn(f"note: {note}")
@@ -52,7 +57,7 @@ def convert_command(
         print_json(_entries(report))
 
 
-def _table(report: Report) -> str:
+def _table(report: "Report") -> str:
     arch, meta = report.meta.architecture, report.meta
     lines = [
         f"{report.output}: {report.size / 1e6:,.1f} MB, {meta.precision}, k = {listing(arch.heads)}, head_dim "
@@ -70,7 +75,7 @@ def _table(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _entries(report: Report) -> dict[str, Any]:
+def _entries(report: "Report") -> dict[str, Any]:
     meta = report.meta
     return {
         "output": str(report.output),
