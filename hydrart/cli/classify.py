@@ -12,7 +12,7 @@ from hydrart.cli.options import json_option, model_options, print_json, warn
 from hydrart.errors import PictureError
 from hydrart.model import load
 from hydrart.output.text import printable
-from hydrart.picture.preprocess import picture_files
+from hydrart.picture.folders import picture_files
 
 
 @click.command()

@@ -1,11 +1,33 @@
-"""Folders of pictures with a folder for each class: root/CLASS/*."""
+"""Picture files in folders, and data sets with a folder for each class: root/CLASS/*."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydrart.errors import SourceError
-from hydrart.picture.preprocess import picture_files
+from hydrart.errors import PictureError, SourceError
+
+PICTURE_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in "avif bmp gif jfif jp2 jpeg jpg pbm pgm png pnm ppm tif tiff webp".split()  # noqa: SIM905
+)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the suffix of the name is that of a picture format."""
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Find the pictures in a folder and below it, in the order of their names.
+
+    Hidden files and folders are left out. Raises PictureError where a folder cannot be read.
+    """
+    found = []
+    for root, folders, files in os.walk(folder, onerror=_unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths = (Path(root, name) for name in sorted(files) if not name.startswith("."))
+        found += [path for path in paths if is_picture(path)]
+    return found
 
 
 def class_folders(root: Path) -> dict[str, list[Path]]:
@@ -40,3 +62,7 @@ def class_indices(folders: Sequence[str], labels: Sequence[str]) -> list[int]:
         f"the folder {unknown[0]} is none of the network's {len(labels)} classes: name the folders by the labels, "
         "or give one folder per class in the order of the classes"
     )
+
+
+def _unreadable(error: OSError) -> None:
+    raise PictureError(f"the folder {error.filename} cannot be read: {error.strerror}")

@@ -22,11 +22,6 @@ Picture = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
 
 MAX_PIXELS = 89_478_485  # Pillow's own limit against decompression bombs: 1 GiB / 4 / 3 pixels
 
-PICTURE_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in "avif bmp gif jfif jp2 jpeg jpg pbm pgm png pnm ppm tif tiff webp".split()  # noqa: SIM905
-)
-
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -36,25 +31,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # EXIF orientation -> what makes the picture upright
-
-
-def is_picture(path: Path) -> bool:
-    """Whether the name says that the file is a picture."""
-    return path.suffix.lower() in PICTURE_SUFFIXES
-
-
-def picture_files(folder: Path) -> list[Path]:
-    """The pictures in a folder and below, by name; hidden files are left out. Raises PictureError."""
-    found = []
-    for root, folders, files in os.walk(folder, onerror=_unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths = (Path(root, name) for name in sorted(files) if not name.startswith("."))
-        found += [path for path in paths if is_picture(path)]
-    return found
-
-
-def _unreadable(error: OSError) -> None:
-    raise PictureError(f"the folder {error.filename} cannot be read: {error.strerror}")
 
 
 def read_picture(picture: Picture) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from hydrart.errors import SourceError
 from hydrart.picture.colour import turned
-from hydrart.picture.preprocess import is_picture, picture_files
+from hydrart.picture.folders import is_picture, picture_files
 from hydrart.source.camera import CameraSource, Frozen
 from hydrart.source.opencv import VideoFileSource
 from hydrart.source.pictures import ArraySource, DemoSource, PictureSource

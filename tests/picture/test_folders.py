@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from hydrart.errors import SourceError
-from hydrart.picture.folders import class_folders, class_indices
+from hydrart.errors import PictureError, SourceError
+from hydrart.picture.folders import PICTURE_SUFFIXES, class_folders, class_indices, picture_files
 from tests.support.commands import class_tree, closed, no_root
 
 
@@ -53,3 +54,18 @@ def test_the_class_of_each_folder(folders: list[str], labels: list[str], indices
 def test_folders_that_fit_no_class(folders: list[str]) -> None:
     with pytest.raises(SourceError, match=r"is none of the network's 2 classes: name the folders by the labels"):
         class_indices(folders, ["cat", "dog"])
+
+
+def test_pictures_below_a_folder(tmp_path: Path) -> None:
+    for name in ("b.JPG", "a.png", "a.txt", ".c.png", "sub/d.webp", ".hidden/e.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert picture_files(tmp_path) == [tmp_path / name for name in ("a.png", "b.JPG", "sub/d.webp")]
+    with pytest.raises(PictureError, match="cannot be read"):
+        picture_files(tmp_path / "none")
+
+
+def test_every_suffix_is_a_format_that_pillow_reads() -> None:
+    Image.init()
+    readable = {suffix for suffix, name in Image.EXTENSION.items() if name in Image.OPEN}
+    assert readable >= PICTURE_SUFFIXES
