@@ -15,7 +15,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from hydrart.cli.errors import one_sentence
+from hydrart.cli.exit_codes import one_sentence
 from hydrart.errors import HydrartError, PictureError
 from hydrart.format.metadata import Metadata
 from hydrart.format.precision import PRECISIONS

@@ -25,7 +25,7 @@ from hydrart.bench.machine import machine
 from hydrart.bench.shapes import random_weights
 from hydrart.bench.timing import Times, interleave
 from hydrart.cli import training as options
-from hydrart.cli.errors import one_sentence
+from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.progress import Bars
 from hydrart.format.architecture import Architecture
 from hydrart.model import load

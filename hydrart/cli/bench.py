@@ -9,7 +9,7 @@ import click
 
 from hydrart.bench.peers import PEERS, Peer, make_peer
 from hydrart.bench.shapes import choose_heads, parse_ranges, parse_shape, random_weights
-from hydrart.cli.errors import one_sentence
+from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.options import Number, json_option, print_json, threads_option, warn
 from hydrart.engine.variants import PRECISION_CHOICES
 from hydrart.errors import SettingError, WeightFileError

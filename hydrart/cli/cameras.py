@@ -2,7 +2,7 @@
 
 import click
 
-from hydrart.cli.errors import one_sentence
+from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.options import json_option, print_json
 from hydrart.output.text import printable
 from hydrart.source.v4l2 import Camera, Format, cameras

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hydrart.cli.errors import Failure, one_sentence
+from hydrart.cli.exit_codes import Failure, one_sentence
 from hydrart.cli.options import json_option, model_options, print_json, warn
 from hydrart.errors import PictureError
 from hydrart.model import load

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hydrart.cli.errors import one_sentence
+from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.options import heads_list, json_option, print_json, suffixed, warn
 from hydrart.format.architecture import listing
 from hydrart.format.precision import PRECISIONS

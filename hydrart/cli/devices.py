@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hydrart.cli.errors import Failure, one_sentence
+from hydrart.cli.exit_codes import Failure, one_sentence
 from hydrart.cli.options import json_option, print_json
 from hydrart.device.profiles import load_device
 from hydrart.device.sensors import survey

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hydrart.bench.evaluate import evaluate
-from hydrart.cli.errors import one_sentence
+from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.options import json_option, model_options, print_json, warn
 from hydrart.format.writer import copy_prefix
 from hydrart.model import load

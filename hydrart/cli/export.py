@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from hydrart.cli.errors import one_sentence
+from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.options import json_option, print_json, suffixed
 from hydrart.errors import WeightFileError
 from hydrart.format.reader import WeightFile

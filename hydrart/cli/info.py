@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 import hydrart
-from hydrart.cli.errors import one_sentence
+from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.options import json_option, print_json, threads_option
 from hydrart.codegen.isa import choose
 from hydrart.errors import SettingError, WeightFileError

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from hydrart.cli.errors import one_sentence
+from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.options import Number, json_option
 from hydrart.cli.simulate import show
 from hydrart.device.profiles import Device, SensorNames, load_device

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hydrart.cli.errors import drop_stdout, one_sentence
+from hydrart.cli.exit_codes import drop_stdout, one_sentence
 from hydrart.cli.interrupt import handled
 from hydrart.cli.options import Number, json_option, model_options
 from hydrart.cli.output_options import OUTPUT_NAMES, output_options

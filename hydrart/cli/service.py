@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from hydrart.cli.errors import LASTING, Failure, one_sentence
+from hydrart.cli.exit_codes import LASTING, Failure, one_sentence
 from hydrart.cli.options import json_option, print_json, warn
 from hydrart.cli.run import run
 from hydrart.output.text import printable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hydrart.cli.errors import Failure
+from hydrart.cli.exit_codes import Failure
 from hydrart.errors import MissingExtraError, SettingError
 from hydrart.output.outputs import stream_title
 from hydrart.stream.stream import Stream

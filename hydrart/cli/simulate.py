@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hydrart.cli.errors import one_sentence
+from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.options import Number, json_option, print_json
 from hydrart.device.profiles import load_device
 from hydrart.lab.accuracy import model_accuracy

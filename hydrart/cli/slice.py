@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from hydrart.cli.errors import Failure, one_sentence
+from hydrart.cli.exit_codes import Failure, one_sentence
 from hydrart.cli.options import json_option, print_json
 from hydrart.errors import WeightFileError
 from hydrart.format.reader import WeightFile

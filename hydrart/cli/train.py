@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from hydrart.cli.errors import one_sentence
+from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.options import heads_list, json_option, print_json, suffixed
 from hydrart.cli.progress import Bars
 from hydrart.cli.training import (

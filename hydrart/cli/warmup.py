@@ -5,7 +5,7 @@ import time
 
 import click
 
-from hydrart.cli.errors import one_sentence
+from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.options import json_option, print_json, warn
 from hydrart.model import ready
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from hydrart.bench import peak
 from hydrart.cli import interrupt
 from hydrart.cli import main as commands
-from hydrart.cli.errors import one_sentence
+from hydrart.cli.exit_codes import one_sentence
 from hydrart.errors import HydrartError
 from tests.support.commands import PATIENCE_S, call
 

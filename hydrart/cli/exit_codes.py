@@ -1,6 +1,6 @@
 """From exceptions to one sentence and an exit code: 1 failed, 2 wrong usage (click's), 130 interrupted.
 
-Under systemd it is 78 instead of 1 where starting again is of no use.
+Under systemd the code is 78 instead of 1 where a restart cannot help.
 """
 
 import functools
@@ -24,30 +24,30 @@ from hydrart.errors import (
 from hydrart.output.notify import Notifier
 from hydrart.output.text import printable
 
-LASTING = os.EX_CONFIG  # ends a service that no restart would mend
+LASTING = os.EX_CONFIG  # the exit code of a failure that a restart cannot mend
 _LASTING = (WeightFileError, HeadsError, SettingError, ProfileError, MissingExtraError)
 
 
 class Failure(click.ClickException):
-    """Ends the program with one sentence on stderr and exit code 1."""
+    """Ends the program with exit code 1 and one sentence on stderr."""
 
     def show(self, file: Any = None) -> None:
         click.echo(f"hydrart: {printable(self.format_message())}", file=file, err=file is None)
 
 
 class _Lasting(Failure):
-    """The same under systemd, which then does not start the program again."""
+    """Ends the program with exit code 78, after which systemd does not start it again."""
 
     exit_code = LASTING
 
 
 def drop_stdout() -> None:
-    """Nobody reads stdout any more: what is still printed, also when Python ends, goes nowhere."""
+    """Discard all further output to stdout, which has no reader any more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a command's callback: what goes wrong on purpose is told in one sentence, without a traceback."""
+    """Decorate a command's callback: an expected error becomes one sentence and an exit code, without a traceback."""
 
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -56,20 +56,20 @@ def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
                 return command(*args, **kwargs)
         except HydrartError as error:
             lasting = isinstance(error, _LASTING) and "NOTIFY_SOCKET" in os.environ
-            raise _told(_Lasting(str(error)) if lasting else Failure(str(error))) from error
+            raise _to_systemd(_Lasting(str(error)) if lasting else Failure(str(error))) from error
         except MemoryError:
-            raise _told(Failure("there is not enough memory: use a smaller picture, batch or network")) from None
+            raise _to_systemd(Failure("there is not enough memory: use a smaller picture, batch or network")) from None
         except BrokenPipeError:
             drop_stdout()
-            raise Exit(0) from None  # who read the results wants no more
+            raise Exit(0) from None  # the reader of the results has all that it wanted
         except OSError as error:
             why = f"{error.filename or 'the output'} cannot be read or written: {error.strerror}"
-            raise _told(Failure(why)) from error
+            raise _to_systemd(Failure(why)) from error
         except KeyboardInterrupt:
             Notifier().say(STATUS="ended: interrupted")
             raise Exit(130) from None
         except click.ClickException as error:
-            _told(error)
+            _to_systemd(error)
             raise
         except Exit:
             raise
@@ -80,7 +80,7 @@ def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def _told(error: click.ClickException) -> click.ClickException:
-    """The same error, told to systemd, which keeps it for who asks; not everyone may read its journal."""
+def _to_systemd(error: click.ClickException) -> click.ClickException:
+    """Report the error to systemd and return it. `systemctl status` shows it to users who may not read the journal."""
     Notifier().say(STATUS=error.format_message())
     return error
