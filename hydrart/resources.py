@@ -1,6 +1,6 @@
 """Files that ship with hydrart: `weights/`, `devices/` and the demo clip.
 
-An installed hydrart holds the folders inside the package; a source checkout beside it.
+The folders lie inside an installed package, and beside the package in a checkout.
 """
 
 import difflib
@@ -16,15 +16,19 @@ DEMO = _PACKAGE / "demo" / "demo.webp"
 
 
 def bundled(folder: str, suffix: str) -> dict[str, Path]:
-    """Name -> path of what ships in a folder, by name."""
+    """The files with that suffix that ship in a folder: name -> path, in the order of the names."""
     for root in (_PACKAGE / folder, _PACKAGE.parent / folder):
         if root.is_dir():
-            return {path.stem: path for path in sorted(root.glob(f"*{suffix}"))}
+            paths = {path.stem: path for path in root.glob(f"*{suffix}")}
+            return dict(sorted(paths.items()))
     return {}
 
 
 def find(name: str | os.PathLike[str], folder: str, suffix: str, error: type[HydrartError]) -> Path:
-    """The path of a bundled name, or the path itself. Raises `error`, naming what there is."""
+    """Turn the name of a file that ships into its path; return any other path as it is.
+
+    Raises `error` for a bare name that neither ships nor exists. The message lists the names that ship.
+    """
     names = bundled(folder, suffix)
     path = Path(name)
     if isinstance(name, str) and name in names:
@@ -35,6 +39,6 @@ def find(name: str | os.PathLike[str], folder: str, suffix: str, error: type[Hyd
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
-    """Which name was probably meant, or all that there are."""
+    """The end of an error message: the name that was probably meant, or all names."""
     close = difflib.get_close_matches(name, list(names), 1)
     return f"did you mean {close[0]}?" if close else f"choose from {', '.join(names) or 'none'}"
