@@ -8,7 +8,7 @@ import hydrart
 
 
 async def results(stream: hydrart.Stream) -> AsyncIterator[hydrart.Result]:
-    """The stream's results; the event loop is free while one is awaited."""
+    """The stream's results. The event loop is free while one is awaited."""
     iterator = iter(stream)
     try:
         while (result := await asyncio.to_thread(next, iterator, None)) is not None:
@@ -18,8 +18,7 @@ async def results(stream: hydrart.Stream) -> AsyncIterator[hydrart.Result]:
 
 
 async def main(source: str) -> None:
-    model = hydrart.load()
-    with hydrart.Stream(source, model, fps=15) as stream:
+    with hydrart.Stream(source, hydrart.load()) as stream:
         async for result in results(stream):
             print(result.frame, result.prediction.label, f"{result.age_ms:.1f} ms", flush=True)
 

@@ -1,7 +1,7 @@
 """Results to an MQTT broker: python examples/mqtt_publisher.py [SOURCE [HOST [PORT]]]; needs paho-mqtt.
 
-Topics: hydrart/result, a JSON line a frame; hydrart/state, kept by the broker: what the camera does, "offline" when
-this program is gone.
+Topics: hydrart/result has a JSON line per frame. hydrart/state says what the camera does, and "offline" when this
+program is gone; the broker keeps it.
 """
 
 import json
@@ -24,7 +24,7 @@ def main(source: str = "demo", host: str = "localhost", port: str = "1883") -> N
         client.publish("hydrart/state", event.state, qos=1, retain=True)
 
     try:
-        with hydrart.Stream(source, model, fps=15, on_event=on_event) as stream:
+        with hydrart.Stream(source, model, on_event=on_event) as stream:
             for result in stream:
                 client.publish("hydrart/result", json.dumps(result.as_dict()))
     finally:

@@ -1,6 +1,6 @@
 """The label on the picture: python examples/opencv_overlay.py [SOURCE [FOLDER]]
 
-Shows a window, or writes numbered pictures into FOLDER. A window needs opencv-python instead of the headless build.
+Shows a window, or writes numbered pictures into FOLDER. A window needs opencv-python, not its headless build.
 """
 
 import sys
@@ -13,7 +13,7 @@ import hydrart
 
 def main(source: str, folder: str | None) -> None:
     model = hydrart.load()
-    with hydrart.Stream(source, model, fps=15, keep_frame=True) as stream:
+    with hydrart.Stream(source, model, keep_frame=True) as stream:
         for result in stream:
             assert result.picture is not None  # keep_frame=True
             picture = cv2.cvtColor(result.picture, cv2.COLOR_RGB2BGR)

@@ -1,10 +1,11 @@
 """A ROS 1 node: labels for a topic of pictures. rosrun, or python examples/ros1_node.py image:=/camera/image_raw
 
-Subscribes to `image` (sensor_msgs/Image, rgb8, bgr8 or mono8), publishes `label` (std_msgs/String, JSON with the
-picture's own stamp).
+Subscribes to `image` (sensor_msgs/Image, rgb8, bgr8 or mono8). Publishes `label` (std_msgs/String, JSON with the
+picture's own stamp). An answer is due 1/15 s after its picture; fps= changes that.
 """
 
 import json
+import math
 import queue
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +19,7 @@ import hydrart
 
 
 def frames(inbox: "queue.Queue[Any]") -> Iterator[tuple[Any, Any]]:
-    """The pictures that arrive, each with its header, until the node is shut down."""
+    """The pictures that arrive, each with its header, until the node shuts down."""
     while not rospy.is_shutdown():
         try:
             message = inbox.get(timeout=0.2)
@@ -34,10 +35,9 @@ def main() -> None:
     rospy.init_node("hydrart")
     inbox: queue.Queue[Any] = queue.Queue()
     publisher = rospy.Publisher("label", String, queue_size=1)
-    model = hydrart.load()
-    model.warm_up()
-    rospy.Subscriber("image", Image, inbox.put, queue_size=1)
-    with hydrart.Stream(frames(inbox), model, frames="latest") as stream:
+    source = hydrart.Opener(frames(inbox), live=True)
+    with hydrart.Stream(source, hydrart.load(), patience_s=math.inf) as stream:
+        rospy.Subscriber("image", Image, inbox.put, queue_size=1)
         for result in stream:
             stamp = result.stamp.stamp.to_sec()  # type: ignore[attr-defined]
             publisher.publish(json.dumps({"stamp": stamp, **result.as_dict()}))

@@ -1,10 +1,11 @@
 """A ROS 2 node: labels for a topic of pictures. python examples/ros2_node.py --ros-args -r image:=/camera/image_raw
 
-Subscribes to `image` (sensor_msgs/Image, rgb8, bgr8 or mono8), publishes `label` (std_msgs/String, JSON with the
-picture's own stamp).
+Subscribes to `image` (sensor_msgs/Image, rgb8, bgr8 or mono8). Publishes `label` (std_msgs/String, JSON with the
+picture's own stamp). An answer is due 1/15 s after its picture; fps= changes that.
 """
 
 import json
+import math
 import queue
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +20,7 @@ import hydrart
 
 
 def frames(node: Any, inbox: "queue.Queue[Any]") -> Iterator[tuple[Any, Any]]:
-    """The pictures that arrive, each with its header, until the node is shut down."""
+    """The pictures that arrive, each with its header, until the node shuts down."""
     while rclpy.ok():
         rclpy.spin_once(node, timeout_sec=0.2)
         while not inbox.empty():
@@ -35,10 +36,9 @@ def main() -> None:
     node = rclpy.create_node("hydrart")
     inbox: queue.Queue[Any] = queue.Queue()
     publisher = node.create_publisher(String, "label", 1)
-    model = hydrart.load()
-    model.warm_up()
-    node.create_subscription(Image, "image", inbox.put, qos_profile_sensor_data)
-    with hydrart.Stream(frames(node, inbox), model, frames="latest") as stream:
+    source = hydrart.Opener(frames(node, inbox), live=True)
+    with hydrart.Stream(source, hydrart.load(), patience_s=math.inf) as stream:
+        node.create_subscription(Image, "image", inbox.put, qos_profile_sensor_data)
         for result in stream:
             stamp = result.stamp.stamp  # type: ignore[attr-defined]
             line = {"stamp": stamp.sec + stamp.nanosec * 1e-9, **result.as_dict()}
