@@ -1,36 +1,26 @@
-"""Streams: order, drops, stamps, ends."""
+"""Streams: order, drops, stamps, ends; what happens before the first frame."""
 
-import math
+import inspect
+import itertools
+import pydoc
+import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
 import hydrart
-from hydrart.errors import SettingError, SourceError
-from hydrart.model import Prediction
-from hydrart.picture.colour import Depth
-from hydrart.source.opencv import to_rgb
+from hydrart.device.profiles import SensorNames
+from hydrart.errors import HeadsError, ProfileError, SettingError, SourceError
 from hydrart.source.opener import Opener
-from hydrart.source.pictures import DemoSource
 from hydrart.source.shot import Shot
-from hydrart.stream.frame import Frame
-from hydrart.stream.mailbox import Mailbox
-from hydrart.stream.pace import RateKeeper, RateLimit
-from hydrart.stream.result import Result
-from hydrart.stream.stats import Stats
 from hydrart.stream.stream import Stream
-
-Rgb = NDArray[np.uint8]
-
-
-def numbered(n: int) -> list[Rgb]:
-    return [np.full((8, 8, 3), i, np.uint8) for i in range(n)]
+from tests.support.commands import PATIENCE_S
+from tests.support.commands import sensors as board
+from tests.support.sources import ENDLESS, Camera, numbered
 
 
 class LiveSource:
@@ -135,148 +125,165 @@ def test_closing_from_another_thread_ends_the_loop(model: hydrart.Model) -> None
     assert list(stream)
 
 
-def test_demo_is_a_real_clip(model: hydrart.Model) -> None:
-    pictures = [shot.picture for shot in DemoSource().shots()]
-    assert len(pictures) > 100 and pictures[0].shape[2] == 3 and min(pictures[0].shape[:2]) >= 200
-    assert not np.array_equal(pictures[0], pictures[10]), "it moves"
+# before the first frame
 
 
-def test_folders_globs_and_animations(tmp_path: Path, model: hydrart.Model) -> None:
-    for i in range(3):
-        Image.fromarray(np.full((9, 9, 3), i * 40, np.uint8)).save(tmp_path / f"{i}.png")
-    (tmp_path / "notes.txt").write_text("no picture")
-    (tmp_path / "sub").mkdir()
-    frames = [Image.fromarray(np.full((9, 9, 3), i * 60, np.uint8)) for i in range(4)]
-    frames[0].save(tmp_path / "sub" / "a.gif", save_all=True, append_images=frames[1:])
+class Rated(Camera):
+    """A live source that states its rate."""
 
-    def count(source: object) -> int:
-        with Stream(source, model) as stream:
-            return sum(1 for _ in stream)
-
-    assert count(tmp_path) == 3 + 4
-    assert count(str(tmp_path / "*.png")) == 3
-    assert count(tmp_path / "1.png") == 1
-    assert count(tmp_path / "sub" / "a.gif") == 4
-
-
-def test_broken_pictures_are_named_and_skipped(tmp_path: Path, model: hydrart.Model) -> None:
-    Image.new("RGB", (5, 5)).save(tmp_path / "good.png")
-    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
-    told: list[str] = []
-    with Stream(tmp_path, model, warn=told.append) as stream:
-        assert sum(1 for _ in stream) == 1
-    assert stream.stats()["skipped"] == 1 and len(told) == 1 and "bad.png" in told[0]
-    (tmp_path / "good.png").unlink()
-    with Stream(tmp_path, model) as stream, pytest.raises(SourceError, match="all 1 files failed"):
-        list(stream)
-
-
-def test_video_file(tmp_path: Path, model: hydrart.Model) -> None:
-    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed (extra: video)")
-    path = str(tmp_path / "x.avi")
-    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
-    assert writer.isOpened()
-    for _ in range(6):
-        writer.write(np.full((48, 64, 3), (255, 0, 0), np.uint8))  # OpenCV writes BGR: this is blue
-    writer.release()
-    source = Opener(path).open()
-    assert source.fps == 10 and not source.live
-    with Stream(source, model, keep_frame=True) as stream:
-        results = list(stream)
-    assert len(results) == 6
-    assert results[0].picture is not None
-    red, green, blue = results[0].picture[24, 32].tolist()
-    assert blue > 200 and red < 50 and green < 50, "colours are RGB"
-
-
-def test_opencv_pictures_of_any_kind_become_rgb() -> None:
-    bgr = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
-    np.testing.assert_array_equal(to_rgb(bgr, Depth()), bgr[:, :, ::-1])
-    bgra = np.concatenate((bgr, bgr[:, :, :1]), axis=2)
-    np.testing.assert_array_equal(to_rgb(bgra, Depth()), bgr[:, :, ::-1])
-    grey = bgr[:, :, 0]
-    np.testing.assert_array_equal(to_rgb(grey, Depth()), np.stack((grey,) * 3, axis=2))
-    np.testing.assert_array_equal(to_rgb(bgr.astype(np.uint16) << 8, Depth(16)), bgr[:, :, ::-1])
+    def __init__(self, fps: float | None) -> None:
+        super().__init__(ENDLESS)
+        self.fps = fps
 
 
 @pytest.mark.parametrize(
-    ("source", "words"),
+    ("source", "settings", "fps"),
     [
-        ("/dev/video250", "there is no camera /dev/video250"),
-        (250, "there is no camera /dev/video250"),
-        ("nowhere/*.jpg", "no file matches"),
-        ("rtsp://user:secret@127.0.0.1:1/x", "rtsp://***@127.0.0.1:1/x cannot be reached"),
-        (3.5, "is no source"),
+        (lambda: Rated(30.0), {}, 30.0),
+        (lambda: Rated(None), {}, 15.0),
+        (lambda: Rated(30.0), {"fps": 5.0}, 5.0),
+        (lambda: Opener(iter(numbered(2)), live=True), {}, 15.0),
+        (lambda: "demo", {}, 15.0),
+        (lambda: numbered(2), {}, None),
+        (lambda: numbered(2), {"fps": 7.0}, 7.0),
     ],
 )
-def test_sources_that_are_not_there(source: object, words: str) -> None:
-    pytest.importorskip("cv2", reason="OpenCV is not installed (extra: video)")
-    with pytest.raises(SourceError) as error:
-        Opener(source).open()
-    assert words in str(error.value) and "secret" not in str(error.value)
+def test_the_rate_is_the_deadline(
+    source: Callable[[], object], settings: dict[str, float], fps: float | None, model: hydrart.Model
+) -> None:
+    with Stream(source(), model, measure=False, **settings) as stream:  # type: ignore[arg-type]
+        assert stream.fps == fps
+        assert next(iter(stream)).deadline_ms == (None if fps is None else 1000 / fps)
 
 
-def test_frames_must_be_latest_or_all(model: hydrart.Model) -> None:
-    with pytest.raises(SettingError, match="choose latest or all"):
-        Stream(numbered(1), model, frames="some")
+def test_a_governor_of_one_s_own_brings_its_rate_and_its_goals(model: hydrart.Model) -> None:
+    for rate in (20.0, None):
+        governor = hydrart.Governor(model.profile(), fps=rate, k=4)
+        with Stream(Rated(30.0), model, governor=governor) as stream:
+            result = next(iter(stream))
+        assert stream.governor is governor and stream.fps == rate
+        assert result.deadline_ms == (None if rate is None else 50) and result.prediction.k == 4
+    with Stream(Rated(30.0), model, fps=10, governor=hydrart.Governor(model.profile(), fps=5)) as stream:
+        assert stream.fps == 10 and next(iter(stream)).deadline_ms == 200
 
 
-def frame(number: int) -> Frame:
-    return Frame(np.zeros((1, 1, 3), np.uint8), number, 0.0, 0.0, 0.0)
+def test_every_k_is_measured_first(model: hydrart.Model) -> None:
+    shown: list[int] = []
+
+    def progress(ks: Sequence[int]) -> Iterator[int]:
+        for k in ks:
+            yield k
+            shown.append(k)  # it has run now
+
+    own = hydrart.Governor(model.profile(), fps=50)
+    for settings in ({"fps": 50}, {"governor": own}):
+        with Stream(numbered(1), model, progress=progress, **settings) as stream:
+            assert shown == list(model.heads)
+            assert all((row.latency_ms or 0) > 0 for row in stream.governor.profile.rows)
+            decision = next(iter(stream)).decision
+        assert decision.reason != "unknown" and decision.expected_ms is not None
+        shown.clear()
+    with Stream(numbered(1), model, fps=50, measure=False, progress=progress) as stream:
+        assert next(iter(stream)).decision.reason == "unknown" and not shown
 
 
-def test_mailbox_keeps_the_latest() -> None:
-    box = Mailbox()
-    with pytest.raises(TimeoutError):
-        box.take(0.01)
-    box.put(frame(1))
-    box.put(frame(2))
-    taken = box.take(0.01)
-    assert taken is not None and taken.number == 2
-    box.put(frame(3))
-    box.close(ValueError("late"))
-    taken = box.take(0.01)
-    assert taken is not None and taken.number == 3, "what had come is still answered"
-    with pytest.raises(ValueError, match="late"):
-        box.take(0.01)
+def test_a_device_profile_is_taken_over(model: hydrart.Model, tmp_path: Path) -> None:
+    path = tmp_path / "board.yaml"
+    path.write_text(
+        "latency_ms: {3: 41.0, 12: 480.0}\nthermal: {ambient_c: 25, stages: [{r_c_per_w: 3, tau_s: 9}], throttle_c: 80}\n"
+    )
+    with Stream(numbered(1), model, device=path, measure=False) as stream:
+        assert stream.governor.profile.rows[0].latency_ms == 41 and stream.governor.max_temp_c == 78
+    with Stream(numbered(1), model, device=path) as stream:
+        assert stream.governor.profile.rows[0].latency_ms != 41, "measured here"
+    with pytest.raises(ProfileError):
+        Stream(numbered(1), model, device="no such board")
 
 
-def test_rate_keeper_counts_from_the_first_time() -> None:
-    stop = threading.Event()
-    rate = RateKeeper(200, stop)
-    start = time.monotonic()
-    assert all(rate.wait() for _ in range(21))
-    assert time.monotonic() - start >= 20 / 200 * 0.99
-    stop.set()
-    assert not rate.wait()
-
-
-def made_up(i: int, k: int, age_ms: float, missed: bool) -> Result:
-    prediction = Prediction(k, np.ones(1, np.float32), ("x",), preprocess_ms=1.0, infer_ms=2.0)
-    return Result(i, 0.0, 0.0, prediction, 3.0, age_ms, -1.0 if missed else None, 0, hydrart.Decision(k, "fixed"))
-
-
-def test_stats_are_bounded_and_right() -> None:
-    stats = Stats(start=100.0)
-    for i in range(50_000):
-        stats.seen += 1
-        stats.add(made_up(i, 3 + i % 2, float(i % 100), i % 10 == 0))
-    summary = stats.summary(now=200.0)
-    assert summary["frames"] == 50_000 and summary["processed_fps"] == 500
-    assert summary["miss_rate"] == 0.1 and summary["mean_k"] == 3.5 and summary["switches"] == 49_999
-    assert summary["age_ms"] == {"p50": 49.5, "p95": 94.05, "max": 99.0}
-    assert summary["infer_ms"] == {"p50": 2, "p95": 2, "max": 2} and summary["capture_ms"]["max"] == 3
-    nothing = Stats(0.0).summary(0.0)
-    assert not math.isnan(nothing["processed_fps"]) and nothing["infer_ms"] is None
+def test_goals_make_the_governor(model: hydrart.Model) -> None:
+    with Stream(numbered(3), model, fps=1, min_k=4, max_k=5, max_temp_c=60, until_h=1) as stream:
+        assert stream.governor.max_temp_c == 60
+        assert {result.prediction.k for result in stream} <= {4, 5}
+    with Stream(numbered(2), model, k=6) as stream:
+        assert {(result.prediction.k, result.decision.reason) for result in stream} == {(6, "fixed")}
 
 
 @pytest.mark.parametrize(
-    ("camera", "answers"), [(30, 15), (20, 15), (15.1, 15), (15, 15), (14, 14), (5, 5), (1000, 15)]
+    ("settings", "error", "words"),
+    [
+        ({"fps": 0.0}, SettingError, "no rate"),
+        ({"min_k": 13}, SettingError, "no trained k lies between"),
+        ({"k": 2}, HeadsError, "2"),
+        ({"k": 4, "max_k": 6}, SettingError, "leave min_k and max_k out"),
+        ({"max_temp_c": 1000.0}, SettingError, "max_temp_c"),
+        ({"until_h": -1.0}, SettingError, "until_h"),
+        ({"frames": "some"}, SettingError, "choose latest or all"),
+        ({"on_loss": "panic"}, SettingError, "choose reconnect or exit"),
+        ({"smooth": 0}, SettingError, "pass 1 or more"),
+    ],
 )
-def test_a_rate_limit_thins_out_evenly(camera: float, answers: float) -> None:
-    limit = RateLimit(15)
-    rng = np.random.default_rng(0)
-    times = [100 + i / camera + rng.uniform(0, 0.1 / camera) for i in range(int(60 * camera))]
-    allowed = sum(map(limit.allows, times))
-    assert abs(allowed - 60 * answers) <= 0.02 * 60 * answers + 2
-    assert all(map(RateLimit(None).allows, times))
+def test_wrong_settings_raise_before_the_long_part(
+    settings: dict[str, object], error: type[Exception], words: str, model: hydrart.Model
+) -> None:
+    def progress(ks: Sequence[int]) -> Iterator[int]:
+        pytest.fail("nothing runs, and no source is opened")
+        yield from ks
+
+    with pytest.raises(error, match=words):
+        Stream("no such file", model, progress=progress, **settings)  # type: ignore[arg-type]
+    governor = hydrart.Governor(model.profile())
+    with pytest.raises(SettingError, match="give max_temp_c to the Governor"):
+        Stream(numbered(1), model, governor=governor, max_temp_c=70)
+
+
+def test_sensors_are_opened_and_closed_with_the_stream(
+    model: hydrart.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board(tmp_path)
+    opened: list[hydrart.Sensors] = []
+    closed: list[hydrart.Sensors] = []
+
+    class Recorded(hydrart.Sensors):
+        def __init__(self, names: SensorNames | None = None) -> None:
+            super().__init__(names, root=tmp_path)
+            opened.append(self)
+
+        def close(self) -> None:
+            super().close()
+            closed.append(self)
+
+    monkeypatch.setattr("hydrart.stream.stream.Sensors", Recorded)
+    with Stream(Rated(200.0), model, measure=False) as stream:
+        assert not closed
+        assert any(result.readings.get("temp_c") == 51.2 for result in itertools.islice(stream, 2000))
+    assert closed == opened and len(opened) == 1
+    with pytest.raises(SourceError):
+        Stream("no such file", model, measure=False)
+    assert closed == opened and len(opened) == 2, "also where the source cannot be opened"
+
+
+def test_sensors_of_one_s_own_stay_open(model: hydrart.Model, tmp_path: Path) -> None:
+    board(tmp_path)
+    with hydrart.Sensors(root=tmp_path) as sensors:
+        with Stream(Rated(200.0), model, measure=False, sensors=sensors) as stream:
+            assert any(result.readings.get("temp_c") == 51.2 for result in itertools.islice(stream, 2000))
+        deadline = time.monotonic() + PATIENCE_S
+        sensors.new()
+        while not sensors.new():
+            assert time.monotonic() < deadline, "it is still read"
+            time.sleep(0.05)
+
+
+def test_a_source_is_closed_where_a_stream_cannot_begin(model: hydrart.Model) -> None:
+    source = Rated(-5.0)
+    with pytest.raises(SettingError):
+        Stream(source, model, measure=False)
+    assert source.closed.is_set()
+
+
+def test_help_is_readable() -> None:
+    text = pydoc.plain(pydoc.render_doc(Stream.__init__))
+    assert "lambda" not in text and "function" not in text.split("\n", 2)[2]
+    assert Stream.__doc__ is not None
+    for name in inspect.signature(Stream).parameters:
+        assert re.search(rf"\b{name}\b", Stream.__doc__), f"{name} is not explained"

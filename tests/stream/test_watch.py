@@ -5,41 +5,15 @@ import threading
 import time
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 
 import hydrart
-from hydrart.errors import SettingError, SourceError
+from hydrart.errors import SourceError
 from hydrart.source.shot import Shot
 from hydrart.stream import watch
 from hydrart.stream.events import STATES, Event
 from tests.support.commands import PATIENCE_S
-
-ENDLESS = itertools.repeat("frame")
-
-
-class Camera:
-    """A live source that does what its script says: gives a "frame", fails with an exception, waits for an event."""
-
-    name, detail, live, skipped = "fake camera", "640x480", True, 0
-    fps: float | None = None
-
-    def __init__(self, script: Iterator[object]) -> None:
-        self.closed = threading.Event()
-        self._script = script
-
-    def shots(self) -> Iterator[Shot]:
-        for act in self._script:
-            if isinstance(act, Exception):
-                raise act
-            if isinstance(act, threading.Event):
-                act.wait(PATIENCE_S)
-            elif self.closed.wait(0.002):
-                return
-            yield Shot(np.zeros((8, 8, 3), np.uint8))
-
-    def close(self) -> None:
-        self.closed.set()
+from tests.support.sources import ENDLESS, Camera
 
 
 class Openings:
@@ -206,27 +180,6 @@ def test_a_callback_that_fails_is_told(model: hydrart.Model) -> None:
 
     with hydrart.Stream(Openings(ENDLESS), model, on_event=on_event) as stream, pytest.raises(ZeroDivisionError):
         list(stream)
-
-
-def test_losses_are_answered_in_known_ways(model: hydrart.Model) -> None:
-    with pytest.raises(SettingError, match="choose reconnect or exit"):
-        hydrart.Stream([], model, on_loss="panic")
-
-
-def test_frames_that_take_long_to_decode_are_not_stale_for_ever(model: hydrart.Model) -> None:
-    """Where even the smallest k is late the governor drops stale frames; all of these are old when they come."""
-
-    class Slow(Camera):
-        def shots(self) -> Iterator[Shot]:
-            for shot in super().shots():
-                yield Shot(shot.picture, time.monotonic() - 0.05)
-
-    governor = hydrart.Governor(model.profile(), fps=100, deadline_ms=0.01)
-    for k in model.heads:
-        governor.observe(time.monotonic(), k, 5.0)
-    with hydrart.Stream(Slow(ENDLESS), model, governor=governor) as stream:
-        results = list(itertools.islice(stream, 5))
-    assert {result.decision.reason for result in results} == {"overload"}
 
 
 def test_a_clock_that_jumps_is_no_silence(model: hydrart.Model, monkeypatch: pytest.MonkeyPatch) -> None:
