@@ -118,7 +118,7 @@ def test_mqtt(tmp_path: Path) -> None:
         client.on_connect = lambda *args: client.subscribe("hydrart/#")
         client.connect("127.0.0.1", port)
         client.loop_start()
-        output(sys.executable, EXAMPLES / "mqtt_publisher.py", DEMO, "127.0.0.1", port)
+        output(sys.executable, EXAMPLES / "mqtt_publisher.py", "demo", "127.0.0.1", port)
         end = time.monotonic() + PATIENCE_S
         while ("hydrart/state", "offline") not in received and time.monotonic() < end:
             time.sleep(0.05)
@@ -127,6 +127,7 @@ def test_mqtt(tmp_path: Path) -> None:
     assert [text for topic, text in received if topic == "hydrart/state"] == ["opening", "running", "ended", "offline"]
     results = [json.loads(text) for topic, text in received if topic == "hydrart/result"]
     assert [line["frame"] for line in results] == list(range(len(results))) and len(results) > 10
+    assert {line["deadline_ms"] for line in results} == {66.667}
 
 
 @pytest.mark.slow
@@ -146,3 +147,4 @@ def test_ros1(tmp_path: Path) -> None:
     stamps = [line["stamp"] for line in lines]
     assert stamps == sorted(set(stamps)) and all(1000 <= stamp < 2200 for stamp in stamps), "the pictures' own stamps"
     assert all(line["label"] in CIFAR for line in lines)
+    assert {line["deadline_ms"] for line in lines} == {66.667}, "a topic is live"

@@ -1,7 +1,7 @@
 """The Python API."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -218,6 +218,30 @@ def test_profile(model: hydrart.Model, tmp_path: Path) -> None:
     device.write_text("latency_ms: {3: 4.5, 12: 60}\npower_w: {idle: 2, 3: 3.5}\n")
     rows = model.profile(device).rows
     assert (rows[0].latency_ms, rows[0].power_w, rows[1].latency_ms, rows[-1].latency_ms) == (4.5, 3.5, None, 60)
+
+
+def test_every_k_is_measured(model: hydrart.Model) -> None:
+    shown: list[int] = []
+
+    def progress(ks: Sequence[int]) -> Iterator[int]:
+        for k in ks:
+            shown.append(k)
+            yield k
+
+    latency_ms = model.measure(progress)
+    assert list(latency_ms) == shown == list(model.heads) and all(0 < value < 60_000 for value in latency_ms.values())
+    profile = model.profile().measured(latency_ms)
+    assert {row.k: row.latency_ms for row in profile.rows} == latency_ms
+
+
+def test_a_size_that_is_expected_is_ready(model: hydrart.Model) -> None:
+    from hydrart.picture import resize
+
+    model.expect(123, 77)
+    before = resize._axis.cache_info()
+    model.preprocess(np.zeros((123, 77, 3), np.uint8))
+    after = resize._axis.cache_info()
+    assert after.misses == before.misses and after.hits == before.hits + 2
 
 
 def test_greyscale_and_upside_down_are_accepted(model: hydrart.Model, tmp_path: Path) -> None:

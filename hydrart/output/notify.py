@@ -1,4 +1,4 @@
-"""What systemd wants to hear from a service: sd_notify(3) over its datagram socket."""
+"""Messages to systemd: the protocol of sd_notify(3), over its datagram socket."""
 
 import os
 import socket
@@ -6,13 +6,13 @@ import time
 
 
 class Notifier:
-    """Says nothing where systemd did not ask: without $NOTIFY_SOCKET."""
+    """Sends messages to systemd. Without $NOTIFY_SOCKET nobody listens, and nothing is sent."""
 
     def __init__(self) -> None:
         address = os.environ.get("NOTIFY_SOCKET", "")
-        # a leading @ stands for the abstract name space
+        # A leading @ stands for the abstract name space.
         self._address = "\0" + address[1:] if address.startswith("@") else address
-        # WATCHDOG_USEC is the longest silence; half of it is what systemd advises
+        # $WATCHDOG_USEC is the longest silence. systemd advises to speak after half of it.
         self._every_s = int(os.environ.get("WATCHDOG_USEC", "0") or 0) / 2e6
         self._kept_at = 0.0
 
@@ -30,17 +30,17 @@ class Notifier:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
                 sender.setblocking(False)
                 sender.sendto(text.encode(errors="replace"), self._address)
-        except OSError:  # systemd is restarting, or the socket is full: the next one comes soon
+        except OSError:  # systemd restarts, or the socket is full: the next message comes soon
             return
 
     def alive(self) -> None:
-        """Keep the watchdog quiet; call it as often as you like."""
+        """Reset systemd's watchdog. Call it as often as you like: it sends no more than systemd needs."""
         now = time.monotonic()
         if self._every_s and now - self._kept_at >= self._every_s:
             self._kept_at = now
             self.say(WATCHDOG="1")
 
     def close(self) -> None:
-        """No more."""
+        """The service ends. Nothing is sent afterwards."""
         self.say(STOPPING="1")
         self._address = ""

@@ -18,11 +18,11 @@ _WAITING = 8  # pictures that may wait for the encoder
 
 
 class VideoWriter:
-    """Writes each result's picture with label, score, k and latency on it, in a thread of its own.
+    """Writes each result's picture, with label, score, k and latency on it, in a thread of its own.
 
-    path: .avi, .mp4 or .mkv; fps: of the video; whole: wait for the encoder rather than leave pictures out, which
-    is told to `warn` once. Pictures of another size than the first are scaled to it. Raises SourceError,
-    MissingExtraError.
+    path: ends with .avi, .mp4 or .mkv. fps: frames per second of the video. whole: wait for the encoder; else pictures
+    that it has no time for are left out, and `warn` gets a sentence at the end. Pictures of another size than the
+    first are scaled to it. Raises SourceError (path cannot be written), MissingExtraError (no OpenCV).
     """
 
     def __init__(self, path: Path, fps: float, whole: bool, warn: Callable[[str], None]) -> None:
@@ -54,7 +54,7 @@ class VideoWriter:
             self._left_out += 1
 
     def close(self) -> None:
-        """Write what waits, and finish the file."""
+        """Write the pictures that wait, and finish the file."""
         self._queue.put(None)
         self._thread.join()
         if self._left_out:
@@ -91,7 +91,7 @@ class VideoWriter:
 
 
 def overlay(cv2: Any, picture: NDArray[np.uint8], text: str) -> None:
-    """Write a line into the lower left corner, white on black, in place."""
+    """Write a line of text into the lower left corner of a BGR picture, white on black, in place."""
     height = picture.shape[0]
     scale = max(height / 600, 0.3)
     (width, tall), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)

@@ -1,5 +1,6 @@
 """`hydrart run`: sources, pace, bounds, signals, pipes, terminals."""
 
+import itertools
 import json
 import os
 import re
@@ -8,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,12 @@ import pytest
 from PIL import Image
 
 import hydrart
+from hydrart.stream.result import Result
+from hydrart.stream.stream import Stream
 from tests.support.commands import PATIENCE_S, PROGRAM, animation, good, json_lines, noise, run_json, sentence, video
+from tests.support.commands import sensors as board
 from tests.support.networks import CIFAR, SMALL
+from tests.support.sources import ENDLESS, Camera
 
 
 @pytest.mark.parametrize("kind", ["folder", "glob", "picture", "gif", "webp", "video", "demo"])
@@ -133,6 +139,103 @@ def test_run_starts_from_a_device_profile(album: Path, weights: Path, tmp_path: 
     for device in ("generic", profile):
         frames, _ = run_json("--source", album, "--weights", weights, "--device", device)
         assert len(frames) == 5
+
+
+@dataclass
+class Seen:
+    """What a stream chose and read."""
+
+    stream: Stream
+    results: list[Result] = field(default_factory=list)
+    measured: list[int] = field(default_factory=list)
+
+
+@pytest.fixture
+def streams(monkeypatch: pytest.MonkeyPatch) -> list[Seen]:
+    """All streams that are made, by the command or by a program, with what each does."""
+    seen: list[Seen] = []
+    measured: list[int] = []
+    init, iterate, answer = Stream.__init__, Stream.__iter__, hydrart.Model.__call__
+
+    def made(stream: Stream, *args: Any, **settings: Any) -> None:
+        measured.clear()
+        init(stream, *args, **settings)
+        seen.append(Seen(stream, measured=measured.copy()))
+
+    def results(stream: Stream) -> Iterator[Result]:
+        for result in iterate(stream):
+            seen[-1].results.append(result)
+            yield result
+
+    def run(model: hydrart.Model, picture: Any, k: int | None = None) -> hydrart.Prediction:
+        prediction = answer(model, picture, k)
+        measured.append(prediction.k)
+        return prediction
+
+    monkeypatch.setattr(Stream, "__init__", made)
+    monkeypatch.setattr(Stream, "__iter__", results)
+    monkeypatch.setattr(hydrart.Model, "__call__", run)
+    return seen
+
+
+GOALS: list[dict[str, Any]] = [
+    {},
+    {"fps": 25.0},
+    {"k": 6},
+    {"min_k": 4, "max_k": 7, "fps": 100.0},
+    {"max_temp_c": 60.0, "until_h": 2.0},
+    {"device": "raspberrypi4"},
+]
+
+
+@pytest.mark.parametrize("kind", ["demo", "folder", "video", "live"])
+@pytest.mark.parametrize("goals", GOALS, ids=lambda goals: ",".join(goals) or "none")
+def test_the_library_is_the_command(
+    kind: str,
+    goals: dict[str, Any],
+    streams: list[Seen],
+    album: Path,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Stream(source, model) has the deadline, the table of ks, the sensors and the warm-up of `hydrart run`."""
+    sources: dict[str, str | Path] = {"demo": "demo", "folder": album, "live": "-:8x8:gray"}
+    source = sources.get(kind) or video(tmp_path / "x.avi")
+    if kind == "live":
+        monkeypatch.setattr("hydrart.source.opener.RawSource", lambda *args: Camera(ENDLESS))
+    board(tmp_path)
+    defaults = hydrart.Sensors.__init__.__kwdefaults__ or {}
+    monkeypatch.setitem(defaults, "root", tmp_path)  # the command has --sensor-root for this
+    names = {"max_temp_c": "--max-temp", "until_h": "--until", "min_k": "--min-k", "max_k": "--max-k"}
+    options = [text for name, value in goals.items() for text in (names.get(name, f"--{name}"), value)]
+    paths = ("--source", source, "--weights", weights, "--sensor-root", tmp_path)
+    frames, _ = run_json(*paths, "--max-frames", 3, "--threads", 1, *options)
+    with Stream(source, hydrart.load(weights, threads=1), **goals) as stream:
+        list(itertools.islice(stream, 3))
+    command, library = streams
+    assert command.stream.fps == library.stream.fps
+    assert command.stream.answers_all == library.stream.answers_all == (kind != "live")
+    assert len(frames) == len(library.results) == 3
+    for line, result in zip(frames, library.results, strict=True):
+        assert line["deadline_ms"] == result.as_dict()["deadline_ms"]
+    deadline = {"demo": 1000 / 15, "folder": None, "video": 100.0, "live": 1000 / 15}[kind]
+    expected = 1000 / goals["fps"] if "fps" in goals else deadline
+    assert {result.deadline_ms for result in library.results} == {expected}
+    tables = [seen.stream.governor.profile for seen in (command, library)]
+    assert [replace(row, latency_ms=None) for row in tables[0].rows] == [
+        replace(row, latency_ms=None) for row in tables[1].rows
+    ]
+    assert all(row.latency_ms for table in tables for row in table.rows), "every k is measured first"
+    assert replace(tables[0], rows=()) == replace(tables[1], rows=())
+    assert command.measured == library.measured != []
+    assert command.stream.governor.max_temp_c == library.stream.governor.max_temp_c
+    bounds = range(goals.get("k") or goals.get("min_k", 3), (goals.get("k") or goals.get("max_k", 12)) + 1)
+    for seen in (command, library):
+        assert {result.prediction.k for result in seen.results} <= set(bounds)
+    if kind != "folder":  # which may be over before a sensor is read
+        last = [seen.results[-1].readings for seen in (command, library)]
+        assert last[0].keys() == last[1].keys() and last[0]["temp_c"] == last[1]["temp_c"] == 51.2
 
 
 # signals, pipes, terminals: these need a process of their own

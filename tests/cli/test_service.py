@@ -8,13 +8,11 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from hydrart.cli.service import quoted
-from hydrart.output.notify import Notifier
 from tests.support.commands import PATIENCE_S, PROGRAM, call, good, json_lines, sentence
 
 # what systemctl says of a unit, in the states that a service can be in
@@ -221,20 +219,6 @@ def test_systemd_is_told_why_it_ends(
         while heard[-1] != f"STATUS={status}":
             heard.append(server.recv(4096).decode())
     assert "READY=1" not in heard
-
-
-def test_nobody_is_told_where_nobody_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    silent = Notifier()
-    silent.say(READY="1")
-    silent.alive()
-    silent.close()
-    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
-    monkeypatch.setenv("WATCHDOG_USEC", "2000")
-    lost = Notifier()
-    time.sleep(0.002)
-    lost.alive()
-    lost.close()
 
 
 def test_a_32_bit_system_gets_a_sentence() -> None:

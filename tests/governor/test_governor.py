@@ -395,3 +395,16 @@ def test_profiles_that_are_wrong(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(ProfileError) as error:
         load_device(path)
     assert words in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_starts_from_latencies_measured_here() -> None:
+    governor = Governor(TABLE, fps=15)
+    assert governor.choose(0.0).reason == "unknown"
+    governor.observe(0.0, 3, 600.0)  # of a call that compiled
+    governor.start_from({k: latency(k) for k in KS})
+    assert [row.latency_ms for row in governor.profile.rows] == [latency(k) for k in KS]
+    decision = governor.choose(0.1)
+    assert decision.k >= 7 and decision.expected_ms == pytest.approx(latency(decision.k)), (
+        "earlier frames are forgotten"
+    )
+    assert decision == Governor(TABLE.measured({k: latency(k) for k in KS}), fps=15).choose(0.1)

@@ -1,10 +1,12 @@
 """Which source a name opens, and the settings that every source has."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 import hydrart
@@ -82,3 +84,21 @@ def test_options_that_the_source_has_no_use_for(option: str, weights: Path, albu
     args = {"--size": ("--size", "640x480", "--source", album), "--loop": ("--loop", "--source", "-:2x2:gray")}[option]
     assert f"leave {option} to" in sentence("run", *args, "--weights", weights)
     assert call("run", "--size", "big").exit_code == 2
+
+
+def test_an_iterable_may_be_live(model: hydrart.Model) -> None:
+    assert not Opener(iter([])).open().live
+    assert Opener(iter([]), live=True).open().live
+    with pytest.raises(SourceError, match="leave live= to iterables"):
+        Opener("demo", live=True).open()
+    slow = threading.Event()
+
+    def topic() -> Iterator[NDArray[np.uint8]]:
+        for i in range(60):
+            slow.wait(0.002)
+            yield np.full((8, 8, 3), i, np.uint8)
+
+    with hydrart.Stream(Opener(topic(), live=True), model) as stream:
+        results = list(stream)
+    assert len(results) < 60 == results[-1].frame + 1, "old frames are dropped, the last is answered"
+    assert {result.deadline_ms for result in results} == {1000 / 15}

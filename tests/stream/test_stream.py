@@ -189,9 +189,8 @@ def test_every_k_is_measured_first(model: hydrart.Model) -> None:
 
 def test_a_device_profile_is_taken_over(model: hydrart.Model, tmp_path: Path) -> None:
     path = tmp_path / "board.yaml"
-    path.write_text(
-        "latency_ms: {3: 41.0, 12: 480.0}\nthermal: {ambient_c: 25, stages: [{r_c_per_w: 3, tau_s: 9}], throttle_c: 80}\n"
-    )
+    thermal = "{ambient_c: 25, stages: [{r_c_per_w: 3, tau_s: 9}], throttle_c: 80}"
+    path.write_text(f"latency_ms: {{3: 41.0, 12: 480.0}}\nthermal: {thermal}\n")
     with Stream(numbered(1), model, device=path, measure=False) as stream:
         assert stream.governor.profile.rows[0].latency_ms == 41 and stream.governor.max_temp_c == 78
     with Stream(numbered(1), model, device=path) as stream:
