@@ -7,6 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.format.architecture import Architecture
+from hydrart.format.roles import (
+    CLASS_TOKEN,
+    FC1,
+    FC2,
+    FINAL_NORM,
+    NORM1,
+    NORM2,
+    PATCH,
+    POSITIONS,
+    PROJ,
+    QKV,
+    Role,
+    classifier,
+)
 
 
 def network(
@@ -21,30 +35,20 @@ def network(
     linear, layer_norm = functional.linear, functional.layer_norm
     p = arch.width(k)
 
-    def layer(name: str, layer_scale: str = "") -> tuple[Any, Any]:
-        weight, bias = torch.tensor(state[f"{name}.weight"]), torch.tensor(state[f"{name}.bias"])
-        if layer_scale and arch.layer_scale:
-            gamma = torch.tensor(state[f"{layer_scale}.gamma"])
-            weight, bias = weight * gamma[:, None], bias * gamma
-        return weight, bias
+    def tensors(role: Role, index: int | None = None) -> list[Any]:
+        """The role's tensors, layer scale folded in."""
+        found = [torch.tensor(state[name]) for name in role.names(index)]
+        if role.layer_scale and role.layer_scale.used(arch):
+            weight, bias = found
+            (gamma,) = tensors(role.layer_scale, index)
+            found = [weight * gamma[:, None], bias * gamma]
+        return found
 
-    patches = layer("patch_embed.proj")
-    cls_token, positions = torch.tensor(state["cls_token"]), torch.tensor(state["pos_embed"])
-    blocks = [
-        (
-            layer(f"blocks.{i}.norm1"),
-            layer(f"blocks.{i}.attn.qkv"),
-            layer(f"blocks.{i}.attn.proj", f"blocks.{i}.ls1"),
-            layer(f"blocks.{i}.norm2"),
-            layer(f"blocks.{i}.mlp.fc1"),
-            layer(f"blocks.{i}.mlp.fc2", f"blocks.{i}.ls2"),
-        )
-        for i in range(arch.depth)
-    ]
-    last = layer("norm")
-    classifier = layer(f"heads.{k}" if arch.separate_classifiers else "head")
+    patches, last, classes = tensors(PATCH), tensors(FINAL_NORM), tensors(classifier(arch), k)
+    (cls_token,), (positions,) = tensors(CLASS_TOKEN), tensors(POSITIONS)
+    blocks = [[tensors(role, i) for role in (NORM1, QKV, PROJ, NORM2, FC1, FC2)] for i in range(arch.depth)]
 
-    def norm(y: Any, parameters: tuple[Any, Any]) -> Any:
+    def norm(y: Any, parameters: list[Any]) -> Any:
         return layer_norm(y, (p,), *parameters, arch.layer_norm_eps)
 
     def forward(x: Any) -> Any:
@@ -57,6 +61,6 @@ def network(
             z = functional.scaled_dot_product_attention(q, key, value).transpose(1, 2).flatten(2)
             y = y + linear(z, *proj)
             y = y + linear(functional.gelu(linear(norm(y, norm2), *fc1)), *fc2)
-        return linear(norm(y[:, 0], last), *classifier)
+        return linear(norm(y[:, 0], last), *classes)
 
     return forward

@@ -14,6 +14,20 @@ from numpy.typing import NDArray
 
 from hydrart.errors import MissingExtraError, SettingError
 from hydrart.format.architecture import Architecture
+from hydrart.format.roles import (
+    CLASS_TOKEN,
+    FC1,
+    FC2,
+    FINAL_NORM,
+    NORM1,
+    NORM2,
+    PATCH,
+    POSITIONS,
+    PROJ,
+    QKV,
+    Role,
+    classifier,
+)
 
 OPSET = 20  # the first that has Gelu
 IR_VERSION = 10  # of opset 21: runtimes of mid-2024 read it
@@ -52,7 +66,12 @@ def export(
 
 def attention_nodes(arch: Architecture) -> list[str]:
     """Names of the MatMuls that have no weights: the two of each block's attention."""
-    return [f"blocks.{i}.attn.{part}" for i in range(arch.depth) for part in ("scores", "mix")]
+    return [f"{_attention(i)}.{part}" for i in range(arch.depth) for part in ("scores", "mix")]
+
+
+def _attention(block: int) -> str:
+    """What the names of a block's attention begin with."""
+    return QKV.at(block).rpartition(".")[0]
 
 
 class _Exporter:
@@ -73,14 +92,13 @@ class _Exporter:
         onnx, arch, p = self._onnx, self._arch, self._p
         y = self._embed()
         for i in range(arch.depth):
-            y = self._block(f"blocks.{i}", y, last=i == arch.depth - 1 and not all_tokens)
+            y = self._block(i, y, last=i == arch.depth - 1 and not all_tokens)
         if all_tokens:
             y = self._class_token("read", y)
         if not self._gemm:
             y = self._reshape("class_token", y, -1, p)
-        features = self._norm("norm", y, output="features")
-        name = f"heads.{self._k}" if arch.separate_classifiers else "head"
-        weight, bias = self._state[f"{name}.weight"][:, :p], self._state[f"{name}.bias"]
+        features = self._norm(FINAL_NORM, None, y, output="features")
+        weight, bias = self._cut(classifier(arch), self._k)
         self._op(
             "Gemm", features, self._constant("head.w", weight), self._constant("head.b", bias), name="logits", transB=1
         )
@@ -101,48 +119,48 @@ class _Exporter:
 
     def _embed(self) -> str:
         """Patches as rows, each projected; the class token comes as a row of zeros, to which its position is added."""
-        arch, p, state = self._arch, self._p, self._state
+        arch, p = self._arch, self._p
         side = arch.image_size // arch.patch
+        (weight, bias), (token,), (positions,) = map(self._cut, (PATCH, CLASS_TOKEN, POSITIONS))
         y = self._reshape("patch_embed.cut", "input", -1, arch.channels, side, arch.patch, side, arch.patch)
         y = self._op("Transpose", y, name="patch_embed.order", perm=[0, 2, 4, 1, 3, 5])
         y = self._reshape("patch_embed.rows", y, *self._rows(arch.patch_inputs, side * side))
-        y = self._linear("patch_embed.proj", y, state["patch_embed.proj.weight"][:p].reshape(p, -1), None)
+        y = self._linear(PATCH.at(), y, weight.reshape(p, -1), None)
         if self._gemm:
             y = self._reshape("patch_embed.tokens", y, -1, side * side, p)
         pads = self._constant("cls_token.pads", np.array([0, 1, 0, 0, 0, 0], np.int64))
         y = self._op("Pad", y, pads, name="cls_token")
-        position = state["pos_embed"][0, :, :p].copy()
-        position[0] += state["cls_token"].reshape(-1)[:p]
-        position[1:] += state["patch_embed.proj.bias"][:p]
+        position = positions[0].copy()
+        position[0] += token.reshape(-1)
+        position[1:] += bias
         y = self._op("Add", y, self._constant("pos_embed.w", position), name="pos_embed")
         return self._reshape("tokens", y, -1, p) if self._gemm else y
 
-    def _block(self, name: str, y: str, last: bool) -> str:
-        p, state = self._p, self._state
-        z = self._norm(f"{name}.norm1", y)
+    def _block(self, i: int, y: str, last: bool) -> str:
+        name = f"blocks.{i}"
+        z = self._norm(NORM1, i, y)
         if last:
             y = self._class_token(f"{name}.residual", y)
-        z = self._attention(f"{name}.attn", z, last)
-        z = self._linear(f"{name}.attn.proj", z, *self._scaled(f"{name}.attn.proj", f"{name}.ls1", p))
+        z = self._attention(i, z, last)
+        z = self._linear(PROJ.at(i), z, *self._cut(PROJ, i))
         y = self._op("Add", y, z, name=f"{name}.add1")
-        z = self._norm(f"{name}.norm2", y)
-        weight, bias = state[f"{name}.mlp.fc1.weight"][: 4 * p, :p], state[f"{name}.mlp.fc1.bias"][: 4 * p]
-        z = self._linear(f"{name}.mlp.fc1", z, weight, bias)
-        z = self._op("Gelu", z, name=f"{name}.mlp.gelu")
-        z = self._linear(f"{name}.mlp.fc2", z, *self._scaled(f"{name}.mlp.fc2", f"{name}.ls2", 4 * p))
+        z = self._norm(NORM2, i, y)
+        z = self._linear(FC1.at(i), z, *self._cut(FC1, i))
+        z = self._op("Gelu", z, name=f"{FC1.at(i).rpartition('.')[0]}.gelu")
+        z = self._linear(FC2.at(i), z, *self._cut(FC2, i))
         return self._op("Add", y, z, name=f"{name}.add2")
 
-    def _attention(self, name: str, z: str, last: bool) -> str:
+    def _attention(self, i: int, z: str, last: bool) -> str:
         """Softmax(q k / sqrt(head_dim)) v of every head; in the last block for the class token's query alone."""
-        arch, p, k = self._arch, self._p, self._k
+        arch, p, k, name = self._arch, self._p, self._k, _attention(i)
         rows = {"q": 1 if last else arch.tokens, "k": arch.tokens, "v": arch.tokens}
-        weights, biases = (np.split(self._state[f"{name}.qkv.{kind}"], 3) for kind in ("weight", "bias"))
+        weights, biases = (np.split(values, 3) for values in self._cut(QKV, i))
         orders = {"q": [0, 2, 1, 3], "k": [0, 2, 3, 1], "v": [0, 2, 1, 3]}
         parts: dict[str, str] = {}
         for (part, n), weight, bias in zip(rows.items(), weights, biases, strict=True):
             x = self._class_token(f"{name}.query", z) if last and part == "q" else z
             scale = np.float32(arch.head_dim**-0.5 if part == "q" else 1)
-            x = self._linear(f"{name}.{part}", x, scale * weight[:p, :p], scale * bias[:p])
+            x = self._linear(f"{name}.{part}", x, scale * weight, scale * bias)
             x = self._reshape(f"{name}.{part}.heads", x, -1, n, k, arch.head_dim)
             parts[part] = self._op("Transpose", x, name=f"{name}.{part}.order", perm=orders[part])
         scores = self._op("MatMul", parts["q"], parts["k"], name=f"{name}.scores")
@@ -167,13 +185,14 @@ class _Exporter:
         """
         return (-1, channels) if self._gemm else (-1, tokens, channels)
 
-    def _scaled(self, name: str, layer_scale: str, inputs: int) -> tuple[FloatArray, FloatArray]:
-        """Weight and bias of a linear layer that ends a branch, layer scale folded in."""
-        weight, bias = self._state[f"{name}.weight"][: self._p, :inputs], self._state[f"{name}.bias"][: self._p]
-        if self._arch.layer_scale:
-            gamma = self._state[f"{layer_scale}.gamma"][: self._p]
-            weight, bias = weight * gamma[:, None], bias * gamma
-        return weight, bias
+    def _cut(self, role: Role, index: int | None = None) -> list[FloatArray]:
+        """What k heads use of the role's tensors, layer scale folded in."""
+        found = [p.cut(self._state[p.name], self._k) for p in role.parameters(self._arch, index)]
+        if role.layer_scale and role.layer_scale.used(self._arch):
+            weight, bias = found
+            (gamma,) = self._cut(role.layer_scale, index)
+            found = [weight * gamma[:, None], bias * gamma]
+        return found
 
     def _linear(self, name: str, x: str, weight: FloatArray, bias: FloatArray | None) -> str:
         biases = [] if bias is None else [self._constant(f"{name}.b", bias)]
@@ -182,10 +201,11 @@ class _Exporter:
         y = self._op("MatMul", x, self._constant(f"{name}.w", weight.T), name=name)
         return self._op("Add", y, *biases, name=f"{name}.add") if biases else y
 
-    def _norm(self, name: str, x: str, output: str | None = None) -> str:
+    def _norm(self, role: Role, block: int | None, x: str, output: str | None = None) -> str:
+        name = role.at(block)
         weight, bias = (
-            self._constant(f"{name}.{short}", self._state[f"{name}.{kind}"][: self._p])
-            for short, kind in (("w", "weight"), ("b", "bias"))
+            self._constant(f"{name}.{letter}", values)
+            for letter, values in zip("wb", self._cut(role, block), strict=True)
         )
         epsilon = self._arch.layer_norm_eps
         return self._op("LayerNormalization", x, weight, bias, name=output or name, axis=-1, epsilon=epsilon)

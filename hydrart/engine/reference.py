@@ -11,6 +11,20 @@ from typing import Any
 import numpy as np
 
 from hydrart.format.architecture import Architecture
+from hydrart.format.roles import (
+    CLASS_TOKEN,
+    FC1,
+    FC2,
+    FINAL_NORM,
+    NORM1,
+    NORM2,
+    PATCH,
+    POSITIONS,
+    PROJ,
+    QKV,
+    Role,
+    classifier,
+)
 
 Array = Any  # NumPy arrays of the input's dtype, float32 or float64
 
@@ -21,62 +35,62 @@ def features(state: Mapping[str, Array], arch: Architecture, x: Array, k: int) -
     state: dense tensors in timm's names, of k heads or more; x: [B, C, H, W], normalised; its dtype, float32 or
     float64, is the one computed in. Returns [B, k * head_dim].
     """
-    p = arch.width(k)
 
-    def tensor(name: str) -> Array:
-        return np.asarray(state[name], x.dtype)
+    def cut(role: Role, block: int | None = None) -> list[Array]:
+        """What k heads use of the role's tensors."""
+        return [p.cut(np.asarray(state[p.name], x.dtype), k) for p in role.parameters(arch, block)]
 
-    def norm(name: str, y: Array) -> Array:
+    def norm(role: Role, y: Array, block: int | None = None) -> Array:
+        weight, bias = cut(role, block)
         centred = y - y.mean(axis=-1, keepdims=True)
         variance = (centred * centred).mean(axis=-1, keepdims=True)
-        scaled = centred / np.sqrt(variance + x.dtype.type(arch.layer_norm_eps))
-        return scaled * tensor(f"{name}.weight")[:p] + tensor(f"{name}.bias")[:p]
+        return centred / np.sqrt(variance + x.dtype.type(arch.layer_norm_eps)) * weight + bias
 
-    def linear(name: str, y: Array, outputs: int) -> Array:
-        weight = tensor(f"{name}.weight")[:outputs, : y.shape[-1]]
-        return y @ weight.T + tensor(f"{name}.bias")[:outputs]
+    def linear(role: Role, y: Array, block: int) -> Array:
+        weight, bias = cut(role, block)
+        y = y @ weight.T + bias
+        if role.layer_scale and role.layer_scale.used(arch):
+            y = y * cut(role.layer_scale, block)[0]
+        return y
 
-    def branch(name: str, y: Array) -> Array:
-        return y * tensor(f"{name}.gamma")[:p] if arch.layer_scale else y
-
-    x = embed(tensor, arch, x, p)
+    y = embed(arch, x, *cut(PATCH), *cut(CLASS_TOKEN), *cut(POSITIONS))
     for i in range(arch.depth):
-        block = f"blocks.{i}"
-        y = attention(tensor, f"{block}.attn.qkv", arch, norm(f"{block}.norm1", x), k)
-        x = x + branch(f"{block}.ls1", linear(f"{block}.attn.proj", y, p))
-        y = gelu(linear(f"{block}.mlp.fc1", norm(f"{block}.norm2", x), 4 * p))
-        x = x + branch(f"{block}.ls2", linear(f"{block}.mlp.fc2", y, p))
-    return norm("norm", x[:, 0])
+        y = y + linear(PROJ, attention(norm(NORM1, y, i), *cut(QKV, i), k=k), i)
+        y = y + linear(FC2, gelu(linear(FC1, norm(NORM2, y, i), i)), i)
+    return norm(FINAL_NORM, y[:, 0])
 
 
 def classify(state: Mapping[str, Array], arch: Architecture, features: Array, k: int) -> Array:
     """Features [B, k * head_dim] -> logits [B, classes]."""
-    name = f"heads.{k}" if arch.separate_classifiers else "head"
-    weight = np.asarray(state[f"{name}.weight"], features.dtype)[:, : arch.width(k)]
-    return features @ weight.T + np.asarray(state[f"{name}.bias"], features.dtype)
+    parameters = classifier(arch).parameters(arch, k)
+    weight, bias = (p.cut(np.asarray(state[p.name], features.dtype), k) for p in parameters)
+    return features @ weight.T + bias
 
 
-def embed(tensor: Any, arch: Architecture, x: Array, p: int) -> Array:
-    """Cut pictures into patches, project each to p channels, put the class token before them, add positions."""
+def embed(arch: Architecture, x: Array, weight: Array, bias: Array, class_token: Array, positions: Array) -> Array:
+    """Cut pictures into patches, project each to p channels, put the class token before them, add positions.
+
+    x: [B, C, H, W]; weight: [p, C, patch, patch]; bias: [p]; class_token: [1, 1, p]; positions: [1, N, p]. Returns
+    [B, N, p].
+    """
     batch, channels = x.shape[:2]
-    side, patch = arch.image_size // arch.patch, arch.patch
+    side, patch, p = arch.image_size // arch.patch, arch.patch, len(bias)
     patches = x.reshape(batch, channels, side, patch, side, patch).transpose(0, 2, 4, 1, 3, 5)
-    weight = tensor("patch_embed.proj.weight")[:p].reshape(p, -1)
-    y = patches.reshape(batch, side * side, arch.patch_inputs) @ weight.T + tensor("patch_embed.proj.bias")[:p]
-    cls = np.broadcast_to(tensor("cls_token")[..., :p], (batch, 1, p))
-    return np.concatenate((cls, y), axis=1) + tensor("pos_embed")[..., :p]
+    y = patches.reshape(batch, side * side, arch.patch_inputs) @ weight.reshape(p, -1).T + bias
+    return np.concatenate((np.broadcast_to(class_token, (batch, 1, p)), y), axis=1) + positions
 
 
-def attention(tensor: Any, name: str, arch: Architecture, x: Array, k: int) -> Array:
-    """Multi-head attention of the first k heads, before its projection: [B, N, p] -> [B, N, p]."""
+def attention(x: Array, weight: Array, bias: Array, k: int) -> Array:
+    """Multi-head attention of k heads, before its projection: [B, N, p] -> [B, N, p].
+
+    weight: [3 * p, p], bias: [3 * p]: queries, keys, values.
+    """
     batch, tokens, p = x.shape
-    weights = np.split(tensor(f"{name}.weight"), 3)
-    biases = np.split(tensor(f"{name}.bias"), 3)
     q, key, value = (
-        (x @ weight[:p, :p].T + bias[:p]).reshape(batch, tokens, k, arch.head_dim).transpose(0, 2, 1, 3)
-        for weight, bias in zip(weights, biases, strict=True)
+        (x @ weight.T + bias).reshape(batch, tokens, k, p // k).transpose(0, 2, 1, 3)
+        for weight, bias in zip(np.split(weight, 3), np.split(bias, 3), strict=True)
     )
-    scores = q @ key.swapaxes(-1, -2) * x.dtype.type(arch.head_dim**-0.5)
+    scores = q @ key.swapaxes(-1, -2) * x.dtype.type((p // k) ** -0.5)
     scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
     scores = scores / scores.sum(axis=-1, keepdims=True)
     return (scores @ value).transpose(0, 2, 1, 3).reshape(batch, tokens, p)
