@@ -102,7 +102,7 @@ def train(
     need_pytorch("hydrart train")
     from hydrart.train import run
     from hydrart.train.loop import Place
-    from hydrart.train.start import read_origin
+    from hydrart.train.start import read_pretrained
 
     shape = WantedShape(**{name: options.pop(name) for name in ("heads", *SHAPE)})
     files = run.Files(
@@ -110,7 +110,7 @@ def train(
     )
     place = Place(files.output.with_suffix(".pth"), run.device_named(device), threads, save_every, Bars())
     options["precision"] = run.precision_on(place.device, options["precision"])
-    origin = read_origin(files.init) if files.init else None
+    origin = read_pretrained(files.init) if files.init else None
     recipe = run.shaped(Recipe(heads=HEADS, **SHAPE, **options), shape, origin)
     rows = run.train_and_test(files, recipe, place, origin, resume).evaluation.rows
     if as_json:

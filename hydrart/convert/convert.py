@@ -13,11 +13,12 @@ from typing import Any
 
 from hydrart.convert import parity
 from hydrart.convert.checkpoint import WEIGHTS
-from hydrart.convert.origin import Wishes, open_source
+from hydrart.convert.origin import Wishes, open_origin
 from hydrart.convert.output import ConvertError, appearing
-from hydrart.convert.parity import Row
+from hydrart.convert.parity import Agreement
 from hydrart.errors import WeightFileError
 from hydrart.format.metadata import Metadata
+from hydrart.format.precision import FP32
 
 IMAGENET_LABELS = Path(__file__).with_name("imagenet1k.txt")
 
@@ -35,7 +36,7 @@ class Report:
     entry: str
     notes: tuple[str, ...]
     reference: str
-    rows: list[Row]
+    rows: list[Agreement]
 
 
 def convert(checkpoint: Path, output: Path, wishes: Wishes, labels: Path | None = None) -> Report:
@@ -44,16 +45,16 @@ def convert(checkpoint: Path, output: Path, wishes: Wishes, labels: Path | None 
     Raises HydrartError, and leaves an `output` that was there before as it was.
     """
     with appearing(output, checkpoint, checkpoint / WEIGHTS) as part:
-        source = open_source(checkpoint, wishes)
-        meta, notes = _labelled(source.meta, labels)
-        entry, notes = source.entry, source.notes + notes
+        origin = open_origin(checkpoint, wishes)
+        meta, notes = _labelled(origin.meta, labels)
+        entry, notes = origin.entry, origin.notes + notes
         try:
-            source.write(part, meta)
+            origin.write(part, meta)
         except WeightFileError as error:
             raise ConvertError(f"{checkpoint} cannot be converted: {_renamed(error, part, output)}") from None
         x = parity.picture(meta.preprocessing)
-        expected, reference = parity.source_logits(source.tensors(), meta.architecture, source.heads, x)
-        del source  # the checkpoint leaves the memory before the new file is read
+        expected, reference = parity.source_logits(origin.tensors(), meta.architecture, origin.heads, x)
+        del origin  # the checkpoint leaves the memory before the new file is read
         rows = parity.compare(expected, parity.reference_logits(part, x), meta.architecture)
         _check(rows, meta.precision, reference)
         size = part.stat().st_size
@@ -95,14 +96,14 @@ def _labelled(meta: Metadata, path: Path | None) -> tuple[Metadata, tuple[str, .
     return replace(meta, labels=labels), notes
 
 
-def _check(rows: list[Row], precision: str, reference: str) -> None:
+def _check(rows: list[Agreement], precision: str, reference: str) -> None:
     for row in rows:
         if not math.isfinite(row.difference):
             raise ConvertError(
                 f"the network of k={row.k} answers with numbers that are not finite, so no file was kept: "
                 "its weights are damaged"
             )
-        if precision == "fp32" and not row.within:
+        if precision == FP32.name and not row.within:
             raise ConvertError(
                 f"the converted network differs from {reference}'s by {row.difference:.3g} at k={row.k}, so no file "
                 "was kept: check the checkpoint's weights, and report it if they are sound"

@@ -10,6 +10,17 @@ from typing import Any
 from hydrart.convert.checkpoint import Checkpoint
 from hydrart.convert.stored import CheckpointError
 from hydrart.format.architecture import HEAD_DIMS, Architecture, listing
+from hydrart.format.roles import (
+    CLASS_TOKEN,
+    CLASSIFIER,
+    CLASSIFIERS,
+    LS1,
+    PATCH,
+    POSITIONS,
+    block_number,
+    own_k,
+    parameters_of,
+)
 
 Shape = tuple[int, ...]
 Heads = tuple[int, ...]
@@ -34,7 +45,7 @@ UNSUPPORTED = {
 
 
 @dataclass(frozen=True)
-class Network:
+class Identified:
     """width: channels of the checkpoint's tensors; architecture: what is converted, perhaps fewer heads.
 
     family: "nested", "deit" or "vit" by its name, None where it has none; notes: assumptions that were made.
@@ -46,7 +57,7 @@ class Network:
     notes: tuple[str, ...] = ()
 
 
-def identify(checkpoint: Checkpoint, heads: Heads | None, head_dim: int | None) -> Network:
+def identify(checkpoint: Checkpoint, heads: Heads | None, head_dim: int | None) -> Identified:
     """The network, with `heads` and `head_dim` instead of what would be inferred where they are given.
 
     Raises CheckpointError where it is another network, or the numbers do not fit together.
@@ -58,21 +69,14 @@ def identify(checkpoint: Checkpoint, heads: Heads | None, head_dim: int | None) 
             raise CheckpointError(f"the network of {path} has {what}, which hydrart does not support")
     width, patch, side = _embedding(path, shapes)
     depth = _depth(path, shapes)
-    own = {int(m[1]): shapes[name] for name in shapes if (m := re.fullmatch(r"heads\.(\d{1,2})\.weight", name))}
-    classifier = next(iter(own.values()), shapes.get("head.weight", ()))
+    own = {k: shape for name, shape in shapes.items() if (k := own_k(name)) is not None}
+    head = CLASSIFIER.names()[0]
+    classifier = next(iter(own.values()), shapes.get(head, ()))
     if len(classifier) != 2:
-        raise CheckpointError(f"{path} has no classifier (head.weight): hydrart runs networks that classify")
-    layer_scale = "blocks.0.ls1.gamma" in shapes
+        raise CheckpointError(f"{path} has no classifier ({head}): hydrart runs networks that classify")
     family = next(filter(None, map(_family, checkpoint.names)), None)
-    found = _Found(path, width, family, checkpoint.settings, own)
-    dim, ks, notes = found.heads(heads, head_dim)
-    wanted = _tensors(width, patch, side**2 + 1, depth, classifier[0], layer_scale)
-    if own:
-        del wanted["head.weight"], wanted["head.bias"]
-        for k, shape in own.items():
-            wanted[f"heads.{k}.weight"] = (classifier[0], width if shape[1:] == (width,) else k * dim)
-            wanted[f"heads.{k}.bias"] = (classifier[0],)
-    _compare(path, shapes, wanted)
+    clues = _Clues(path, width, family, checkpoint.settings, own)
+    dim, ks, notes = clues.heads(heads, head_dim)
     try:
         architecture = Architecture(
             image_size=side * patch,
@@ -81,12 +85,13 @@ def identify(checkpoint: Checkpoint, heads: Heads | None, head_dim: int | None) 
             head_dim=dim,
             heads=ks,
             classes=classifier[0],
-            layer_scale=layer_scale,
+            layer_scale=LS1.names(0)[0] in shapes,
             separate_classifiers=bool(own),
         )
     except ValueError as error:
         raise CheckpointError(f"hydrart does not support the network of {path}: {error}") from None
-    return Network(width, architecture, family, notes)
+    _compare(path, shapes, _expected(architecture, width // dim, shapes, own))
+    return Identified(width, architecture, family, notes)
 
 
 def _family(name: str) -> str | None:
@@ -101,7 +106,7 @@ def _family(name: str) -> str | None:
 
 def _embedding(path: Path, shapes: Mapping[str, Shape]) -> tuple[int, int, int]:
     """Width, patch and patches on a side."""
-    patches = shapes.get("patch_embed.proj.weight", ())
+    patches = shapes.get(PATCH.names()[0], ())
     if len(patches) != 4:
         names = ", ".join(name for name in list(shapes)[:3]) or "nothing"
         raise CheckpointError(f"{path} is no Vision Transformer with timm's tensor names: it holds {names} ...")
@@ -111,9 +116,9 @@ def _embedding(path: Path, shapes: Mapping[str, Shape]) -> tuple[int, int, int]:
             f"the network of {path} takes patches of {patch}x{other} pixels and {channels} channels: "
             "hydrart supports square patches of RGB pictures"
         )
-    if "cls_token" not in shapes:
+    if CLASS_TOKEN.at() not in shapes:
         raise CheckpointError(f"the network of {path} has no class token: hydrart does not support average pooling")
-    tokens = shapes.get("pos_embed", (0, 0, 0))[1:2] or (0,)
+    tokens = shapes.get(POSITIONS.at(), (0, 0, 0))[1:2] or (0,)
     side = math.isqrt(max(0, tokens[0] - 1))
     if side < 1 or side**2 + 1 != tokens[0]:
         raise CheckpointError(
@@ -124,7 +129,7 @@ def _embedding(path: Path, shapes: Mapping[str, Shape]) -> tuple[int, int, int]:
 
 
 def _depth(path: Path, shapes: Mapping[str, Shape]) -> int:
-    blocks = {int(m[1]) for name in shapes if (m := re.match(r"blocks\.(\d{1,6})\.", name))}
+    blocks = {i for i in map(block_number, shapes) if i is not None}
     depth = len(blocks)
     if blocks != set(range(depth)) or not depth:
         missing = min(set(range(depth + 1)) - blocks)
@@ -132,24 +137,18 @@ def _depth(path: Path, shapes: Mapping[str, Shape]) -> int:
     return depth
 
 
-def _tensors(width: int, patch: int, tokens: int, depth: int, classes: int, layer_scale: bool) -> dict[str, Shape]:
-    """Every tensor of the network and its shape."""
-    w = width
-    shapes: dict[str, Shape] = {
-        "cls_token": (1, 1, w),
-        "pos_embed": (1, tokens, w),
-        "patch_embed.proj.weight": (w, 3, patch, patch),
-        "patch_embed.proj.bias": (w,),
-    }
-    block = {"norm1": (w,), "attn.qkv": (3 * w, w), "attn.proj": (w, w)}
-    block |= {"norm2": (w,), "mlp.fc1": (4 * w, w), "mlp.fc2": (w, 4 * w)}
-    for i in range(depth):
-        for name, shape in block.items():
-            shapes[f"blocks.{i}.{name}.weight"] = shape
-            shapes[f"blocks.{i}.{name}.bias"] = shape[:1]
-        if layer_scale:
-            shapes |= {f"blocks.{i}.{name}.gamma": (w,) for name in ("ls1", "ls2")}
-    return shapes | {"norm.weight": (w,), "norm.bias": (w,), "head.weight": (classes, w), "head.bias": (classes,)}
+def _expected(arch: Architecture, heads: int, shapes: Mapping[str, Shape], own: Iterable[int]) -> dict[str, Shape]:
+    """Every tensor of a checkpoint of so many heads, and its shape.
+
+    The classifiers of all ks belong to it, also of those that are not converted. Such a classifier is cut to its k, or
+    stored at full width.
+    """
+    expected = {p.name: p.shape(heads) for p in parameters_of(arch).values() if p.only is None}
+    for k in own:
+        for p in CLASSIFIERS.parameters(arch, k):
+            full = tuple(side.length(arch, heads) for side in p.part.sides)
+            expected[p.name] = full if shapes.get(p.name) == full else p.shape(k)
+    return expected
 
 
 def _compare(path: Path, shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> None:
@@ -167,7 +166,7 @@ def _compare(path: Path, shapes: Mapping[str, Shape], wanted: Mapping[str, Shape
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Clues:
     """What tells the heads apart: the width, the name, the options of the training, classifiers per k."""
 
     path: Path

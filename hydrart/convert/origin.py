@@ -10,12 +10,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from hydrart.convert.checkpoint import Checkpoint, read
-from hydrart.convert.identify import Network, identify
+from hydrart.convert.identify import Identified, identify
 from hydrart.convert.stored import CheckpointError, FloatArray, Stored, as_float32
 from hydrart.format.architecture import Architecture, listing
 from hydrart.format.metadata import Accuracy, Metadata
+from hydrart.format.precision import FP32, PRECISIONS
 from hydrart.format.preprocessing import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS, Preprocessing
 from hydrart.format.reader import WeightFile
+from hydrart.format.roles import parameters_of
 from hydrart.format.writer import copy_prefix, sha256, write
 
 Three = tuple[float, float, float]
@@ -25,7 +27,7 @@ HALF = (0.5, 0.5, 0.5)  # mean and std of timm's plain ViTs
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user asks for; None leaves it to the source."""
+    """What the user asks for; None leaves it to the checkpoint or weight file."""
 
     ema: bool = True
     precision: str | None = None
@@ -35,7 +37,7 @@ class Wishes:
     licence: str | None = None
 
 
-class Source(Protocol):
+class Origin(Protocol):
     """path: of the file that is read; meta: of the file to write; entry: where the weights were; heads: how many
     `tensors` has; notes: assumptions."""
 
@@ -52,8 +54,8 @@ class Source(Protocol):
         """Write the weight file."""
 
 
-def open_source(path: Path, wishes: Wishes) -> Source:
-    """The source of a conversion. Raises CheckpointError or WeightFileError."""
+def open_origin(path: Path, wishes: Wishes) -> Origin:
+    """What a conversion starts from. Raises CheckpointError or WeightFileError."""
     if path.suffix == ".safetensors" and _is_weight_file(path):
         return FromWeightFile(path, wishes)
     return FromCheckpoint(path, wishes)
@@ -69,7 +71,7 @@ class FromCheckpoint:
         arch = network.architecture
         self.meta = Metadata(
             architecture=arch,
-            precision=wishes.precision or "fp32",
+            precision=wishes.precision or FP32.name,
             preprocessing=preprocessing,
             labels=checkpoint.labels if len(checkpoint.labels) == arch.classes else (),
             licence=wishes.licence or checkpoint.licence or "unknown",
@@ -83,12 +85,9 @@ class FromCheckpoint:
         self._weights = checkpoint.weights
 
     def tensors(self) -> dict[str, FloatArray]:
-        """Every tensor as float32: those that are float32 already stay where they are."""
-        d = self.meta.architecture.head_dim
-        return {
-            name: as_float32(_classifier(name, t, d) if name.startswith("heads.") else t)
-            for name, t in self._weights.items()
-        }
+        """Every tensor of the network as float32: those that are float32 already stay where they are."""
+        known = parameters_of(self.meta.architecture)
+        return {name: as_float32(parameter.cut(self._weights[name], self.heads)) for name, parameter in known.items()}
 
     def write(self, path: Path, meta: Metadata) -> None:
         """Write the weight file, of as many heads as `meta` names."""
@@ -108,15 +107,16 @@ class FromWeightFile:
             raise CheckpointError(f"{path} is a weight file: --head-dim and --family are for checkpoints")
         if lacking := [k for k in heads if k not in file.heads]:
             raise CheckpointError(f"{path} has no network of {lacking[0]} heads, only {listing(file.heads)}")
-        if not same and (precision == "fp32" or meta.precision == "int8"):
+        wanted, stored = PRECISIONS[precision], PRECISIONS[meta.precision]
+        if not same and wanted.bytes >= stored.bytes:
             raise CheckpointError(
                 f"{path} holds {meta.precision} weights, from which {precision} cannot be won back: "
                 "convert the checkpoint itself"
             )
         self._copied = same and heads == file.heads[: len(heads)]
-        if precision == "int8" and same and not self._copied:
+        if same and stored.scaled and not self._copied:
             raise CheckpointError(
-                f"{path} holds int8 weights, of which only the last heads can be left out: "
+                f"{path} holds {stored.name} weights, of which only the last heads can be left out: "
                 "change --heads, or convert the checkpoint itself"
             )
         self.meta = replace(
@@ -160,28 +160,7 @@ class _Cut(Mapping[str, FloatArray]):
         return len(self._weights)
 
     def __getitem__(self, name: str) -> FloatArray:
-        return as_float32(self._cut(name, self._weights[name]))
-
-    def _cut(self, name: str, t: Stored) -> Stored:
-        p = self._arch.width(self._arch.heads[-1])
-        match name.split("."):
-            case ["cls_token" | "pos_embed"]:
-                return t[..., :p]
-            case ["head", kind]:
-                return t[:, :p] if kind == "weight" else t
-            case ["heads", *_]:
-                return _classifier(name, t, self._arch.head_dim)
-            case [*_, "qkv", "weight"]:
-                return t.reshape(3, -1, t.shape[1])[:, :p, :p].reshape(3 * p, p)
-            case [*_, "qkv", "bias"]:
-                return t.reshape(3, -1)[:, :p].reshape(3 * p)
-            case [*_, "fc1", kind]:
-                return t[: 4 * p, :p] if kind == "weight" else t[: 4 * p]
-            case [*_, "fc2", "weight"]:
-                return t[:p, : 4 * p]
-            case [*_, "attn", "proj", "weight"]:
-                return t[:p, :p]
-        return t[:p]
+        return as_float32(parameters_of(self._arch)[name].cut(self._weights[name], self._arch.heads[-1]))
 
 
 class Decoded(Mapping[str, FloatArray]):
@@ -192,32 +171,24 @@ class Decoded(Mapping[str, FloatArray]):
 
     def __init__(self, path: Path, heads: tuple[int, ...]) -> None:
         self._file = WeightFile(path)
-        self._heads = heads
+        self._k = heads[-1]
+        self._parameters = parameters_of(replace(self._file.meta.architecture, heads=heads))
 
     def __iter__(self) -> Iterator[str]:
-        yield from (name for name in self._file.state(self._heads[-1]) if not name.startswith("heads."))
-        if self._file.meta.architecture.separate_classifiers:
-            for k in self._heads:
-                yield from (f"heads.{k}.weight", f"heads.{k}.bias")
+        return iter(self._parameters)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self._parameters)
 
     def __getitem__(self, name: str) -> FloatArray:
         with open(self._file.path, "rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._file.data = np.frombuffer(mapped, np.uint8, offset=self._file.start)
-        k = int(name.split(".")[1]) if name.startswith("heads.") else self._heads[-1]
-        return np.array(self._file.state(k)[name])
-
-
-def _classifier(name: str, tensor: Stored, head_dim: int) -> Stored:
-    """heads.K.weight may be stored at full width: its first K heads count."""
-    return tensor[:, : int(name.split(".")[1]) * head_dim] if name.endswith("weight") else tensor
+        return np.array(self._file.state(self._parameters[name].only or self._k)[name])
 
 
 def _preprocessing(
-    checkpoint: Checkpoint, network: Network, family: str | None
+    checkpoint: Checkpoint, network: Identified, family: str | None
 ) -> tuple[Preprocessing, tuple[str, ...]]:
     """timm's way for the network's family, or what the training was told otherwise; and assumptions."""
     size = network.architecture.image_size

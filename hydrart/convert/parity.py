@@ -28,7 +28,7 @@ LIMIT = 1e-3  # for fp32, of the largest logit or of 1; correct conversions stay
 
 
 @dataclass(frozen=True)
-class Row:
+class Agreement:
     """One k: its size, the largest difference between two logits, and whether both name the same class."""
 
     k: int
@@ -72,18 +72,8 @@ def pytorch_logits(tensors: Mapping[str, FloatArray], arch: Architecture, heads:
 
     from hydrart.convert.nested_vit import NestedViT
 
-    separate = {int(name.split(".")[1]) for name in tensors if name.startswith("heads.")}
     with torch.device("meta"):
-        model = NestedViT(
-            image_size=arch.image_size,
-            patch=arch.patch,
-            depth=arch.depth,
-            heads=heads,
-            head_dim=arch.head_dim,
-            classes=arch.classes,
-            layer_scale=arch.layer_scale,
-            separate=tuple(sorted(separate)),
-        )
+        model = NestedViT(arch, heads)
     model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, assign=True)
     with torch.no_grad(), one_thread():
         return {k: model(torch.from_numpy(x), k)[0].numpy() for k in arch.heads}
@@ -100,14 +90,14 @@ def reference_logits(path: Path, x: FloatArray) -> Logits:
     return logits
 
 
-def compare(expected: Logits, found: Logits, arch: Architecture) -> list[Row]:
+def compare(expected: Logits, found: Logits, arch: Architecture) -> list[Agreement]:
     """The table, by k."""
     rows = []
     for k, wanted in expected.items():
         difference = float(np.abs(wanted - found[k]).max())
         limit = LIMIT * max(1.0, float(np.abs(wanted).max()))
         rows.append(
-            Row(
+            Agreement(
                 k=k,
                 parameters=arch.parameters(k),
                 gmacs=arch.macs(k) / 1e9,

@@ -38,7 +38,7 @@ def features(state: Mapping[str, Array], arch: Architecture, x: Array, k: int) -
 
     def cut(role: Role, block: int | None = None) -> list[Array]:
         """What k heads use of the role's tensors."""
-        return [p.cut(np.asarray(state[p.name], x.dtype), k) for p in role.parameters(arch, block)]
+        return [np.asarray(p.cut(state[p.name], k), x.dtype) for p in role.parameters(arch, block)]
 
     def norm(role: Role, y: Array, block: int | None = None) -> Array:
         weight, bias = cut(role, block)
@@ -63,7 +63,7 @@ def features(state: Mapping[str, Array], arch: Architecture, x: Array, k: int) -
 def classify(state: Mapping[str, Array], arch: Architecture, features: Array, k: int) -> Array:
     """Features [B, k * head_dim] -> logits [B, classes]."""
     parameters = classifier(arch).parameters(arch, k)
-    weight, bias = (p.cut(np.asarray(state[p.name], features.dtype), k) for p in parameters)
+    weight, bias = (np.asarray(p.cut(state[p.name], k), features.dtype) for p in parameters)
     return features @ weight.T + bias
 
 
@@ -80,7 +80,7 @@ def embed(arch: Architecture, x: Array, weight: Array, bias: Array, class_token:
     return np.concatenate((np.broadcast_to(class_token, (batch, 1, p)), y), axis=1) + positions
 
 
-def attention(x: Array, weight: Array, bias: Array, k: int) -> Array:
+def attention(x: Array, weight: Array, bias: Array, *, k: int) -> Array:
     """Multi-head attention of k heads, before its projection: [B, N, p] -> [B, N, p].
 
     weight: [3 * p, p], bias: [3 * p]: queries, keys, values.

@@ -3,26 +3,27 @@
 from pathlib import Path
 
 from hydrart.errors import SettingError, WeightFileError
-from hydrart.format.precision import PRECISIONS
+from hydrart.format.precision import FP32, PRECISIONS, Precision
 from hydrart.format.reader import WeightFile
 
-PRECISION_CHOICES = ("auto", *PRECISIONS)
+AUTO = "auto"
+PRECISION_CHOICES = (AUTO, *PRECISIONS)
 MAX_LOSS = 0.003  # auto accepts at most so much less top-1 at any k than the named file has
 
 
 def open_variant(path: Path, precision: str, backend: str) -> WeightFile:
     """Open the file, or the file beside it that has the precision.
 
-    precision: fp32, bf16, int8, or auto. auto compares the files beside it that were made from the same checkpoint,
+    precision: one of PRECISION_CHOICES. auto compares the files beside it that were made from the same checkpoint,
     and takes the fastest on this CPU whose recorded top-1 is at most MAX_LOSS below at every k; where no accuracy is
     recorded, or the backend is not native, it takes the named file. Raises WeightFileError, SettingError.
     """
     if precision not in PRECISION_CHOICES:
         raise SettingError(f"precision {precision!r} is unknown: choose from {', '.join(PRECISION_CHOICES)}")
     file = WeightFile(path)
-    if precision == file.meta.precision or (precision == "auto" and backend != "native"):
+    if precision == file.meta.precision or (precision == AUTO and backend != "native"):
         return file
-    if precision != "auto":
+    if precision != AUTO:
         other = _beside(file, precision)
         if other is None:
             raise SettingError(
@@ -43,7 +44,13 @@ def _fastest() -> tuple[str, ...]:
     """Precisions from the fastest to the slowest on this CPU."""
     from hydrart.codegen.isa import choose
 
-    return ("bf16", "fp32", "int8") if choose().int8 == "fma" else ("int8", "bf16", "fp32")
+    isa = choose()
+
+    def slow(precision: Precision) -> tuple[bool, int]:
+        # the fewer bytes, the faster, but integers that the CPU has to multiply as float32 are the slowest
+        return precision.scaled and isa.dot(precision.name) == isa.dot(FP32.name), precision.bytes
+
+    return tuple(precision.name for precision in sorted(PRECISIONS.values(), key=slow))
 
 
 def _beside(file: WeightFile, precision: str) -> WeightFile | None:

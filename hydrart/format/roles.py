@@ -121,13 +121,6 @@ class Role:
             Parameter(name, self, part, arch, index) for name, part in zip(self.names(index), self.parts, strict=True)
         ]
 
-    def index_in(self, name: str) -> int | None:
-        """The block number or the k in the name of one of its tensors; None for the name of another."""
-        pattern = re.escape(self.at()).replace("None", r"(\d{1,6})")
-        suffixes = "|".join(part.suffix for part in self.parts)
-        found = re.fullmatch(rf"{pattern}\.(?:{suffixes})", name)
-        return int(found[1]) if found else None
-
     @property
     def has_matrix(self) -> bool:
         """Whether one of its tensors is a matrix."""
@@ -226,6 +219,22 @@ _BEFORE_BLOCKS = [role for role in ROLES[: ROLES.index(BLOCK_MATRICES[0])] if ro
 def classifier(arch: Architecture) -> Role:
     """The role that classifies; its index is k where each k has a classifier of its own."""
     return CLASSIFIERS if arch.separate_classifiers else CLASSIFIER
+
+
+def block_number(name: str) -> int | None:
+    """The block that a tensor of this name belongs to, None for one outside the blocks."""
+    return _index(Each.BLOCK.value, name)
+
+
+def own_k(name: str) -> int | None:
+    """The k whose own classifier has this name for its matrix, None for any other name."""
+    return _index(Each.K.value.format(name=CLASSIFIERS.name, index="{index}") + ".weight", name)
+
+
+def _index(template: str, name: str) -> int | None:
+    pattern = re.escape(template).replace(r"\{index\}", r"(\d{1,6})").replace(r"\{name\}", ".+")
+    found = re.fullmatch(pattern, name)
+    return int(found[1]) if found else None
 
 
 def matrix_index(role: Role, block: int = 0) -> int:

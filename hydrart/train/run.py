@@ -17,7 +17,7 @@ from hydrart.picture.folders import class_folders
 from hydrart.train.data import Pictures, mean_and_std, read_folder
 from hydrart.train.loop import Place, make_folder, train
 from hydrart.train.recipe import HEADS, SHAPE, Recipe, TrainError, WantedShape
-from hydrart.train.start import Origin, adopt, build
+from hydrart.train.start import Pretrained, adopt, build
 from hydrart.train.teacher import Teacher
 from hydrart.train.weight_file import write_measured
 
@@ -58,7 +58,7 @@ def precision_on(device: torch.device, name: str) -> str:
     return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
 
 
-def shaped(recipe: Recipe, wanted: WantedShape, origin: Origin | None) -> Recipe:
+def shaped(recipe: Recipe, wanted: WantedShape, origin: Pretrained | None) -> Recipe:
     """The recipe with the shape that is wanted. Raises TrainError for options that contradict each other."""
     usual: dict[str, Any] = {"heads": HEADS} | SHAPE
     if origin is not None:
@@ -83,7 +83,7 @@ def shaped(recipe: Recipe, wanted: WantedShape, origin: Origin | None) -> Recipe
     return recipe
 
 
-def normalised(recipe: Recipe, origin: Origin | None, pictures: Pictures) -> Recipe:
+def normalised(recipe: Recipe, origin: Pretrained | None, pictures: Pictures) -> Recipe:
     """With the origin's mean and std, else those of the pictures."""
     if origin is not None:
         spec = origin.meta.preprocessing
@@ -93,7 +93,7 @@ def normalised(recipe: Recipe, origin: Origin | None, pictures: Pictures) -> Rec
 
 
 def train_and_test(
-    files: Files, recipe: Recipe, place: Place, origin: Origin | None = None, resume: bool = False
+    files: Files, recipe: Recipe, place: Place, origin: Pretrained | None = None, resume: bool = False
 ) -> Outcome:
     """Read, train, write, evaluate. Raises HydrartError."""
     make_folder(place.checkpoint.parent)

@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hydrart.convert.nested_vit import NestedViT
 from hydrart.format.preprocessing import Preprocessing
 from hydrart.format.writer import sha256
 from hydrart.train import convnet
 from hydrart.train.recipe import TrainError
-from hydrart.train.start import known_classes, network, read_origin
+from hydrart.train.start import known_classes, read_pretrained
 
 
 class Teacher:
@@ -50,8 +51,8 @@ def _read(path: Path) -> tuple[nn.Module, int, list[str], Preprocessing]:
     trained = convnet.read(path)
     if trained is not None:
         return trained.model, 1, trained.labels, trained.preprocessing
-    origin = read_origin(path)
+    origin = read_pretrained(path)
     arch = origin.meta.architecture
-    model = network(arch, origin.heads)
+    model = NestedViT(arch, origin.heads)
     model.load_state_dict(origin.tensors)
     return model.requires_grad_(False), arch.heads[-1], list(origin.meta.labels), origin.meta.preprocessing

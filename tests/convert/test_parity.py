@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hydrart.convert import parity
-from hydrart.convert.origin import Wishes, open_source
+from hydrart.convert.origin import Wishes, open_origin
 from tests.support.converting import HEAD_DIM, KS, NAME, X, nested, torch
 from tests.support.torch_vit import logits, separate_classifiers
 
@@ -18,7 +18,7 @@ def test_pytorch_and_numpy_agree_with_the_independent_network(tmp_path: Path, ne
     if network == "separate classifiers":
         state = separate_classifiers(state, 3, ks, HEAD_DIM, full_width=True)
     torch.save({"arch": NAME, "state_dict": state}, tmp_path / "a.pth")
-    source = open_source(tmp_path / "a.pth", Wishes())
+    source = open_origin(tmp_path / "a.pth", Wishes())
     arguments = source.tensors(), source.meta.architecture
     x = X.numpy()
     found = parity.numpy_logits(*arguments, x), parity.pytorch_logits(*arguments, source.heads, x)
@@ -30,7 +30,7 @@ def test_pytorch_and_numpy_agree_with_the_independent_network(tmp_path: Path, ne
 
 def test_it_says_what_computed_the_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save({"arch": NAME, "state_dict": nested()}, tmp_path / "a.pth")
-    source = open_source(tmp_path / "a.pth", Wishes(heads=(3,)))
+    source = open_origin(tmp_path / "a.pth", Wishes(heads=(3,)))
     arguments = source.tensors(), source.meta.architecture, source.heads, X.numpy()
     assert parity.source_logits(*arguments)[1] == "PyTorch"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

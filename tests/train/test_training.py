@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: tr
 
 from hydrart.cli.progress import TrainingBar  # noqa: E402
 from hydrart.convert.nested_vit import NestedViT  # noqa: E402
+from hydrart.format.architecture import Architecture  # noqa: E402
 from hydrart.format.preprocessing import Preprocessing  # noqa: E402
 from hydrart.train import loop as training  # noqa: E402
 from hydrart.train.augmentation import OPERATIONS, augment, crop_and_mirror, mixup, rand_augment  # noqa: E402
@@ -287,11 +288,10 @@ def test_muon_moves_only_what_the_drawn_k_uses(pictures: Pictures, tmp_path: Pat
 
 def test_the_class_token_alone_passes_the_last_block() -> None:
     """What the last block computes of the other tokens reaches no classifier."""
-    model = NestedViT(image_size=16, patch=4, depth=2, heads=4, head_dim=16, classes=3)
+    model = NestedViT(Architecture(image_size=16, patch=4, depth=2, head_dim=16, heads=(3, 4), classes=3))
     model.init_weights(torch.Generator().manual_seed(0))
     x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    block = model.blocks[-1]
     with torch.no_grad():
         tokens = torch.randn(2, 17, 48, generator=torch.Generator().manual_seed(2))
-        torch.testing.assert_close(block(tokens, 3, 1), block(tokens, 3, 17)[:, :1])
+        torch.testing.assert_close(model.block(1, tokens, 3, 1), model.block(1, tokens, 3, 17)[:, :1])
         assert model(x, 3).shape == (2, 3)
