@@ -100,7 +100,7 @@ def _read_folder(folder: Path) -> Checkpoint:
         config = None
     if not isinstance(config, dict):
         raise CheckpointError(f"{config_path} is no JSON object: download it again")
-    own, arguments = (_table(config.get(name)) for name in ("pretrained_cfg", "model_args"))
+    own, arguments = _table(config.get("pretrained_cfg", config)), _table(config.get("model_args"))
     licence = own.get("license")
     return Checkpoint(
         path=path,
