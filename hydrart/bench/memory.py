@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-import hydrart
 from hydrart.errors import HydrartError
 from hydrart.model import Model, load
 
@@ -91,15 +90,7 @@ def resident_of(path: Path) -> int | None:
 
 
 def _child(*args: str) -> dict[str, Any]:
-    package = str(Path(hydrart.__file__).parent.parent)
-    paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
-    ended = subprocess.run(
-        [sys.executable, "-m", __name__, *args],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": paths},
-        check=False,
-    )
+    ended = subprocess.run([sys.executable, "-m", __name__, *args], capture_output=True, text=True, check=False)
     if ended.returncode:
         said = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
         raise HydrartError(f"the process whose memory is measured failed ({said[-1][:200]}): is there enough memory?")
