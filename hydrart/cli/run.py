@@ -49,6 +49,7 @@ from hydrart.stream.stream import Stream
 @json_option
 @one_sentence
 def run(
+    *,
     fps: float | None,
     k: int | None,
     min_k: int | None,

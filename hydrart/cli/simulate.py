@@ -55,6 +55,7 @@ def as_text(line: Mapping[str, Any]) -> str:
 @json_option
 @one_sentence
 def simulate(
+    *,
     device: str,
     trace: str,
     fps: float,

@@ -45,9 +45,8 @@ def resize(
     sums = np.empty(max(_LANES, 3 * size), np.int32)
     line = np.empty(sums.size, np.uint8)
     out = np.empty((1, 3, size, size), np.float32)
-    _run.ready()(
-        window, rows.first, rows.weights, columns.first, columns.weights, table, strip, middle, sums, line, out[0]
-    )
+    filters = (rows.first, rows.weights), (columns.first, columns.weights)
+    _run.ready()(window, *filters, table, (strip, middle, sums, line), out[0])
     return np.ascontiguousarray(out.transpose(0, 1, 3, 2)) if tall else out
 
 
@@ -165,22 +164,17 @@ _weigh: Any = kernel(_weighted_sum)
 
 
 @compiled(
-    "void(Array(uint8, 3, 'A', True), int32[::1], int32[::1], int32[::1], int32[::1], "
-    "float32[:, ::1], uint8[::1], uint8[::1], int32[::1], uint8[::1], float32[:, :, ::1])"
+    "void(Array(uint8, 3, 'A', True), UniTuple(int32[::1], 2), UniTuple(int32[::1], 2), float32[:, ::1], "
+    "Tuple((uint8[::1], uint8[::1], int32[::1], uint8[::1])), float32[:, :, ::1])"
 )
-def _run(
-    source: Any,
-    row_first: Any,
-    row_weights: Any,
-    column_first: Any,
-    column_weights: Any,
-    table: Any,
-    strip: Any,
-    middle: Any,
-    sums: Any,
-    line: Any,
-    out: Any,
-) -> None:
+def _run(source: Any, rows: Any, columns: Any, table: Any, buffers: Any, out: Any) -> None:
+    """Resize the uint8 pixels `source` [H, W, 3] into `out`, float32 [3, size, size].
+
+    rows, columns: the first source pixel of each output pixel, and the weights (see _Axis). buffers: for the turned
+    pixels of _ROWS rows, the pixels between the two passes, the sums of a line, and its 8-bit values.
+    """
+    (row_first, row_weights), (column_first, column_weights) = rows, columns
+    strip, middle, sums, line = buffers
     height, width, size = source.shape[0], source.shape[1], out.shape[1]
     row_step, column_step, channel_step = source.strides
     # A pixel is read as one word of four bytes wherever the fourth lies inside the picture: in all columns but the
