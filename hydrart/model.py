@@ -30,17 +30,18 @@ _MEASURED_TIMES = 3
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """An answer.
-
-    k: the heads that gave it; probabilities: float32 [classes]; labels: one per class; preprocess_ms, infer_ms:
-    the time that each stage took.
-    """
+    """The answer to one picture."""
 
     k: int
+    """The number of heads that gave the answer."""
     probabilities: FloatArray = field(repr=False)
+    """float32 [classes], each 0 to 1; their sum is 1."""
     labels: Sequence[str] = field(repr=False)
+    """The name of each class."""
     preprocess_ms: float
+    """Milliseconds from the picture to the network's input."""
     infer_ms: float
+    """Milliseconds from the network's input to the answer."""
 
     @property
     def label(self) -> str:
@@ -64,7 +65,12 @@ class Prediction:
 
 
 class Model:
-    """A nested network, ready to run; made by `load`. Calls from several threads are safe."""
+    """A nested network, ready to run. `load` makes it. Calls from several threads are safe.
+
+    model = hydrart.load("hydravit-cifar10")
+    answer = model("photo.jpg", k=6)
+    print(answer.label, answer.score)
+    """
 
     def __init__(self, file: WeightFile, engine: Engine) -> None:
         self._file = file
@@ -216,12 +222,15 @@ def load(
     threads: int | None = None,
     backend: str = "native",
 ) -> Model:
-    """Open a weight file, by path or by the name of one that ships.
+    """Open a weight file, by its path or by the name of one that ships.
 
-    precision: fp32, bf16 or int8, of this file or one beside it (NAME-int8.safetensors); auto is the fastest of them
-    whose recorded top-1 is nowhere more than 0.3 points below this file's. threads: cores that a call may use, None
-    for all; for the reference this caps NumPy's BLAS pool, which the whole process shares (None: as it is). backend:
-    native, reference (NumPy, exact and slow) or onnxruntime.
+    - weights: the path, or the name.
+    - precision: "fp32", "bf16" or "int8", of this file or of one beside it (NAME-int8.safetensors). "auto" takes the
+      fastest of them whose recorded top-1 is nowhere more than 0.3 points below this file's.
+    - threads: cores that a call may use; None for all. With the reference this caps NumPy's BLAS pool, which the whole
+      process shares; None leaves it as it is.
+    - backend: "native", "reference" (NumPy, exact and slow) or "onnxruntime".
+
     Raises WeightFileError, SettingError, MissingExtraError.
     """
     path = find(weights, "weights", ".safetensors", WeightFileError)

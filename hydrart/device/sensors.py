@@ -20,14 +20,20 @@ _log = logging.getLogger("hydrart.sensors")
 
 
 class Sensors:
-    """What this machine tells while it runs.
+    """What this machine's sensors say while it runs. Use it in a `with` block.
 
-    names: which sensors to read (a device profile's). root: the folder that holds sys and proc. callback: a function
-    for battery boards and the like, called once a second. It returns any of the readings by name: temp_c (C), battery
-    (0 to 1), power_w (of the whole device), capacity_wh, charging, throttled, undervoltage, others_load. battery_cmd:
-    a command that prints the same as JSON, or the charge in percent as a plain number. What callback and command give
-    goes before what Linux gives. A value that cannot be, or is too old, is unknown: hydrart.readings.READINGS holds
-    the limits. Raises SettingError.
+        with hydrart.Sensors(callback=lambda: {"battery": 0.8}) as sensors:
+            print(sensors.latest())
+
+    - names: which sensors to read, as a device profile names them. Default: they are found.
+    - root: the folder that holds sys and proc.
+    - callback: a function for battery boards and the like, called once a second. It returns any of the readings by
+      name: temp_c (C), battery (0 to 1), power_w (of the whole device), capacity_wh, charging, throttled, undervoltage,
+      others_load.
+    - battery_cmd: a command that prints the same as JSON, or the charge in percent as a plain number.
+
+    Callback and command go before Linux. A value that cannot be, or is too old, is unknown:
+    `hydrart.readings.READINGS` holds the limits. Raises SettingError.
     """
 
     def __init__(

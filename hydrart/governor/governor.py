@@ -26,9 +26,12 @@ _PROBE_S = 30.0  # a larger k that has not run for so long is reported as a `pro
 
 
 class Decision(NamedTuple):
-    """What to run next.
+    """What to run next."""
 
-    k: heads. reason, what decided:
+    k: int
+    """The number of heads."""
+    reason: str
+    """What decided:
 
     - `accuracy`: nothing forbids the most accurate k.
     - `deadline`, `heat`, `battery`, `supply`: this forbids the next better k.
@@ -36,20 +39,18 @@ class Decision(NamedTuple):
     - `overload`: even the smallest k is late.
     - `fixed`: the user fixed k.
     - `unknown`: nothing was observed yet.
-
-    expected_ms: the latency of k to expect; quantile_ms: what 99 of 100 frames stay below; None if unknown. signal,
-    bound: the numbers behind the reason, what the next better k would need and what there is: in ms (deadline,
-    overload), W (battery, supply), or C (heat: the temperature, and the target); None where they are not known. drop:
-    skip this frame, so that the next comes in time.
     """
-
-    k: int
-    reason: str
     expected_ms: float | None = None
+    """The latency of k to expect, in milliseconds; None if unknown."""
     quantile_ms: float | None = None
+    """What 99 of 100 frames stay below, in milliseconds; None if unknown."""
     signal: float | None = None
+    """What the next better k would need: ms (deadline, overload) or W (battery, supply). For heat it is the temperature
+    in C. None where it is not known."""
     bound: float | None = None
+    """What there is, in the unit of `signal`. For heat it is the target."""
     drop: bool = False
+    """Skip this frame, so that the next comes in time."""
 
     @property
     def why(self) -> str:
@@ -63,17 +64,23 @@ class Decision(NamedTuple):
 class Governor:
     """Chooses k for every frame.
 
-    fps: frames come at this rate, and each has 1 / fps seconds, or deadline_ms. Without both there is no deadline, and
-    the most accurate k runs. max_temp_c: temperature to stay below, in degrees Celsius; None: 2 below where the profile
-    says that the device throttles. until_h: hours from the first call that the battery must last. k fixes k; min_k and
-    max_k bound it. energy_weight: accuracy (0 to 1) that a joule per frame is worth. parameters: for experiments.
-    Raises SettingError.
-
-    Example:
-        governor = Governor(model.profile("raspberrypi5"), fps=15, max_temp_c=75)
+        governor = hydrart.Governor(model.profile("raspberrypi5"), fps=15, max_temp_c=75)
         decision = governor.choose(time.monotonic())
         ...  # run decision.k heads, unless decision.drop
         governor.observe(time.monotonic(), decision.k, latency_ms, temp_c=61.0)
+
+    - profile: the table of ks to choose from, as Model.profile() makes it.
+    - fps: frames come at this rate, and each has 1 / fps seconds.
+    - deadline_ms: what each frame has instead, in milliseconds. Without both there is no deadline, and the most
+      accurate k runs.
+    - max_temp_c: temperature to stay below, in degrees Celsius. Default: 2 below where the profile says that the device
+      throttles.
+    - until_h: hours from the first call that the battery must last.
+    - k: fixes k. min_k, max_k: bound it.
+    - energy_weight: accuracy (0 to 1) that a joule per frame is worth.
+    - parameters: for experiments.
+
+    Raises SettingError.
     """
 
     def __init__(

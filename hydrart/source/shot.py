@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """One picture from a source.
-
-    picture: uint8 RGB [H, W, 3]. t_capture: time.monotonic() when the device had it; None means when the source gave
-    it. stamp: any object of the caller's; it comes back with the result.
-    """
+    """One picture from a source."""
 
     picture: NDArray[np.uint8]
+    """uint8 RGB [H, W, 3]."""
     t_capture: float | None = None
+    """time.monotonic() when the device had the picture; None: when the source gave it."""
     stamp: object = None
+    """Any object of the caller's. It comes back with the result."""

@@ -8,16 +8,17 @@ STATES = ("opening", "running", "stalled", "reconnecting", "ended")
 
 @dataclass(frozen=True)
 class Event:
-    """A change of state.
-
-    state: opening, running (a frame came), stalled (none comes), reconnecting (the source is lost and opened again
-    after a pause) or ended; reason: for people; t_mono: time.monotonic(), t_wall: time.time() then.
-    """
+    """A change of the state of a source."""
 
     state: str
+    """`opening`, `running` (a frame came), `stalled` (none comes), `reconnecting` (the source is lost and will be
+    opened again after a pause) or `ended`."""
     reason: str
+    """What happened, for people."""
     t_mono: float
+    """time.monotonic() at the change, in seconds."""
     t_wall: float
+    """time.time() at the change, in seconds."""
 
     def as_dict(self) -> dict[str, Any]:
         """The event as it stands in a log."""

@@ -13,27 +13,32 @@ from hydrart.readings import Place, Readings, shown
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """The answer to one frame.
-
-    frame: its number; t_capture: time.monotonic() when it was captured, t_wall: time.time(); prediction: label,
-    score, k and stage times; capture_ms: what the source worked for it; age_ms: from capture to answer;
-    deadline_ms: what age_ms may be, None without a rate; dropped: frames lost since the last result; decision: the
-    governor's, its reason in a word and the numbers behind it; readings: what is known from sensors, by the names of
-    hydrart.readings.READINGS; picture: uint8 RGB [H, W, 3] if the stream keeps it; stamp: the caller's own.
-    """
+    """The answer to one frame."""
 
     frame: int
+    """The frame's number, from 0. Dropped frames count too."""
     t_capture: float
+    """time.monotonic() when the frame was captured, in seconds."""
     t_wall: float
+    """time.time() when the frame was captured, in seconds."""
     prediction: Prediction
+    """Label, score, k and the time that each stage took."""
     capture_ms: float
+    """Milliseconds that the source worked for the frame."""
     age_ms: float
+    """Milliseconds from capture to answer."""
     deadline_ms: float | None
+    """What age_ms may be, in milliseconds; None where there is no rate."""
     dropped: int
+    """Frames that were lost since the last result."""
     decision: Decision
+    """Why the governor chose k."""
     readings: Readings = field(default_factory=dict)
+    """What the sensors say, by the names of `hydrart.readings.READINGS`. What is unknown is absent."""
     picture: NDArray[np.uint8] | None = None
+    """uint8 RGB [H, W, 3] if the stream keeps it, else None."""
     stamp: object = None
+    """The caller's own object, as it came with the frame."""
 
     @property
     def missed(self) -> bool:
