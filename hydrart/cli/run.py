@@ -22,25 +22,30 @@ from hydrart.stream.stream import Stream
 
 @click.command()
 @source_options
-@click.option("--fps", type=Number(0.001, 1000), default=None, help="Frames to answer a second.")
+@click.option(
+    "--fps", type=Number(0.001, 1000), default=None, help="Frames to answer per second.  [default: the source's]"
+)
 @click.option("--k", type=int, default=None, help="Fix the number of heads.")
 @click.option("--min-k", type=int, default=None, help="Fewest heads the governor may choose.")
 @click.option("--max-k", type=int, default=None, help="Most heads the governor may choose.")
 @click.option("--max-temp", type=Number(1, 150), default=None, metavar="C", help="Temperature to stay below, Celsius.")
 @click.option("--until", type=Number(0.001, 1e4), default=None, metavar="H", help="Hours that the battery shall last.")
 @click.option("--battery-cmd", default=None, metavar="CMD", help="Prints the charge: a percentage, or JSON.")
-@click.option("--sensor-root", default="/", metavar="DIR", help="Where sys and proc lie.")
-@click.option("--device", default=None, help="Device profile to start from: a name that ships, or a file.")
+@click.option("--sensor-root", default="/", metavar="DIR", help="Folder that holds sys and proc.")
+@click.option("--device", default=None, help="Device profile to start from: the name of one that ships, or a file.")
 @click.option(
     "--frames",
     type=click.Choice(["latest", "all"]),
     default=None,
-    help="Drop frames that come too fast, or answer each.  [default: latest for cameras, all for files]",
+    help="Answer the newest frame and drop others, or answer each.  [default: latest for cameras, all for files]",
 )
 @click.option(
-    "--on-loss", type=click.Choice(["reconnect", "exit"]), default="reconnect", help="When a camera or stream fails."
+    "--on-loss",
+    type=click.Choice(["reconnect", "exit"]),
+    default="reconnect",
+    help="What to do when a camera or stream fails.",
 )
-@click.option("--smooth", type=click.IntRange(1, 1000), default=1, help="Average the probabilities of so many frames.")
+@click.option("--smooth", type=click.IntRange(1, 1000), default=1, help="Frames whose probabilities are averaged.")
 @click.option("--duration", type=Number(0.001, 1e9), default=None, help="Seconds to run.")
 @click.option("--max-frames", type=click.IntRange(1), default=None, help="Frames to answer.")
 @click.option("--serve", "serve_at", type=Address(), default=None, help="Serve the live page there.")
@@ -68,9 +73,9 @@ def run(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Classify a camera, a video or pictures, with the largest network that keeps up.
+    """Classify the frames of a camera, a video or pictures, with the largest network that keeps up.
 
-    Without --camera or --source it takes the first camera, or the demo clip where there is none. Ctrl-C ends it.
+    Without --camera or --source it takes the first camera, or the demo clip where there is no camera. Ctrl-C ends it.
     """
     where = {name: options.pop(name) for name in SOURCE_NAMES}
     shown = {name: options.pop(name) for name in OUTPUT_NAMES}

@@ -45,7 +45,7 @@ class Capture:
         self._fps = fps
         self._expect = expect
         self._prepare = prepare
-        self._size = (0, 0)
+        self._shape: tuple[int, ...] = ()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hydrart-capture", daemon=True)
         self._thread.start()
@@ -94,11 +94,9 @@ class Capture:
             if shot is None or not rate.wait():
                 return
             self.seen += 1
-            height, width, _ = shot.picture.shape
-            if (height, width) != self._size:
-                self._size = height, width
-                if self._expect:
-                    self._expect(height, width)
+            if self._expect and shot.picture.shape != self._shape and shot.picture.size:
+                self._shape = shot.picture.shape
+                self._expect(*self._shape[:2])
             prepared = self._prepare(shot.picture) if self._prepare else None
             taken = time.monotonic() if self._fps else end  # a file's frame counts as captured when it is due
             t_capture = taken if shot.t_capture is None else shot.t_capture

@@ -50,7 +50,7 @@ class Stream:
 
     - fps: frames per second to answer. Each is due 1/fps seconds after its capture. Default: the governor's rate if a
       governor is given; else the rate that the source states; else 15 for a live source. A source without any rate,
-      for example a folder, has no deadline.
+      for example a folder, has no deadline. A camera is asked for this rate, by default for 15.
     - frames: "latest" answers the newest frame and drops those that came meanwhile. "all" answers each frame.
       Default: latest for live sources, all for others.
     - smooth: average the probabilities of so many frames. Default 1: no averaging.
@@ -78,6 +78,9 @@ class Stream:
     - on_event: is called with an Event at each change of the state, in the thread that iterates.
     - on_wait: is called about twice a second while there is no frame, in the thread that iterates.
     - warn: is called with a sentence for each picture that is skipped, in the thread that reads.
+
+    It has the attributes model, governor (yours, or the one that was made), fps (the rate that holds; None: no rate)
+    and answers_all (whether frames is "all").
 
     Raises SettingError (a setting that cannot be), HeadsError (a k that was not trained), ProfileError (no such device
     profile), SourceError (the source cannot be opened) and MissingExtraError (the source needs OpenCV). The loop
@@ -130,8 +133,7 @@ class Stream:
                 raise SettingError("k fixes the heads: leave min_k and max_k out")
             model.architecture.check_k(k)
         profile = model.profile(device)
-        if governor is None:
-            Governor(profile, fps=fps, **goals)  # wrong goals raise before the long part
+        Governor(profile, fps=fps, **goals)  # a wrong rate or goal raises before the long part
         self.model = model
         self._on_wait = on_wait or _ignore
         self._stop = threading.Event()

@@ -231,6 +231,8 @@ def test_wrong_settings_raise_before_the_long_part(
     with pytest.raises(error, match=words):
         Stream("no such file", model, progress=progress, **settings)  # type: ignore[arg-type]
     governor = hydrart.Governor(model.profile())
+    with pytest.raises(SettingError, match="no rate"):
+        Stream(numbered(1), model, governor=governor, fps=-1)
     with pytest.raises(SettingError, match="give max_temp_c to the Governor"):
         Stream(numbered(1), model, governor=governor, max_temp_c=70)
 
