@@ -109,7 +109,7 @@ def command_lines(name: str) -> Iterator[tuple[list[str], bool]]:
 
 def parse(group: click.Group, words: list[str]) -> None:
     """Parse the words as click would, without running the command. Raises click.UsageError."""
-    with click.Context(group, info_name="hydrart") as context:
+    with click.Context(group, info_name="hydrart", **group.context_settings) as context:
         name, command, rest = group.resolve_command(context, list(words))
         assert command is not None
         if isinstance(command, click.Group):

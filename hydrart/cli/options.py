@@ -3,7 +3,7 @@
 import contextlib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import click
 
 from hydrart.engine import BACKENDS
 from hydrart.engine.variants import PRECISION_CHOICES
-from hydrart.output.text import json_line, printable
+from hydrart.json_lines import json_line
+from hydrart.output.text import printable
 
 threads_option = click.option(
     "--threads", default=None, type=click.IntRange(1), help="Cores that a call may use.  [default: all]"
@@ -69,9 +70,9 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def print_json(value: Any) -> None:
-    """One JSON object as one line on stdout, at once."""
-    click.echo(json_line(value))
+def print_json(entry: Mapping[str, Any]) -> None:
+    """Print a JSON line on stdout, at once."""
+    click.echo(json_line(entry))
 
 
 def warn(message: str) -> None:

@@ -1,6 +1,5 @@
 """What the live page shows. The loop's thread hands in results; another thread encodes them once for all watchers."""
 
-import json
 import threading
 import time
 from collections import deque
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hydrart.json_lines import json_line
 from hydrart.readings import Place, shown
 from hydrart.stream.events import Event
 from hydrart.stream.result import Result
@@ -103,7 +103,7 @@ class Feed:
                 self._waiting.clear()
             for line in lines:
                 number += 1
-                self.lines.append((number, json.dumps(line, ensure_ascii=False).encode()))
+                self.lines.append((number, json_line(line).encode()))
             result = self._latest
             if result is not shown and result is not None and result.picture is not None:
                 shown = result

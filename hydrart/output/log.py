@@ -1,11 +1,12 @@
 """A log of a run that never grows beyond its size, and never stops the run."""
 
-import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from hydrart.json_lines import json_line
 
 _KEEP = 4  # files: FILE and FILE.1 to FILE.3
 _RETRY_S = 5.0
@@ -88,4 +89,4 @@ class RotatingLog:
 
 
 def _line(entry: dict[str, Any]) -> bytes:
-    return (json.dumps(entry, ensure_ascii=False) + "\n").encode()
+    return f"{json_line(entry)}\n".encode()

@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol
 
+from hydrart.json_lines import json_line
 from hydrart.output.log import RotatingLog
 from hydrart.output.notify import Notifier
 from hydrart.output.summary import summary_text
-from hydrart.output.text import json_line, printable
+from hydrart.output.text import printable
 from hydrart.output.video import VideoWriter
 from hydrart.source.camera import LIVE_FPS
 from hydrart.stream.events import Event

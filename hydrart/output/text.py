@@ -1,12 +1,4 @@
-"""Lines that terminals and other programs can read."""
-
-import json
-from typing import Any
-
-
-def json_line(value: Any) -> str:
-    """One JSON object on one line, in UTF-8's full range."""
-    return json.dumps(value, ensure_ascii=False)
+"""Text that terminals can show."""
 
 
 def printable(text: object) -> str:

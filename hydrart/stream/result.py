@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.governor.governor import Decision
+from hydrart.json_lines import versioned
 from hydrart.model import Prediction
 from hydrart.readings import Place, Readings, shown
 
@@ -46,9 +47,9 @@ class Result:
         return self.deadline_ms is not None and self.age_ms > self.deadline_ms
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON line of this frame; what is not known is None."""
+        """The JSON line of this frame, with the version of its fields. What is not known is None."""
         answer = self.prediction
-        return {
+        line = {
             "frame": self.frame,
             "t_capture": round(self.t_capture, 6),
             "t_wall": round(self.t_wall, 6),
@@ -66,3 +67,4 @@ class Result:
             **{name: row.rounded(self.readings.get(name)) for name, row in shown(Place.LINE).items()},
             "reason": self.decision.reason,
         }
+        return versioned(line)

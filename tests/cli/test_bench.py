@@ -14,7 +14,8 @@ from hydrart.bench.benchmark import BenchReport
 from hydrart.bench.report import as_json, as_text, title
 from hydrart.device.profiles import load_device
 from tests.support.benching import REPORT, SHAPE, needs
-from tests.support.commands import PATIENCE_S, PROGRAM, call, good, sentence
+from tests.support.commands import PATIENCE_S, PROGRAM, call, good, sentence, unsealed
+from tests.support.json_page import check
 
 
 @pytest.fixture
@@ -42,7 +43,9 @@ def test_it_draws(measured: BenchReport, tmp_path: Path) -> None:
 
 def test_it_prints_the_report(measured: BenchReport) -> None:
     assert good("bench", "--shape", SHAPE).stdout == as_text(measured) + "\n"
-    assert json.loads(good("bench", "--shape", SHAPE, "--json").stdout) == json.loads(json.dumps(as_json(measured)))
+    report = unsealed(good("bench", "--shape", SHAPE, "--json").stdout)
+    check("hydrart bench", [report])
+    assert report == json.loads(json.dumps(as_json(measured)))
 
 
 def test_text_of_a_weight_file(weights: Path) -> None:

@@ -10,7 +10,18 @@ import pytest
 import hydrart
 from hydrart.codegen import isa
 from hydrart.format.reader import WeightFile
-from tests.support.commands import COMMANDS, Make, call, class_tree, good, json_lines, noise, sensors, sentence
+from tests.support.commands import (
+    COMMANDS,
+    Make,
+    call,
+    class_tree,
+    good,
+    json_lines,
+    noise,
+    sensors,
+    sentence,
+    unsealed,
+)
 from tests.support.networks import CIFAR, SMALL, make_file
 
 
@@ -100,7 +111,7 @@ def test_slice(as_json: bool, weights: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["cut.safetensors"], "nothing else is left"
     if as_json:
         size = output.stat().st_size
-        assert json.loads(shown) == {"output": str(output), "heads": [3, 4, 5], "bytes": size}
+        assert unsealed(shown) == {"output": str(output), "heads": [3, 4, 5], "bytes": size}
     else:
         assert str(output) in shown and len(shown.splitlines()) == 1
 

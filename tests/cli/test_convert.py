@@ -9,6 +9,7 @@ import pytest
 from safetensors.torch import save_file
 
 from hydrart.format.reader import WeightFile
+from tests.support.commands import unsealed
 from tests.support.converting import (
     CLASSES,
     KS,
@@ -24,6 +25,7 @@ from tests.support.converting import (
     timm_checkpoint,
     torch,
 )
+from tests.support.json_page import check
 from tests.support.torch_vit import random_state
 
 
@@ -99,8 +101,9 @@ def test_report(tmp_path: Path) -> None:
     path, out = tmp_path / "best.pth.tar", tmp_path / "out.safetensors"
     torch.save(timm_checkpoint(nested(1), nested(2)), path)
     result = run(path, "-o", out, "--json", "--licence", "MIT")
-    report = json.loads(result.stdout)
+    report = unsealed(result.stdout)
     assert result.stdout.count("\n") == 1
+    check("hydrart convert", [report])
     assert report["output"] == str(out)
     assert report["bytes"] == out.stat().st_size
     assert report["source"]["name"] == "best.pth.tar"

@@ -1,12 +1,12 @@
 """`hydrart export`."""
 
-import json
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.commands import call, good, sentence
+from tests.support.commands import call, good, sentence, unsealed
+from tests.support.json_page import check
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed (extra: onnx)")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra: onnx)")
@@ -16,7 +16,8 @@ def test_a_model_is_written_and_reported(weights: Path, tmp_path: Path) -> None:
     output = tmp_path / "a.onnx"
     text = good("export", weights, "-o", output, "--heads", 6).stdout
     assert f"{output}: k=6" in text and "ONNX Runtime and the reference" in text
-    report = json.loads(good("export", weights, "-o", output, "--json").stdout)
+    report = unsealed(good("export", weights, "-o", output, "--json").stdout)
+    check("hydrart export", [report])
     assert report["heads"] == 12 and report["bytes"] == output.stat().st_size and report["opset"] == 20
     assert 0 < report["max_difference"] < 1e-4
 

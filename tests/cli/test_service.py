@@ -1,6 +1,5 @@
 """hydrart as a service: the unit, and what systemd is told."""
 
-import json
 import os
 import re
 import shutil
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hydrart.cli.service import quoted
-from tests.support.commands import PATIENCE_S, PROGRAM, call, good, json_lines, sentence
+from tests.support.commands import PATIENCE_S, PROGRAM, call, good, json_lines, sentence, unsealed
 
 # what systemctl says of a unit, in the states that a service can be in
 _PROPERTIES = ("ActiveState", "SubState", "Result", "ExecMainStatus", "StatusText", "NRestarts")
@@ -60,7 +59,7 @@ def test_install_status_remove(home: Path) -> None:
     assert json_lines(good("service", "status", "--name", "eye", "--json").stdout)[0]["installed"] is False
     arguments = ("run", "--camera", "0", "--fps", "15", "--source", 'rtsp://a%20b/"$x"')
     shown = good("service", "install", "--name", "eye", "--json", "--", *arguments)
-    assert json.loads(shown.stdout) == {"unit": str(unit), "started": True}
+    assert unsealed(shown.stdout) == {"unit": str(unit), "started": True}
     calls = (home / "calls").read_text().splitlines()
     told = ["show --property=Version", "daemon-reload", "enable eye.service", "restart eye.service"]
     assert calls == [f"--user {what}" for what in told]

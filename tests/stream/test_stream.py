@@ -105,7 +105,7 @@ def test_stamps_are_ordered(model: hydrart.Model) -> None:
 def test_json_line_has_every_key(model: hydrart.Model) -> None:
     line = next(iter(Stream(numbered(1), model, fps=15))).as_dict()
     keys = "frame t_capture t_wall k label score top capture_ms preprocess_ms infer_ms age_ms deadline_ms missed "
-    keys += "dropped temp_c battery power_w reason"
+    keys += "dropped temp_c battery power_w reason schema"
     assert list(line) == keys.split()
     assert line["temp_c"] is None and len(line["top"]) == 5
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from hydrart.cli.main import main
 from hydrart.errors import HydrartError
+from hydrart.json_lines import SCHEMA
 from tests.support.networks import SMALL
 
 TINY = replace(SMALL, image_size=8, patch=4, depth=1, heads=(1, 2, 3))
@@ -66,8 +67,15 @@ def sentence(*args: object) -> str:
     return said
 
 
+def unsealed(line: str) -> dict[str, Any]:
+    """A JSON line without its last field, the version."""
+    entry = json.loads(line)
+    assert list(entry)[-1] == "schema" and entry.pop("schema") == SCHEMA
+    return dict(entry)
+
+
 def json_lines(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines()]
+    return [unsealed(line) for line in text.splitlines()]
 
 
 def run_json(*args: object) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.support.colours import SMALL
-from tests.support.commands import call, good, sentence
+from tests.support.commands import call, good, json_lines, sentence
+from tests.support.json_page import check
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: train)")
 
@@ -21,7 +22,9 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 @pytest.fixture(scope="module")
 def teacher(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("new") / "folder" / "teacher.pth"
-    assert float(taught("--data", data, "-o", output).rstrip("%")) > 90
+    (line,) = json_lines(taught("--data", data, "-o", output, "--json"))
+    check("hydrart train-teacher", [line])
+    assert line["top1"] > 0.9
     return output
 
 

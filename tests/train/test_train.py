@@ -9,7 +9,8 @@ from PIL import Image
 
 from tests.support import commands
 from tests.support.colours import SMALL, make_colours
-from tests.support.commands import call, good
+from tests.support.commands import call, good, json_lines
+from tests.support.json_page import check
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: train)")
 
@@ -33,7 +34,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def meta_of(*arguments: Any) -> Metadata:
     """Train; what the written file says."""
-    good("train", *arguments)
+    check("hydrart train", json_lines(good("train", *arguments, "--json").stdout))
     return WeightFile(arguments[arguments.index("-o") + 1]).meta
 
 
