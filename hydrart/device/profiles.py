@@ -23,6 +23,7 @@ _KEYS = {
     "battery": dict,
     "sensors": dict,
 }
+AMBIENT_RANGE_C = (-60.0, 80.0)  # what the air around a device can be
 _NOISE = 0.9  # a larger k may have been measured this much faster than a smaller one; below that the table is wrong
 
 
@@ -139,7 +140,7 @@ def _jitter(table: dict[Any, Any], where: str) -> Jitter:
 
 def _thermal(table: dict[Any, Any], where: str) -> Thermal:
     _known(table, ("ambient_c", "stages", "throttle_c", "throttle_x"), where)
-    ambient = _entry(table, "ambient_c", where, -60, 80)
+    ambient = _entry(table, "ambient_c", where, *AMBIENT_RANGE_C)
     stages = table.get("stages")
     if not isinstance(stages, list) or not 1 <= len(stages) <= 8:
         raise ProfileError(f"{where}: stages must be a list of 1 to 8 entries such as {{r_c_per_w: 3.1, tau_s: 3}}")

@@ -1,1 +1,1 @@
-"""The governor's laboratory: simulated devices, rival policies, bounds, traces, replays."""
+"""The governor's laboratory: simulated devices, policies to compare with, bounds, traces, replays."""

@@ -1,9 +1,12 @@
-"""The clairvoyant: it knows every frame's latency, the weather and the battery, and plans the k of every frame.
+"""The oracle: it knows every frame's latency, the surroundings and the battery, and plans the k of every frame.
 
-Without heat or battery every frame is on its own: the most accurate k that is in time. A battery puts one price on
-energy, found by bisection. Heat couples the frames: dynamic programming over blocks of some seconds, with the
-temperatures of the slow stages as the state and a cap on k as the choice. It answers each frame within a period, so
-that the next finds the device free; with a longer deadline more might be had.
+- Without heat or battery every frame stands alone: the most accurate k that is in time.
+- A battery puts one price on energy, found by bisection.
+- Heat couples the frames. Dynamic programming over blocks of some seconds plans it: the state is the temperatures of
+  the slow stages, the choice is a cap on k.
+
+The oracle answers each frame within a period, so that the next finds the device free. With a longer deadline a better
+plan may exist.
 """
 
 from dataclasses import dataclass
@@ -17,11 +20,14 @@ from hydrart.lab.simulate import World
 from hydrart.lab.trace import Floats
 
 _BLOCK_S = 5.0
+_SLOW_STAGE_S = 1.5 * _BLOCK_S  # a faster stage has settled at the end of a block
 _GRID = {1: 400, 2: 44}  # temperatures of each slow stage, where there is one, or two
-_MIX = 4  # caps between two ks: so many shares of the frames have the lower one
+_MIX = 4  # caps from one k to the next
 _FINE_PER_C = 20.0  # per block and kelvin above the target: more than any accuracy
-_SAFE_C = 0.3  # below the target: the blocks are coarser than the world
-_RESERVE = 0.002  # of the battery
+_SAFE_C = 0.3  # kelvin kept from the target: the blocks are coarser than the world
+# Share of the capacity that no plan spends: time and energy are counted in whole frames. It is no reserve against wrong
+# gauges, which policies keep (governor/parameters/battery.py): the oracle knows the charge.
+_PLAN_SLACK = 0.002
 _BISECTIONS = 40
 
 
@@ -32,7 +38,7 @@ def plan(world: World) -> list[int]:
     price = np.zeros(world.frames)
     if world.start_wh is not None and world.goals.until_h is not None:
         counted = world.times < world.goals.until_h * 3600
-        budget_j = world.start_wh * 3600 * (1 - _RESERVE)
+        budget_j = world.start_wh * 3600 * (1 - _PLAN_SLACK)
         missing_s = world.goals.until_h * 3600 - world.frames * world.period_s
         if missing_s > 0:  # the run ends before: only its share may be used
             budget_j *= world.frames * world.period_s / (world.goals.until_h * 3600)
@@ -154,7 +160,7 @@ def _heat(world: World, table: _Table, price: Floats) -> NDArray[np.int64]:
     fast, slow = _stages(thermal.stages)
     quick = sum(stage.r_c_per_w for stage in fast)
     grids = [np.linspace(0, stage.r_c_per_w * watts.max() * 1.02, _GRID[len(slow)]) for stage in slow]
-    # where even the smallest k is too warm, no more than that is asked for
+    # where even the smallest k is too warm, its temperature is the target
     least = _temperatures(world, table.joules(table.choose(price, np.ones(world.frames))))
     target = np.maximum(world.target_c - _SAFE_C, np.maximum.reduceat(least, starts) + _SAFE_C)
 
@@ -188,8 +194,8 @@ def _heat(world: World, table: _Table, price: Floats) -> NDArray[np.int64]:
 
 def _stages(stages: tuple[Stage, ...]) -> tuple[list[Stage], list[Stage]]:
     """Those that follow within a block, and at most two slow ones: neighbours are merged."""
-    fast = [stage for stage in stages if stage.tau_s <= 1.5 * _BLOCK_S]
-    slow = [stage for stage in stages if stage.tau_s > 1.5 * _BLOCK_S]
+    fast = [stage for stage in stages if stage.tau_s <= _SLOW_STAGE_S]
+    slow = [stage for stage in stages if stage.tau_s > _SLOW_STAGE_S]
     while len(slow) > 2:
         ratios = [b.tau_s / a.tau_s for a, b in pairwise(slow)]
         i = int(np.argmin(ratios))

@@ -1,6 +1,6 @@
 """The controllers that the governor is compared with: published ones, simple ones, and the best fixed k.
 
-All are told the same. Those that know no heat or battery get none.
+All get the same readings. Some use neither heat nor battery.
 """
 
 import math
@@ -10,11 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hydrart.errors import SettingError
+from hydrart.governor.parameters import DEFAULTS
 from hydrart.lab.oracle import plan
 from hydrart.lab.simulate import GovernorPolicy, Outcome, Policy, World, simulate
 from hydrart.resources import suggestion
 
-_RESERVE = 0.01  # of the battery, as the governor keeps it
+# What counts as a goal that is kept. Beyond: kelvin above the target, and the share of the time that the battery lacks.
+OVER_TARGET_C = 1.0
+ENDS_EARLY = 0.03
 
 
 class Fixed:
@@ -34,7 +37,7 @@ class Fixed:
 
 
 class Planned(Fixed):
-    """A k for each frame, known before; 0 drops it."""
+    """A k for each frame, planned before the run; 0 drops the frame."""
 
     def __init__(self, ks: list[int]) -> None:
         super().__init__(0)
@@ -102,7 +105,10 @@ class Alert(Fixed):
 
 
 class _Energy:
-    """An energy goal for each frame: what is left, evenly over the frames that are left; inf without a goal."""
+    """An energy goal for each frame: what is left, evenly over the frames that are left; inf without a goal.
+
+    It keeps the reserve that the governor keeps: both have the same gauge.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -116,7 +122,7 @@ class _Energy:
         if seconds <= 0:
             return math.inf
         capacity_j = (world.device.capacity_wh or 0.0) * 3600
-        return max(self._share - _RESERVE, 0.0) * capacity_j / seconds * world.period_s
+        return max(self._share - DEFAULTS.battery.reserve, 0.0) * capacity_j / seconds * world.period_s
 
     def sense(self, readings: Mapping[str, Any]) -> None:
         self._share = readings.get("battery", self._share)
@@ -188,7 +194,7 @@ class Ipa(Margin):
     """Linux' power_allocator on top of deadline / 1.3: P = P_sust + k_p * e + k_i * sum(e), clamped; k_pu below the set
     point, half of it above, k_i = k_pu / 10, integrated only above it."""
 
-    _ON_C = 10.0  # between the switch-on temperature and the set point
+    _ON_C = 10.0  # from the switch-on temperature to the set point; boards set both in their device trees
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -237,7 +243,7 @@ _MAKERS: dict[str, Callable[[World], Policy]] = {
 
 
 def policies(world: World) -> tuple[str, ...]:
-    """The names of all that can drive this world."""
+    """The names of all policies that can drive this world."""
     names = list(_MAKERS)
     return ("governor", "oracle", "static-oracle", *names[2:], *(f"fixed-{k}" for k in world.ks))
 
@@ -264,9 +270,9 @@ def best_fixed(world: World, outcomes: list[Outcome]) -> Outcome:
     """`static-oracle`: the most accurate of those with a fixed k that meet the goals, or break them least."""
 
     def key(outcome: Outcome) -> tuple[float, float, float]:
-        heat = max(0.0, outcome.over_target_c - 1.0) if world.target_c is not None else 0.0
+        heat = max(0.0, outcome.over_target_c - OVER_TARGET_C) if world.target_c is not None else 0.0
         until = world.goals.until_h
-        early = max(0.0, 0.97 * until - (outcome.battery_end_h or 0.0)) if until else 0.0
+        early = max(0.0, (1 - ENDS_EARLY) * until - (outcome.battery_end_h or 0.0)) if until else 0.0
         return -round(heat, 3), -round(early, 3), outcome.accuracy
 
     return replace(max(outcomes, key=key), policy="static-oracle")

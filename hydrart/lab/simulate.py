@@ -1,8 +1,10 @@
-"""A device that is not there: latencies with tails, heat with throttling, a battery, sensors; a policy at the wheel.
+"""A simulated device: latencies with tails, heat with throttling, a battery, sensors; a policy chooses k.
 
-Frames come at a fixed rate into a slot of one. A policy picks k for the one in the slot whenever the device is free; a
-frame that is replaced before it is taken, or that the policy skips, is dropped. Every policy meets the same luck: the
-same frames are slow, the same readings wrong.
+Frames come at a fixed rate into a slot of one. Whenever the device is free, the policy picks k for the frame in the
+slot. A frame is dropped if the next one replaces it there, or if the policy skips it. Every policy meets the same luck:
+the same frames are slow, the same readings wrong.
+
+The numbers below are the simulated world's own. None is shared with the governor, which must not know them.
 """
 
 import math
@@ -15,21 +17,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.device.profiles import Device
+from hydrart.device.readers import EVERY_S
 from hydrart.errors import ProfileError, SettingError
 from hydrart.governor.governor import Governor
+from hydrart.governor.parameters import DEFAULTS, Parameters
 from hydrart.governor.points import Profile, ProfileRow, interpolate
 from hydrart.lab.trace import Floats, Trace
 
-_PARETO = 3.0  # index of the latency's tail beyond tail_x
-_TEMP_NOISE_C = 0.2
-_TEMP_STEP_C = 0.1
-_POWER_NOISE = 0.02
-_BATTERY_STEP = 0.01
-_LATE_S = 8  # age of a late reading
-_BELOW_THROTTLING_C = 2.0  # the target where none is given
+# Pareto index of the latencies beyond tail_x: the heaviest whole number with a finite variance, so that a run of half
+# an hour tells one policy from another.
+_LUCK_TAIL_INDEX = 3.0
+_TEMP_NOISE_C = 0.2  # standard deviation of a temperature reading
+_TEMP_STEP_C = 0.1  # of a temperature reading
+_POWER_NOISE = 0.02  # relative standard deviation of a power reading
+_BATTERY_STEP = 0.01  # of a gauge that shows whole percents
+_LATE_READINGS = 8  # how many readings old a late one is
+_STUCK_C = 85.0  # what a stuck thermometer shows: so does a known kind of them before its first conversion
+_HEAT_STEP_S = 0.5  # longest step of the heat's integration
 _STEP_X = 1.3  # change of the slow-down that counts as a step
-_HOLD_S = 3.0  # for which it must have held before, and must hold after
-_NEAR_K = 1  # from its new level k may be away and still count as settled
+_HOLD_S = 3.0  # how long a level must hold before and after a step that counts
+_LEVEL_S = 20.0  # longest time that the new level of k is taken from
+_NEAR_K = 1  # k may be so far from its new level and still count as settled
 _STAYS = 5  # frames for which it must stay there
 
 
@@ -40,15 +48,15 @@ class Policy(Protocol):
         """The k of a frame that is waited_ms old; None drops it. frame: its number, which only a planner may use."""
 
     def observe(self, now: float, k: int, latency_ms: float) -> None:
-        """What it took."""
+        """A frame with k took latency_ms and ended at `now`."""
 
     def sense(self, now: float, readings: Mapping[str, Any]) -> None:
-        """What the sensors read, about once a second, as Governor.observe takes it."""
+        """What the sensors read, about once a second, by the names of Governor.observe()."""
 
 
 @dataclass(frozen=True)
 class Goals:
-    """fps; max_temp_c: target, None: 2 C below throttling; until_h: hours that the battery shall last."""
+    """fps; max_temp_c: temperature to stay below, None: the governor's default; until_h: hours of battery needed."""
 
     fps: float
     max_temp_c: float | None = None
@@ -56,7 +64,7 @@ class Goals:
 
 
 class World:
-    """One run's weather: everything that does not depend on what the policy does.
+    """One run's conditions: everything that does not depend on what the policy does.
 
     profile: what a policy may know; ks; latency_ms: float64 [frames, ks], cool; deadline_ms, ambient_c, load_w:
     float64 [frames]; power_w: float64 [ks], idle_w; target_c and throttle_c: None where there is no thermal model;
@@ -85,7 +93,7 @@ class World:
         rng = np.random.default_rng(seed)
         self.latency_ms = idle_ms * trace.slowdowns(self.times, self.ks) * _luck(device, self.frames, rng)[:, None]
         self.deadline_ms = trace.at(self.times, "deadline_ms", 1000 * self.period_s)
-        self.ambient_c = trace.at(self.times, "ambient_c", device.thermal.ambient_c if device.thermal else 25.0)
+        self.ambient_c = trace.at(self.times, "ambient_c", device.thermal.ambient_c if device.thermal else math.nan)
         self.load_w = trace.at(self.times, "load_w")
         power = {k: interpolate(device.power_w, k) for k in self.ks}
         self.power_w = np.array([power[k] or 0.0 for k in self.ks])
@@ -101,9 +109,7 @@ class World:
             device.capacity_wh,
         )
         self.throttle_c = device.thermal.throttle_c if device.thermal else None
-        self.target_c = goals.max_temp_c
-        if self.target_c is None and self.throttle_c is not None:
-            self.target_c = self.throttle_c - _BELOW_THROTTLING_C
+        self.target_c = self.governor().max_temp_c  # every policy has the target that the governor has
         self.start_wh = device.capacity_wh * charge if device.capacity_wh else None
         if goals.until_h is not None and self.start_wh is None:
             raise SettingError(f"{device.name} has no battery that could last: give its capacity_wh in the profile")
@@ -112,15 +118,17 @@ class World:
         self.fault_kinds = rng.integers(0, 4, seconds)
         self.noise = rng.standard_normal((seconds, 2))
 
-    def governor(self) -> Governor:
+    def governor(self, parameters: Parameters = DEFAULTS) -> Governor:
         """The real one, with the goals of this world."""
         goals = self.goals
-        return Governor(self.profile, fps=goals.fps, max_temp_c=goals.max_temp_c, until_h=goals.until_h)
+        return Governor(
+            self.profile, fps=goals.fps, max_temp_c=goals.max_temp_c, until_h=goals.until_h, parameters=parameters
+        )
 
 
 @dataclass
 class Outcome:
-    """What a policy made of a world. The rows of frames are NumPy arrays of one value a frame."""
+    """What a policy made of a world. Arrays hold one value a frame."""
 
     policy: str
     k: NDArray[np.int64]  # 0: dropped
@@ -146,7 +154,7 @@ class Outcome:
         return replace(self, accuracy=_delivered(world, self.k, self.missed))
 
     def as_dict(self, world: World) -> dict[str, Any]:
-        """The JSON line; what a profile without powers or heat cannot tell is None."""
+        """The JSON line. None: the profile has no powers, or no heat, to know it from."""
         us = np.percentile(self.decision_us, (50, 99)).round(2).tolist() if len(self.decision_us) else (None, None)
         ran = self.k[self.k > 0]
         settled = settle_frames(world, self.k)
@@ -194,7 +202,7 @@ def simulate(world: World, policy: Policy, name: str) -> Outcome:
     latencies, deadlines = world.latency_ms.tolist(), world.deadline_ms.tolist()
     ambients, loads, powers = world.ambient_c.tolist(), world.load_w.tolist(), world.power_w.tolist()
     # a period in steps that the fastest stage follows
-    steps = max(1, math.ceil(period_s / 0.5))
+    steps = max(1, math.ceil(period_s / _HEAT_STEP_S))
     shares = [(s.r_c_per_w, -math.expm1(-period_s / steps / s.tau_s)) for s in thermal.stages] if thermal else []
     warmth = [r * (world.idle_w + loads[0]) for r, _ in shares]
     throttle_c = math.inf if world.throttle_c is None else world.throttle_c
@@ -214,13 +222,13 @@ def simulate(world: World, policy: Policy, name: str) -> Outcome:
     throttled = False
     next_sense = 0.0
     drawn_w = world.idle_w + loads[0]
-    clock = time.thread_time_ns  # what a decision costs, whoever else has the core
+    clock = time.thread_time_ns  # CPU time: other programs that have the core do not count
     for i in range(n):
         t = i * period_s
         if free_at < t + period_s:  # else the next frame replaces it
             start = max(t, free_at)
             if start >= next_sense:
-                next_sense = start + 1.0
+                next_sense = start + EVERY_S
                 policy.sense(start, sensing.read(start, temp_c, left_j / full_j, drawn_w, throttled))
             waited_ms = (start - t) * 1000
             before = clock()
@@ -258,7 +266,7 @@ def simulate(world: World, policy: Policy, name: str) -> Outcome:
                 empty_h = (t + period_s) / 3600
                 break
     if left_j < math.inf and empty_h is None and energy_j > 0:
-        # as long as it would last on with the mean power so far
+        # it would last on at the mean power so far
         hours = n * period_s / 3600
         empty_h = hours * (1 + left_j / ((world.start_wh or 0.0) * 3600 - left_j))
     return Outcome(
@@ -285,12 +293,11 @@ def _delivered(world: World, chosen: NDArray[np.int64], missed: NDArray[np.bool_
 
 
 class _Sensing:
-    """Readings with noise, in steps, and wrong where the trace says so."""
+    """Readings with noise and in steps; some are wrong where the trace has faults."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._temps: list[float] = []
-        self._stuck_c = 85.0
 
     def read(self, now: float, temp_c: float, left: float, drawn_w: float, throttled: bool) -> dict[str, Any]:
         world = self._world
@@ -311,27 +318,29 @@ class _Sensing:
             if kind == 0:
                 return {}
             if "temp_c" in readings:
-                readings["temp_c"] = (self._temps[max(0, len(self._temps) - 1 - _LATE_S)], self._stuck_c, 0.0)[kind - 1]
+                readings["temp_c"] = (self._temps[max(0, len(self._temps) - 1 - _LATE_READINGS)], _STUCK_C, 0.0)[
+                    kind - 1
+                ]
         return readings
 
 
 def _luck(device: Device, frames: int, rng: np.random.Generator) -> Floats:
-    """The factor on each frame's latency: lognormal, and now and then a Pareto tail from tail_x on."""
+    """The factor on each frame's latency: lognormal, or with probability tail_p from a Pareto tail above tail_x."""
     jitter = device.jitter
     scatter = np.exp(jitter.sigma * rng.standard_normal(frames))
-    tail = jitter.tail_x * (1 + rng.pareto(_PARETO, frames))
+    tail = jitter.tail_x * (1 + rng.pareto(_LUCK_TAIL_INDEX, frames))
     return np.where(rng.random(frames) < jitter.tail_p, tail, scatter)
 
 
 def settle_frames(world: World, chosen: NDArray[np.int64]) -> float | None:
     """Frames from a step in the load until k is at its new level: the mean over the steps; None without any.
 
-    The level is the median k of the second half of the time that the load holds, 20 s at most.
+    The new level is the median k of the second half of the time for which the load holds, 20 s at most.
     """
     levels = np.exp(np.log(world.trace.slowdowns(world.times, world.ks)).mean(axis=1))
     jumps = np.flatnonzero(np.abs(np.diff(np.log(levels))) >= math.log(_STEP_X)) + 1
     hold = math.ceil(_HOLD_S / world.period_s)
-    longest = math.ceil(20 / world.period_s)
+    longest = math.ceil(_LEVEL_S / world.period_s)
     counts = []
     if not len(jumps):
         return None

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hydrart.device.profiles import AMBIENT_RANGE_C
 from hydrart.errors import ProfileError
 from hydrart.governor.points import interpolate
 from hydrart.resources import find, suggestion
@@ -25,7 +26,7 @@ Floats = NDArray[np.float64]
 # column -> what its values may be
 _RANGES = {
     "t_s": (0.0, 1e9),
-    "ambient_c": (-60.0, 80.0),
+    "ambient_c": AMBIENT_RANGE_C,
     "slowdown": (0.01, 1e4),
     "load_w": (0.0, 1e4),
     "deadline_ms": (0.001, 1e9),
