@@ -17,7 +17,7 @@ from hydrart.format.architecture import Architecture
 from hydrart.format.metadata import Accuracy
 from hydrart.format.preprocessing import Preprocessing
 from hydrart.format.reader import WeightFile
-from hydrart.governor.points import Profile, ProfileRow
+from hydrart.governor.points import OperatingPoint, Profile
 from hydrart.picture.preprocess import Picture, prepare, preprocess, read_picture
 from hydrart.resources import find
 
@@ -185,7 +185,7 @@ class Model:
         known = load_device(device) if device is not None else None
         latency, power = (known.latency_ms, known.power_w) if known else ({}, {})
         rows = tuple(
-            ProfileRow(k, self.architecture.macs(k), top1.get(k), latency.get(k), power.get(k)) for k in self.heads
+            OperatingPoint(k, self.architecture.macs(k), top1.get(k), latency.get(k), power.get(k)) for k in self.heads
         )
         if known is None:
             return Profile(rows)

@@ -211,12 +211,12 @@ def test_threads_cap_the_blas_pool(weights: Path) -> None:
 
 
 def test_profile(model: hydrart.Model, tmp_path: Path) -> None:
-    rows = model.profile().rows
+    rows = model.profile().points
     assert [row.k for row in rows] == list(model.heads)
     assert all(a.work < b.work for a, b in pairwise(rows))
     device = tmp_path / "d.yaml"
     device.write_text("latency_ms: {3: 4.5, 12: 60}\npower_w: {idle: 2, 3: 3.5}\n")
-    rows = model.profile(device).rows
+    rows = model.profile(device).points
     assert (rows[0].latency_ms, rows[0].power_w, rows[1].latency_ms, rows[-1].latency_ms) == (4.5, 3.5, None, 60)
 
 

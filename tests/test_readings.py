@@ -11,7 +11,7 @@ import hydrart
 from hydrart.device.profiles import SensorNames
 from hydrart.device.readers import READERS, Read, Reader
 from hydrart.device.sensors import Sensors
-from hydrart.governor.points import Profile, ProfileRow
+from hydrart.governor.points import OperatingPoint, Profile
 from hydrart.output.history import History
 from hydrart.output.terminal import line
 from hydrart.readings import READINGS, Place, Reading, plausible
@@ -65,7 +65,7 @@ def test_the_rows_make_sense() -> None:
 
 
 def test_the_governor_takes_every_row_and_nothing_else() -> None:
-    governor = hydrart.Governor(Profile((ProfileRow(3, 1.0),)), fps=15)
+    governor = hydrart.Governor(Profile((OperatingPoint(3, 1.0),)), fps=15)
     governor.observe(0.0, 3, 1.0, **{name: True if row.is_flag else row.high for name, row in READINGS.items()})
     with pytest.raises(TypeError, match="'temp' is no reading: use temp_c, "):
         governor.observe(1.0, temp=50.0)

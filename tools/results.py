@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from hydrart.device.profiles import load_device
-from hydrart.lab import policies as rivals
+from hydrart.lab import policies
 from hydrart.lab.accuracy import model_accuracy
 from hydrart.lab.simulate import Goals, Outcome, World, simulate
 from hydrart.lab.trace import load_trace
@@ -68,13 +68,13 @@ def measure(job: tuple[str, float, int]) -> list[dict[str, Any]]:
 
 def measure_world(world: World, trace: str, table: str, seed: int, same: dict[str, Outcome]) -> list[dict[str, Any]]:
     """A row per policy. same: outcomes of policies that do not look at accuracies, kept for the next table."""
-    names = rivals.policies(world)
+    names = policies.names(world)
     blind = tuple(name for name in names if name not in ("governor", "oracle", "static-oracle", "alert", "alert-tuned"))
     if not same:
-        same.update(rivals.run(world, blind))
-    outcomes = rivals.run(world, tuple(name for name in names if name not in (*blind, "static-oracle")))
+        same.update(policies.run(world, blind))
+    outcomes = policies.run(world, tuple(name for name in names if name not in (*blind, "static-oracle")))
     outcomes |= {name: same[name].scored(world) for name in blind}
-    outcomes["static-oracle"] = rivals.best_fixed(world, [outcomes[f"fixed-{k}"] for k in world.ks])
+    outcomes["static-oracle"] = policies.best_fixed(world, [outcomes[f"fixed-{k}"] for k in world.ks])
     rows = []
     for name in names:
         outcome = outcomes[name]
@@ -100,7 +100,7 @@ def tune_alert(processes: int) -> None:
 
 def _alert_scores(folder: str, name: str, fps: float, grid: list[tuple[float, float]]) -> list[float]:
     world = make_world(f"{folder}/{name}.csv", fps, "hydravit-b", TUNING_SEED, 300)
-    makers = [rivals.Alert(world, rivals.AlertConstants(q0=q0, r=r)) for q0, r in grid]
+    makers = [policies.Alert(world, policies.AlertConstants(q0=q0, r=r)) for q0, r in grid]
     return [simulate(world, alert, "alert").accuracy for alert in makers]
 
 

@@ -33,9 +33,8 @@ def replay(
     as_json: bool,
 ) -> None:
     """Run the frames of LOG, what `hydrart run --json` printed, through a policy; the first row is the run itself."""
-    from hydrart.lab import policies as rivals
+    from hydrart.lab import policies, simulate
     from hydrart.lab import replay as replaying
-    from hydrart.lab import simulate
 
     if plot is not None:
         from hydrart.plotting import check_target
@@ -52,7 +51,7 @@ def replay(
     goals = simulate.Goals(fps or run.fps, max_temp)
     duration_s = float(run.t_s[-1]) + 1 / goals.fps
     world = simulate.World(known, replaying.trace_of(run, known), table, goals, duration_s, seed=0)
-    outcomes = rivals.run(world, rivals.policies(world) if chosen == "all" else (chosen,))
+    outcomes = policies.run(world, policies.names(world) if chosen == "all" else (chosen,))
     show((replaying.as_it_was(run, world), *outcomes.values()), world, as_json)
     if plot is not None:
         from hydrart.lab.plot import draw

@@ -73,7 +73,7 @@ def simulate(
 
     A row of frames comes at a rate to a simulated device; what happens meanwhile is in the trace.
     """
-    from hydrart.lab import policies as rivals
+    from hydrart.lab import policies
     from hydrart.lab import simulate as simulation
     from hydrart.lab.trace import load_trace
 
@@ -85,8 +85,8 @@ def simulate(
     world = simulation.World(
         load_device(device), load_trace(trace), model_accuracy(accuracy), goals, duration, seed, charge
     )
-    names = rivals.policies(world) if chosen == "all" else (chosen,)
-    outcomes = rivals.run(world, names)
+    names = policies.names(world) if chosen == "all" else (chosen,)
+    outcomes = policies.run(world, names)
     show(outcomes.values(), world, as_json)
     if plot is not None:
         from hydrart.lab.plot import draw

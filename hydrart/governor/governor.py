@@ -16,7 +16,7 @@ from hydrart.errors import SettingError
 from hydrart.governor.latency import LatencyModel
 from hydrart.governor.limits import PowerLimit
 from hydrart.governor.parameters import DEFAULTS, Parameters
-from hydrart.governor.points import Profile, ProfileRow
+from hydrart.governor.points import OperatingPoint, Profile
 from hydrart.governor.switching import Switching
 from hydrart.readings import READINGS, plausible
 
@@ -107,17 +107,17 @@ class Governor:
         self._parameters = parameters
         self._p = parameters.choice
         self._fixed = k
-        self._rows = profile.between(min_k, max_k) if k is None else profile.between(k, k)
+        self._points = profile.between(min_k, max_k) if k is None else profile.between(k, k)
         self.deadline_ms = deadline_ms or (1000 / fps if fps else math.inf)
         self._period_ms = 1000 / fps if fps else math.inf
         self._weight = energy_weight
-        self._accuracy = _accuracies(self._rows, self._p.unknown_accuracy)
+        self._accuracy = _accuracies(self._points, self._p.unknown_accuracy)
         # the most accurate first; of two that are equal, the smaller
-        self._ranked = sorted(self._rows, key=lambda row: (-self._accuracy[row.k], row.k))
-        self._better = {row.k: better for better, row in zip(self._ranked, self._ranked[1:], strict=False)}
-        self._latency = LatencyModel(profile.rows, profile.jitter, parameters.latency)
-        self._measured = {row.k for row in profile.rows if row.latency_ms is not None}
-        self._limit = PowerLimit(profile, self._rows, max_temp_c, until_h, self._busy_share, parameters)
+        self._ranked = sorted(self._points, key=lambda point: (-self._accuracy[point.k], point.k))
+        self._better = {point.k: better for better, point in zip(self._ranked, self._ranked[1:], strict=False)}
+        self._latency = LatencyModel(profile.points, profile.jitter, parameters.latency)
+        self._measured = {point.k for point in profile.points if point.latency_ms is not None}
+        self._limit = PowerLimit(profile, self._points, max_temp_c, until_h, self._busy_share, parameters)
         self._switching = Switching(self._p)
         self._started_at = -math.inf  # of the frame that ran last
         self._busiest = 0.0  # cores that other programs used at most
@@ -201,7 +201,7 @@ class Governor:
         now: seconds on a monotonic clock. waited_ms: the frame's age. queued_ms: how much of that age it lay ready for;
         None: all of it. Only that makes a frame stale: capturing and decoding a fresher one takes as long again.
         """
-        smallest = self._rows[0].k
+        smallest = self._points[0].k
         if self._fixed is not None:
             return self._decide(now, self._fixed, "fixed")
         if not self._latency.known and not math.isinf(self.deadline_ms):
@@ -230,10 +230,10 @@ class Governor:
     def _best(self, now: float, log_room: float) -> tuple[int, float]:
         """The open k with the largest expected value, and the probability that it is late."""
         p, current = self._p, self._switching.current
-        smallest = self._rows[0].k
+        smallest = self._points[0].k
         best, best_value, best_late = smallest, -math.inf, 1.0
-        for row in self._ranked:
-            k, accuracy = row.k, self._accuracy[row.k]
+        for point in self._ranked:
+            k, accuracy = point.k, self._accuracy[point.k]
             if accuracy <= best_value:
                 break  # not better even if it were never late
             if k not in self._limit.open or not self._switching.may_run(now, k):
@@ -297,11 +297,11 @@ class Governor:
         return (self._limit.power_w[k] - self._limit.idle_w) * (self._latency.expected_ms(k) or 0.0) / 1000
 
 
-def _accuracies(rows: tuple[ProfileRow, ...], unknown: float) -> dict[int, float]:
+def _accuracies(points: tuple[OperatingPoint, ...], unknown: float) -> dict[int, float]:
     """k -> accuracy, 0 to 1. Where it is unknown for some, a line from `unknown` to 1 stands for all."""
-    if any(row.accuracy is None for row in rows):
-        return {row.k: unknown + (1 - unknown) * row.k / rows[-1].k for row in rows}
-    return {row.k: row.accuracy or 0.0 for row in rows}
+    if any(point.accuracy is None for point in points):
+        return {point.k: unknown + (1 - unknown) * point.k / points[-1].k for point in points}
+    return {point.k: point.accuracy or 0.0 for point in points}
 
 
 def _check(value: float | None, name: str, problem: str) -> None:

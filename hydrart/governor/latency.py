@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from statistics import NormalDist
 
 from hydrart.governor.parameters.latency import LatencyParameters
-from hydrart.governor.points import Jitter, ProfileRow
+from hydrart.governor.points import Jitter, OperatingPoint
 
 _MEAN_TO_STD = 1.25  # standard deviation of a Gaussian over its mean absolute value, sqrt(pi / 2)
 _LEAST_SENSITIVITY = 0.1  # of a k to the shared slow-down: above 0, since errors are divided by it
@@ -62,10 +62,10 @@ class _Sample:
 class LatencyModel:
     """Predicts the latency of each k, in milliseconds, from the frames observed so far."""
 
-    def __init__(self, rows: Iterable[ProfileRow], jitter: Jitter, parameters: LatencyParameters) -> None:
+    def __init__(self, points: Iterable[OperatingPoint], jitter: Jitter, parameters: LatencyParameters) -> None:
         self._p = p = parameters
-        self._work = {row.k: row.work for row in rows}
-        self._log_idle = {row.k: math.log(row.latency_ms) for row in rows if row.latency_ms is not None}
+        self._work = {point.k: point.work for point in points}
+        self._log_idle = {point.k: math.log(point.latency_ms) for point in points if point.latency_ms is not None}
         self._offset = dict.fromkeys(self._work, 0.0)  # c_k
         self._slope = dict.fromkeys(self._work, 0.0)  # h_k
         self._near = {k: [(j, 0.5 ** abs(j - k)) for j in self._work if abs(j - k) <= p.neighbours] for k in self._work}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hydrart.errors import SettingError
 from hydrart.governor.battery import BatteryBudget
 from hydrart.governor.parameters import Parameters
-from hydrart.governor.points import Profile, ProfileRow, interpolate
+from hydrart.governor.points import OperatingPoint, Profile, interpolate
 from hydrart.governor.thermal import ThermalModel
 from hydrart.readings import READINGS, Readings
 
@@ -17,14 +17,14 @@ _REVIEW_S = 0.99
 class PowerLimit:
     """The power that is allowed, and the ks whose mean power fits it.
 
-    rows: the ks to choose from. max_temp_c, until_h: the goals, as the governor has them. busy_share: the share of a
+    points: the ks to choose from. max_temp_c, until_h: the goals, as the governor has them. busy_share: the share of a
     period that a k computes for, 0 to 1. Raises SettingError.
     """
 
     def __init__(
         self,
         profile: Profile,
-        rows: tuple[ProfileRow, ...],
+        points: tuple[OperatingPoint, ...],
         max_temp_c: float | None,
         until_h: float | None,
         busy_share: Callable[[int], float],
@@ -33,14 +33,14 @@ class PowerLimit:
         self.idle_w, self.power_w = _powers(profile)
         self.max_temp_c: float | None = None
         self.capacity_wh = profile.capacity_wh
-        self.open = {row.k for row in rows}
+        self.open = {point.k for point in points}
         self.reason = ""  # what closed the others: `heat`, `battery` or `supply`
         self.numbers: tuple[float, float] | None = None  # what the next k would need and what there is, or C and target
         self._profile = profile
-        self._by_power = [row.k for row in rows]  # a larger k draws more
+        self._by_power = [point.k for point in points]  # a larger k draws more
         self._busy_share = busy_share
         self._p = parameters
-        self._in_watts = any(row.power_w is not None for row in profile.rows)
+        self._in_watts = any(point.power_w is not None for point in profile.points)
         self._thermal: ThermalModel | None = None
         self._until_h = until_h
         self._battery: BatteryBudget | None = None
@@ -135,10 +135,10 @@ class PowerLimit:
 
 def _powers(profile: Profile) -> tuple[float, dict[int, float]]:
     """Power at rest, and of each k while it runs; without a table, the share of time that the CPU is busy."""
-    table = {row.k: row.power_w for row in profile.rows if row.power_w is not None}
+    table = {point.k: point.power_w for point in profile.points if point.power_w is not None}
     if not table:
-        return 0.0, {row.k: 1.0 for row in profile.rows}
-    power = {row.k: interpolate(table, row.k) or 0.0 for row in profile.rows}
+        return 0.0, {point.k: 1.0 for point in profile.points}
+    power = {point.k: interpolate(table, point.k) or 0.0 for point in profile.points}
     return min(profile.idle_w or 0.0, *power.values()), power
 
 

@@ -1,4 +1,4 @@
-"""The table a governor chooses from, and what is known of the device. It knows nothing of networks."""
+"""The operating points that a governor chooses from, and what is known of the device. Nothing here knows networks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,12 +7,12 @@ from hydrart.errors import SettingError
 
 
 @dataclass(frozen=True)
-class ProfileRow:
-    """What one k costs and gives.
+class OperatingPoint:
+    """What one k costs and gives. None where it is unknown.
 
-    work: any measure that grows with the latency (multiply-accumulates), to guess the latency of a k that has not
-    run yet; accuracy: top-1, 0 to 1; latency_ms: idle and cool; power_w: of the whole device while running. None
-    where unknown.
+    work: any measure that grows with the latency, such as multiply-accumulates; it scales the latency of a k that has
+    not run yet. accuracy: top-1, 0 to 1. latency_ms: of an idle, cool device. power_w: of the whole device while k
+    runs.
     """
 
     k: int
@@ -26,7 +26,8 @@ class ProfileRow:
 class Jitter:
     """How latency scatters around its median on an idle device.
 
-    sigma: standard deviation of its logarithm; tail_p: share of frames that take at least tail_x times as long.
+    sigma: standard deviation of the latency's logarithm. tail_p: share of frames that take at least tail_x times as
+    long. The defaults stand for a device without a profile; they are assumptions, like the figures in most profiles.
     """
 
     sigma: float = 0.05
@@ -54,9 +55,9 @@ class Thermal:
 
 @dataclass(frozen=True)
 class Profile:
-    """One row per k, ascending; idle_w: power at rest; capacity_wh: of the battery. None where unknown."""
+    """One operating point per k, ascending; idle_w: power at rest; capacity_wh: of the battery. None where unknown."""
 
-    rows: tuple[ProfileRow, ...]
+    points: tuple[OperatingPoint, ...]
     idle_w: float | None = None
     jitter: Jitter = field(default_factory=Jitter)
     thermal: Thermal | None = None
@@ -64,17 +65,17 @@ class Profile:
 
     def measured(self, latency_ms: Mapping[int, float]) -> "Profile":
         """The same with latencies, k -> milliseconds, that were measured here."""
-        rows = tuple(replace(row, latency_ms=latency_ms.get(row.k, row.latency_ms)) for row in self.rows)
-        return replace(self, rows=rows)
+        points = tuple(replace(point, latency_ms=latency_ms.get(point.k, point.latency_ms)) for point in self.points)
+        return replace(self, points=points)
 
-    def between(self, min_k: int | None, max_k: int | None) -> tuple[ProfileRow, ...]:
-        """The rows from min_k to max_k. Raises SettingError where there is none."""
-        low, high = min_k or 0, self.rows[-1].k if max_k is None else max_k
-        rows = tuple(row for row in self.rows if low <= row.k <= high)
-        if not rows:
-            ks = ", ".join(str(row.k) for row in self.rows)
+    def between(self, min_k: int | None, max_k: int | None) -> tuple[OperatingPoint, ...]:
+        """The points from min_k to max_k. Raises SettingError where there is none."""
+        low, high = min_k or 0, self.points[-1].k if max_k is None else max_k
+        points = tuple(point for point in self.points if low <= point.k <= high)
+        if not points:
+            ks = ", ".join(str(point.k) for point in self.points)
             raise SettingError(f"no trained k lies between {low} and {high}: choose from {ks}")
-        return rows
+        return points
 
 
 def interpolate(table: dict[int, float], k: int) -> float | None:

@@ -70,7 +70,7 @@ class Alert(Fixed):
     def __init__(self, world: World, constants: AlertConstants) -> None:
         super().__init__(0)
         self._world, self._c = world, constants
-        self._idle_ms = {row.k: row.latency_ms or 0.0 for row in world.profile.rows}
+        self._idle_ms = {row.k: row.latency_ms or 0.0 for row in world.profile.points}
         self._accuracy = dict(zip(world.ks, world.accuracy.tolist(), strict=True))
         self._power = dict(zip(world.ks, world.power_w.tolist(), strict=True))
         self._mu, self._var, self._q, self._gain, self._y = 1.0, 0.1, constants.q0, constants.k0, 0.0
@@ -158,7 +158,7 @@ class Margin(Fixed):
     def __init__(self, world: World) -> None:
         super().__init__(0)
         self._world = world
-        self._idle_ms = {row.k: row.latency_ms or 0.0 for row in world.profile.rows}
+        self._idle_ms = {row.k: row.latency_ms or 0.0 for row in world.profile.points}
         self._last: deque[float] = deque(maxlen=10)
 
     def choose(self, now: float, deadline_ms: float, waited_ms: float, frame: int) -> int | None:
@@ -242,28 +242,27 @@ _MAKERS: dict[str, Callable[[World], Policy]] = {
 }
 
 
-def policies(world: World) -> tuple[str, ...]:
+def names(world: World) -> tuple[str, ...]:
     """The names of all policies that can drive this world."""
-    names = list(_MAKERS)
-    return ("governor", "oracle", "static-oracle", *names[2:], *(f"fixed-{k}" for k in world.ks))
+    return ("governor", "oracle", "static-oracle", *list(_MAKERS)[2:], *(f"fixed-{k}" for k in world.ks))
 
 
-def run(world: World, names: tuple[str, ...]) -> dict[str, Outcome]:
+def run(world: World, chosen: tuple[str, ...]) -> dict[str, Outcome]:
     """Each policy's outcome, by name. Raises SettingError for one that is unknown."""
-    known = policies(world)
-    for name in names:
+    known = names(world)
+    for name in chosen:
         if name not in known:
             raise SettingError(f"the policy {name!r} is unknown: {suggestion(name, known)}")
     outcomes: dict[str, Outcome] = {}
-    for name in names:
+    for name in chosen:
         if name in _MAKERS:
             outcomes[name] = simulate(world, _MAKERS[name](world), name)
         elif name != "static-oracle":
             outcomes[name] = simulate(world, Fixed(int(name.removeprefix("fixed-"))), name)
-    if "static-oracle" in names:
+    if "static-oracle" in chosen:
         fixed = [outcomes.get(f"fixed-{k}") or simulate(world, Fixed(k), f"fixed-{k}") for k in world.ks]
         outcomes["static-oracle"] = best_fixed(world, fixed)
-    return {name: outcomes[name] for name in names}
+    return {name: outcomes[name] for name in chosen}
 
 
 def best_fixed(world: World, outcomes: list[Outcome]) -> Outcome:

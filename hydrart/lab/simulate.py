@@ -21,7 +21,7 @@ from hydrart.device.readers import EVERY_S
 from hydrart.errors import ProfileError, SettingError
 from hydrart.governor.governor import Governor
 from hydrart.governor.parameters import DEFAULTS, Parameters
-from hydrart.governor.points import Profile, ProfileRow, interpolate
+from hydrart.governor.points import OperatingPoint, Profile, interpolate
 from hydrart.lab.trace import Floats, Trace
 
 # Pareto index of the latencies beyond tail_x: the heaviest whole number with a finite variance, so that a run of half
@@ -100,7 +100,7 @@ class World:
         self.idle_w = device.idle_w or 0.0
         self.profile = Profile(
             tuple(
-                ProfileRow(k, float(ms), float(a), float(ms), power[k])
+                OperatingPoint(k, float(ms), float(a), float(ms), power[k])
                 for k, ms, a in zip(self.ks, idle_ms, self.accuracy, strict=True)
             ),
             device.idle_w,

@@ -13,7 +13,7 @@ import pytest
 import hydrart
 from hydrart.device.sensors import Sensors, checked, survey
 from hydrart.errors import SettingError
-from hydrart.governor.points import Profile, ProfileRow
+from hydrart.governor.points import OperatingPoint, Profile
 from tests.support.commands import PATIENCE_S, good, sensors, sentence
 
 ZONE = "sys/class/thermal/thermal_zone"
@@ -44,7 +44,7 @@ def test_values_arrive_once_and_stay(tmp_path: Path) -> None:
         assert "battery" not in running.new(), "told already"
         assert running.latest()["battery"] == 0.5 and running.latest()["capacity_wh"] == 40
         until(lambda: "temp_c" in running.latest())
-        governor = hydrart.Governor(Profile((ProfileRow(3, 1.0),)), fps=15)
+        governor = hydrart.Governor(Profile((OperatingPoint(3, 1.0),)), fps=15)
         governor.observe(time.monotonic(), **running.latest())
 
 

@@ -10,11 +10,11 @@ import pytest
 from hydrart.device.profiles import load_device
 from hydrart.errors import ProfileError, SettingError
 from hydrart.governor.governor import Decision, Governor
-from hydrart.governor.points import Profile, ProfileRow, Stage, Thermal
+from hydrart.governor.points import OperatingPoint, Profile, Stage, Thermal
 from hydrart.resources import bundled
 
 KS = range(3, 13)
-TABLE = Profile(tuple(ProfileRow(k, work=k * k) for k in KS))
+TABLE = Profile(tuple(OperatingPoint(k, work=k * k) for k in KS))
 
 
 def latency(k: int) -> float:
@@ -103,15 +103,15 @@ def test_fixed_bounded_and_without_a_rate() -> None:
 
 
 def test_a_profile_spares_the_search() -> None:
-    known = Profile(tuple(ProfileRow(k, k * k, latency_ms=latency(k)) for k in KS))
+    known = Profile(tuple(OperatingPoint(k, k * k, latency_ms=latency(k)) for k in KS))
     decision = Governor(known, fps=15).choose(0)
     assert decision.k == 7 and decision.expected_ms == pytest.approx(49.0)
 
 
 def test_measured_latencies_replace_those_of_a_profile() -> None:
     known = powered().measured({k: latency(k) / 4 for k in KS})
-    assert Governor(known, fps=15).choose(0).k == 12 and known.rows[0].power_w == powered().rows[0].power_w
-    assert powered().measured({3: 7.0}).rows[1] == powered().rows[1]
+    assert Governor(known, fps=15).choose(0).k == 12 and known.points[0].power_w == powered().points[0].power_w
+    assert powered().measured({3: 7.0}).points[1] == powered().points[1]
 
 
 def test_nonsense_observations_are_ignored() -> None:
@@ -150,7 +150,7 @@ class Board:
 
 
 def powered(**known: Any) -> Profile:
-    rows = tuple(ProfileRow(k, k * k, k / 12, latency(k), 2 + k / 2) for k in KS)
+    rows = tuple(OperatingPoint(k, k * k, k / 12, latency(k), 2 + k / 2) for k in KS)
     return Profile(rows, idle_w=2.0, **known)
 
 

@@ -5,10 +5,10 @@ import math
 import pytest
 
 from hydrart.governor.governor import Decision, Governor
-from hydrart.governor.points import Profile, ProfileRow
+from hydrart.governor.points import OperatingPoint, Profile
 
 KS = range(3, 13)
-TABLE = Profile(tuple(ProfileRow(k, work=k * k) for k in KS))  # without powers
+TABLE = Profile(tuple(OperatingPoint(k, work=k * k) for k in KS))  # without powers
 FPS = 5  # 12 takes 144 of 200 ms
 
 

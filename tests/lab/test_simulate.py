@@ -12,7 +12,7 @@ from hydrart.device.profiles import Device, SensorNames
 from hydrart.errors import ProfileError, SettingError
 from hydrart.governor.points import Jitter, Stage, Thermal
 from hydrart.lab.accuracy import model_accuracy
-from hydrart.lab.policies import Planned, policies, run
+from hydrart.lab.policies import Planned, names, run
 from hydrart.lab.simulate import Goals, Outcome, World, simulate
 from hydrart.lab.trace import Trace, load_trace
 from hydrart.resources import bundled
@@ -225,8 +225,8 @@ def test_every_policy_drives_every_trouble() -> None:
     what = trace(t_s=[0, 10, 20], slowdown=[1, 3, 1], ambient_c=[30, 45, 30], load_w=[0, 1, 0], faults=[0, 0.5, 0])
     device = replace(HOT, capacity_wh=1.0, jitter=Jitter(0.1, 0.02, 2.0))
     of = world(device, what, duration_s=40, until_h=0.2)
-    outcomes = run(of, policies(of))
-    assert list(outcomes) == list(policies(of)) and len(outcomes) == 9 + 3
+    outcomes = run(of, names(of))
+    assert list(outcomes) == list(names(of)) and len(outcomes) == 9 + 3
     for name, made in outcomes.items():
         line = made.as_dict(of)
         assert list(line) == KEYS.split() and line["policy"] == name
