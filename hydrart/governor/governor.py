@@ -134,8 +134,8 @@ class Governor:
         What is known of the latencies of earlier frames is forgotten.
         """
         self.profile = self.profile.measured(latency_ms)
-        self._latency = LatencyModel(self.profile.rows, self.profile.jitter, self._parameters.latency)
-        self._measured = {row.k for row in self.profile.rows if row.latency_ms is not None}
+        self._latency = LatencyModel(self.profile.points, self.profile.jitter, self._parameters.latency)
+        self._measured = {point.k for point in self.profile.points if point.latency_ms is not None}
 
     def fix(self, k: int | None) -> None:
         """Keep to one k, or with None choose again. Raises SettingError."""
