@@ -1,0 +1,94 @@
+"""What half and twice of each of the governor's parameters do, and where the index of its tail comes from."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from hydrart.governor.latency import LatencyModel
+from hydrart.governor.parameters import DEFAULTS, Parameters, described
+from hydrart.governor.points import Jitter, OperatingPoint
+from hydrart.lab.simulate import GovernorPolicy, World, simulate
+from hydrart.lab.trace import Floats, Trace
+
+FACTORS = {"half": 0.5, "twice": 2.0}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Means over runs: late frames and accuracy as shares of all frames; kelvin seconds above the target."""
+
+    late: float
+    accuracy: float
+    over_target_c_s: float
+
+    def minus(self, other: "Figures") -> "Figures":
+        """The change from the other."""
+        return Figures(
+            self.late - other.late,
+            self.accuracy - other.accuracy,
+            self.over_target_c_s - other.over_target_c_s,
+        )
+
+
+def mean(figures: Sequence[Figures]) -> Figures:
+    """The mean over runs."""
+    return Figures(*np.mean([[f.late, f.accuracy, f.over_target_c_s] for f in figures], axis=0).tolist())
+
+
+def scaled(name: str, factor: float, parameters: Parameters = DEFAULTS) -> Parameters:
+    """The parameters with one of them, such as "latency.window", times the factor. Whole numbers stay whole."""
+    group_name, entry = name.split(".")
+    group: Any = getattr(parameters, group_name)
+    changed = replace(group, **{entry: _times(getattr(group, entry), factor)})
+    return replace(parameters, **{group_name: changed})
+
+
+def _times(value: Any, factor: float) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_times(item, factor) for item in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: _times(getattr(value, f.name), factor) for f in fields(value)})
+    return max(1, math.floor(value * factor + 0.5)) if isinstance(value, int) else value * factor
+
+
+def variants() -> list[tuple[str, str]]:
+    """Every parameter with every factor's name."""
+    return [(name, factor) for name in described(DEFAULTS) for factor in FACTORS]
+
+
+def run(world: World, parameters: Parameters) -> Figures:
+    """The governor with these parameters in a world."""
+    outcome = simulate(world, GovernorPolicy(world.governor(parameters)), "governor")
+    return Figures(outcome.miss_rate, outcome.accuracy, outcome.over_target_c_s)
+
+
+def run_all(world: World, names: Iterable[tuple[str, str]]) -> tuple[Figures, list[Figures]]:
+    """The governor as it is, and with each variant."""
+    return run(world, DEFAULTS), [run(world, scaled(name, FACTORS[factor])) for name, factor in names]
+
+
+def latency_errors(trace: Trace, ks: Sequence[int]) -> Floats:
+    """By what logarithm the governor's latency model misses each of a trace's slow-downs, one k at a time.
+
+    float64 [len(ks) * rows of the trace], in ascending order.
+    """
+    times = trace.columns["t_s"]
+    errors = []
+    for k, slowdowns in zip(ks, trace.slowdowns(times, ks).T, strict=True):
+        model = LatencyModel([OperatingPoint(k, 1.0, latency_ms=1.0)], Jitter(), DEFAULTS.latency)
+        for now, slowdown in zip(times.tolist(), slowdowns.tolist(), strict=True):
+            errors.append(math.log(slowdown) - model.log_expected(k))
+            model.observe(now, k, slowdown)
+    return np.sort(errors)
+
+
+def hill_index(errors: Floats, share: float) -> float:
+    """Hill's estimate of the Pareto index from the largest share of the errors, which are logarithms, ascending.
+
+    B. M. Hill, "A simple general approach to inference about the tail of a distribution", Annals of Statistics 3, 1975.
+    """
+    count = max(1, int(share * len(errors)))
+    return float(1 / np.mean(errors[-count:] - errors[-count - 1]))

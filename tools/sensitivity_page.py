@@ -1,0 +1,85 @@
+"""docs/governor-parameters.md: the parameters from their dataclasses, the changes as tools/sensitivity.py measured."""
+
+from pathlib import Path
+from typing import Any
+
+from hydrart.governor.parameters import DEFAULTS, described
+from hydrart.governor.points import Stage
+from tools.results_tables import insert
+
+GROUPS = {
+    "latency": "How latencies are learnt",
+    "choice": "How k is chosen",
+    "thermal": "Heat",
+    "battery": "Battery and power",
+}
+_STILL = 2e-4  # a change of late frames and of accuracy below a fiftieth of a point moves nothing
+
+
+def write(record: dict[str, Any], path: Path) -> None:
+    """Replace the page's tables."""
+    insert(tables(record), path)
+
+
+def tables(record: dict[str, Any]) -> str:
+    """What stands between the markers: the runs, a table for each group, and what moves nothing."""
+    what, base = record["run"], record["base"]
+    still = [f"`{name}`" for name, change in record["changes"].items() if not _moves(change)]
+    parts = [
+        f"Measured on the traces {', '.join(what['traces'])}, made for tuning, at "
+        f"{' and '.join(map(str, what['rates']))} frames a second, for {what['seconds']:g} s each. With the values as "
+        f"they are, {base['late']:.2%} of the frames are late and the accuracy is {base['accuracy']:.2%}.",
+        "",
+        "In the columns *half* and *twice*, the first figures are the changes of late frames and accuracy, in points. "
+        "A third figure is the change of kelvin seconds above the target per run, where that is 0.5 or more.",
+        "",
+    ]
+    for group, title in GROUPS.items():
+        parts += [
+            f"### {title}",
+            "",
+            "| parameter | value | meaning | source | half | twice |",
+            "|---|---|---|---|---|---|",
+        ]
+        for name, (value, about) in described(DEFAULTS).items():
+            if name.startswith(group + "."):
+                change = record["changes"][name]
+                half, twice = (
+                    f"{_change(change[f])}. {text}" for f, text in (("half", about.half), ("twice", about.twice))
+                )
+                shown = f"{_value(value)} {about.unit}"
+                parts.append(f"| `{name}` | {shown} | {about.meaning} | {about.source} | {half} | {twice} |")
+        parts.append("")
+    parts += [
+        "### What moves nothing here",
+        "",
+        "Neither half nor twice of these changes late frames or accuracy by a fiftieth of a point on these traces: "
+        + ", ".join(still)
+        + ".",
+    ]
+    return "\n".join([*parts, ""])
+
+
+def changes(record: dict[str, Any]) -> str:
+    """A line for each parameter, for the terminal."""
+    base = record["base"]
+    lines = [f"as it is: {base['late']:.2%} late, accuracy {base['accuracy']:.2%}"]
+    for name, change in record["changes"].items():
+        lines.append(f"{name:28} half {_change(change['half']):24} twice {_change(change['twice'])}")
+    return "\n".join(lines)
+
+
+def _moves(change: dict[str, dict[str, float]]) -> bool:
+    return any(abs(figures[key]) >= _STILL for figures in change.values() for key in ("late", "accuracy"))
+
+
+def _change(figures: dict[str, float]) -> str:
+    heat = figures["over_target_c_s"]
+    parts = [f"{round(100 * figures[key], 2) + 0.0:+.2f}" for key in ("late", "accuracy")]  # no negative zero
+    return ", ".join([*parts, f"{heat:+.0f} C s"] if abs(heat) >= 0.5 else parts)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(_value(item) for item in value)
+    return f"({value.r_c_per_w:g}, {value.tau_s:g})" if isinstance(value, Stage) else f"{value:g}"
