@@ -14,6 +14,17 @@ from hydrart.governor.parameters.description import Description
 from hydrart.governor.parameters.latency import LatencyParameters
 from hydrart.governor.parameters.thermal import ThermalParameters
 
+__all__ = [
+    "DEFAULTS",
+    "BatteryParameters",
+    "ChoiceParameters",
+    "Description",
+    "LatencyParameters",
+    "Parameters",
+    "ThermalParameters",
+    "described",
+]
+
 
 @dataclass(frozen=True)
 class Parameters:

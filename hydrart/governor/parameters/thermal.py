@@ -17,7 +17,7 @@ class ThermalParameters:
         (Stage(3.0, 5.0), Stage(4.0, 60.0), Stage(5.0, 400.0)),
         "K/W, s",
         "Where the profile has no thermal model: the stages to start from.",
-        "measured by others: rounded from fits to logs of a Raspberry Pi 3B (github.com/sjchiass/pitemp)",
+        "measured (by others): rounded from fits to logs of a Raspberry Pi 3B (github.com/sjchiass/pitemp)",
         "The device is taken to be cooler and quicker until it is identified.",
         "The device is taken to be warmer and slower until it is identified.",
     )
