@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,9 +20,12 @@ def test_a_panel_for_each_thing_that_the_profile_knows(
     figure = pytest.importorskip("matplotlib.figure", reason="Matplotlib is not installed (extra: bench)")
     drawn: list[int] = []
     save = figure.Figure.savefig
-    monkeypatch.setattr(
-        figure.Figure, "savefig", lambda self, *a, **b: (drawn.append(len(self.axes)), save(self, *a, **b))
-    )
+
+    def count_and_save(self: Any, *args: Any, **options: Any) -> None:
+        drawn.append(len(self.axes))
+        save(self, *args, **options)
+
+    monkeypatch.setattr(figure.Figure, "savefig", count_and_save)
     of = world(device, duration_s=10)
     draw(of, outcome("governor", of), tmp_path / "x.png")
     assert drawn == [panels] and (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")

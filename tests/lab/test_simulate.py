@@ -116,6 +116,11 @@ def test_one_frame_in_the_slot() -> None:
     assert made.missed.all() and 0.1 < (made.k == 0).mean() < 0.25
     ages = made.age_ms[made.k > 0]
     assert ages.min() == pytest.approx(120) and 180 < ages.max() < 220
+    patient = simulate(
+        of := world(what=trace(t_s=[0], slowdown=[3.0], deadline_ms=[150])), Planned([4] * of.frames), "x"
+    )
+    assert (patient.missed[patient.k > 0] == (ages > 150)).all() and patient.missed[patient.k == 0].all()
+    assert 0.2 < patient.missed.mean() < 0.9, "a frame that waited is late, a fresh one is not"
 
 
 def test_scored_by_another_table() -> None:
