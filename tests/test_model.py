@@ -231,7 +231,7 @@ def test_every_k_is_measured(model: hydrart.Model) -> None:
     latency_ms = model.measure(progress)
     assert list(latency_ms) == shown == list(model.heads) and all(0 < value < 60_000 for value in latency_ms.values())
     profile = model.profile().measured(latency_ms)
-    assert {row.k: row.latency_ms for row in profile.rows} == latency_ms
+    assert {row.k: row.latency_ms for row in profile.points} == latency_ms
 
 
 def test_a_size_that_is_expected_is_ready(model: hydrart.Model) -> None:

@@ -8,60 +8,74 @@ from hydrart.errors import SettingError
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What one k costs and gives. None where it is unknown.
-
-    work: any measure that grows with the latency, such as multiply-accumulates; it scales the latency of a k that has
-    not run yet. accuracy: top-1, 0 to 1. latency_ms: of an idle, cool device. power_w: of the whole device while k
-    runs.
-    """
+    """What one k costs and gives. None stands for what is unknown."""
 
     k: int
+    """The number of heads."""
     work: float
+    """Any measure that grows with the latency, such as multiply-accumulates. It scales the latency of a k that has not
+    run yet."""
     accuracy: float | None = None
+    """Top-1, 0 to 1."""
     latency_ms: float | None = None
+    """Of an idle, cool device, in milliseconds."""
     power_w: float | None = None
+    """Of the whole device while k runs, in watts."""
 
 
 @dataclass(frozen=True)
 class Jitter:
     """How latency scatters around its median on an idle device.
 
-    sigma: standard deviation of the latency's logarithm. tail_p: share of frames that take at least tail_x times as
-    long. The defaults stand for a device without a profile; they are assumptions, like the figures in most profiles.
+    The defaults stand for a device without a profile. They are assumptions, like the figures in most profiles.
     """
 
     sigma: float = 0.05
+    """Standard deviation of the latency's logarithm."""
     tail_p: float = 0.005
+    """Share of frames that take at least tail_x times as long."""
     tail_x: float = 1.5
+    """The factor from which the tail begins."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One first-order lag from power to temperature: kelvin per watt, and its time constant in seconds."""
+    """One first-order lag from power to temperature."""
 
     r_c_per_w: float
+    """Kelvin per watt, when it has settled."""
     tau_s: float
+    """Time constant, in seconds."""
 
 
 @dataclass(frozen=True)
 class Thermal:
-    """T = ambient_c + the sum of the stages; from throttle_c on, everything takes throttle_x times as long."""
+    """The temperature is ambient_c and the sum of what the stages add."""
 
     ambient_c: float
+    """Of the air around the device, in degrees Celsius."""
     stages: tuple[Stage, ...]
+    """In the order of their time constants."""
     throttle_c: float | None = None
+    """From here on the device throttles, in degrees Celsius; None: it does not."""
     throttle_x: float = 1.0
+    """How many times as long everything then takes."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """One operating point per k, ascending; idle_w: power at rest; capacity_wh: of the battery. None where unknown."""
+    """What a governor chooses from, and what is known of the device. None stands for what is unknown."""
 
     points: tuple[OperatingPoint, ...]
+    """One for each k, ascending."""
     idle_w: float | None = None
+    """Power of the whole device at rest, in watts."""
     jitter: Jitter = field(default_factory=Jitter)
+    """How latency scatters."""
     thermal: Thermal | None = None
+    """How the device warms up."""
     capacity_wh: float | None = None
+    """Energy of the full battery, in watt-hours."""
 
     def measured(self, latency_ms: Mapping[int, float]) -> "Profile":
         """The same with latencies, k -> milliseconds, that were measured here."""

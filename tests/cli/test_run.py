@@ -223,11 +223,11 @@ def test_the_library_is_the_command(
     expected = 1000 / goals["fps"] if "fps" in goals else deadline
     assert {result.deadline_ms for result in library.results} == {expected}
     tables = [seen.stream.governor.profile for seen in (command, library)]
-    assert [replace(row, latency_ms=None) for row in tables[0].rows] == [
-        replace(row, latency_ms=None) for row in tables[1].rows
+    assert [replace(row, latency_ms=None) for row in tables[0].points] == [
+        replace(row, latency_ms=None) for row in tables[1].points
     ]
-    assert all(row.latency_ms for table in tables for row in table.rows), "every k is measured first"
-    assert replace(tables[0], rows=()) == replace(tables[1], rows=())
+    assert all(row.latency_ms for table in tables for row in table.points), "every k is measured first"
+    assert replace(tables[0], points=()) == replace(tables[1], points=())
     assert command.measured == library.measured != []
     assert command.stream.governor.max_temp_c == library.stream.governor.max_temp_c
     bounds = range(goals.get("k") or goals.get("min_k", 3), (goals.get("k") or goals.get("max_k", 12)) + 1)

@@ -179,7 +179,7 @@ def test_every_k_is_measured_first(model: hydrart.Model) -> None:
     for settings in ({"fps": 50}, {"governor": own}):
         with Stream(numbered(1), model, progress=progress, **settings) as stream:
             assert shown == list(model.heads)
-            assert all((row.latency_ms or 0) > 0 for row in stream.governor.profile.rows)
+            assert all((row.latency_ms or 0) > 0 for row in stream.governor.profile.points)
             decision = next(iter(stream)).decision
         assert decision.reason != "unknown" and decision.expected_ms is not None
         shown.clear()
@@ -192,9 +192,9 @@ def test_a_device_profile_is_taken_over(model: hydrart.Model, tmp_path: Path) ->
     thermal = "{ambient_c: 25, stages: [{r_c_per_w: 3, tau_s: 9}], throttle_c: 80}"
     path.write_text(f"latency_ms: {{3: 41.0, 12: 480.0}}\nthermal: {thermal}\n")
     with Stream(numbered(1), model, device=path, measure=False) as stream:
-        assert stream.governor.profile.rows[0].latency_ms == 41 and stream.governor.max_temp_c == 78
+        assert stream.governor.profile.points[0].latency_ms == 41 and stream.governor.max_temp_c == 78
     with Stream(numbered(1), model, device=path) as stream:
-        assert stream.governor.profile.rows[0].latency_ms != 41, "measured here"
+        assert stream.governor.profile.points[0].latency_ms != 41, "measured here"
     with pytest.raises(ProfileError):
         Stream(numbered(1), model, device="no such board")
 
