@@ -1,0 +1,40 @@
+"""hydrart classify"""
+
+from pathlib import Path
+
+import pytest
+
+import hydrart
+from tests.support.commands import good, json_lines
+
+
+def test_classify_as_text(album: Path, weights: Path, model: hydrart.Model) -> None:
+    shown = good("classify", album, "--weights", weights)
+    lines = shown.stdout.splitlines()
+    assert len(lines) == 5 and not shown.stderr
+    for i, line in enumerate(lines):
+        path, _, classes = line.partition(": ")
+        assert path == str(album / f"{i}.png") and len(classes.split(", ")) == 3
+        assert classes.startswith(model(path).label)
+
+
+@pytest.mark.parametrize("k", [None, 3, 7])
+@pytest.mark.parametrize("top", [1, 4, 99])
+def test_classify_as_json_gives_the_model_s_answers(
+    k: int | None, top: int, album: Path, weights: Path, model: hydrart.Model
+) -> None:
+    options = ["--k", k] if k else []
+    shown = good("classify", album / "2.png", "--weights", weights, "--json", "--top", top, *options)
+    (line,) = json_lines(shown.stdout)
+    assert list(line) == ["picture", "k", "label", "score", "top", "preprocess_ms", "infer_ms"]
+    answer = model(album / "2.png", k)
+    assert (line["picture"], line["k"], line["label"]) == (str(album / "2.png"), k or 12, answer.label)
+    assert len(line["top"]) == min(top, 10) and line["top"][0] == [line["label"], line["score"]]
+    assert [label for label, _ in line["top"]] == [label for label, _ in answer.top(top)]
+    assert abs(line["score"] - answer.score) < 1e-4 and line["infer_ms"] > 0
+
+
+def test_classify_takes_files_folders_and_globs(album: Path, weights: Path) -> None:
+    pictures = (album / "3.png", album / "[0-2].png", album)
+    lines = json_lines(good("classify", *pictures, "--weights", weights, "--json").stdout)
+    assert [Path(line["picture"]).stem for line in lines] == list("3" + "012" + "01234")

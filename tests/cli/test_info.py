@@ -1,0 +1,46 @@
+"""hydrart info"""
+
+import json
+import os
+from pathlib import Path
+
+import hydrart
+from hydrart.codegen import isa
+from hydrart.format.reader import WeightFile
+from tests.support.commands import good, json_lines, sentence
+from tests.support.networks import CIFAR, SMALL
+
+
+def test_info_as_text(weights: Path) -> None:
+    shown = good("info", weights)
+    assert not shown.stderr
+    lines = shown.stdout.splitlines()
+    assert str(weights) in lines[0] and "fp32" in lines[0] and "3-12" in lines[0]
+    rows = [line.split() for line in lines if line.strip()[:2].strip().isdigit()]
+    assert [int(row[0]) for row in rows] == list(SMALL.heads)
+    assert hydrart.__version__ in shown.stdout
+
+
+def test_info_as_json(weights: Path) -> None:
+    (report,) = json_lines(good("info", weights, "--json").stdout)
+    file = WeightFile(weights)
+    assert report["path"] == str(weights) and report["precision"] == "fp32" and report["labels"] == list(CIFAR)
+    assert report["architecture"] == {**vars(SMALL), "heads": list(SMALL.heads)}
+    assert report["accuracy"] is None and report["verified"] is False
+    assert [row["k"] for row in report["networks"]] == list(SMALL.heads)
+    for row in report["networks"]:
+        state = file.state(row["k"])
+        assert row["parameters"] == sum(state[name].size for name in state)
+        assert row["bytes"] == file.end(row["k"]) and row["top1"] is None
+    assert report["here"]["isa"] == isa.choose().name and report["here"]["threads"] == len(os.sched_getaffinity(0))
+
+
+def test_info_verifies_checksums(weights: Path, tmp_path: Path) -> None:
+    assert "every checksum matches" in good("info", weights, "--verify").stdout
+    assert json.loads(good("info", weights, "--verify", "--json").stdout)["verified"] is True
+    damaged = tmp_path / "x.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    damaged.write_bytes(data)
+    assert "checksum" in sentence("info", damaged, "--verify")
+    good("info", damaged)

@@ -1,0 +1,22 @@
+"""hydrart slice"""
+
+from pathlib import Path
+
+import pytest
+
+from hydrart.format.reader import WeightFile
+from tests.support.commands import good, unsealed
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_slice(as_json: bool, weights: Path, tmp_path: Path) -> None:
+    output = tmp_path / "cut.safetensors"
+    shown = good("slice", weights, "--heads", 5, "-o", output, *["--json"] * as_json).stdout
+    cut, whole = WeightFile(output), WeightFile(weights)
+    assert cut.heads == (3, 4, 5) and bytes(cut.data) == bytes(whole.data[: whole.end(5)])
+    assert [path.name for path in tmp_path.iterdir()] == ["cut.safetensors"], "nothing else is left"
+    if as_json:
+        size = output.stat().st_size
+        assert unsealed(shown) == {"output": str(output), "heads": [3, 4, 5], "bytes": size}
+    else:
+        assert str(output) in shown and len(shown.splitlines()) == 1
