@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from PIL import Image
 from hydrart.cli.main import main
 from hydrart.resources import DEMO
 from hydrart.source import pictures
+from tests.support.commands import FRAME_KEYS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.joinpath("docs").glob("*.md")])
@@ -152,6 +154,11 @@ def test_every_command_is_listed() -> None:
 def test_python_compiles(name: str) -> None:
     for code in blocks(name, "python"):
         compile(code, name, "exec")
+
+
+def test_the_tutorial_shows_a_line_of_today() -> None:
+    (line,) = blocks("docs/tutorial.md", "json")
+    assert list(json.loads(line)) == [*FRAME_KEYS.split(), "schema"]
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
