@@ -14,7 +14,9 @@ import hydrart
 from hydrart.format.architecture import Architecture
 from hydrart.model import ready
 from tests.support import vm
+from tests.support.colours import SMALL as COLOURS
 from tests.support.colours import make_colours
+from tests.support.commands import good
 from tests.support.networks import SMALL, make_file
 
 
@@ -98,6 +100,15 @@ def one_torch_thread() -> Iterator[None]:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Red and blue pictures to train on, which no test changes."""
     return make_colours(tmp_path_factory.mktemp("colours"))
+
+
+@pytest.fixture(scope="session")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weight file, its checkpoint beside it, of a network that tells red from blue."""
+    output = tmp_path_factory.mktemp("trained") / "colours.safetensors"
+    options = ("--epochs", 12, "--dataset", "colours", "--licence", "MIT", *COLOURS)
+    good("train", "--data", data, "-o", output, *options)
+    return output
 
 
 @pytest.fixture(scope="session")

@@ -26,9 +26,12 @@ def open_variant(path: Path, precision: str, backend: str) -> WeightFile:
     if precision != AUTO:
         other = _beside(file, precision)
         if other is None:
+            stored = file.meta.precision
+            lower = PRECISIONS[precision].bytes < PRECISIONS[stored].bytes
+            source = path if lower else f"CHECKPOINT (from {file.meta.source})"
             raise SettingError(
-                f"{path} stores {file.meta.precision}, not {precision}: "
-                f"make such a file with: hydrart convert {path} --precision {precision} -o OUT.safetensors"
+                f"{path} stores {stored}, not {precision}: "
+                f"make such a file with: hydrart convert {source} --precision {precision} -o OUT.safetensors"
             )
         return other
     for name in _fastest():

@@ -50,6 +50,13 @@ def test_a_precision_is_found_beside_the_file(tmp_path: Path) -> None:
         hydrart.load(path, precision="bf16")
 
 
+def test_what_was_lost_is_made_from_the_checkpoint(tmp_path: Path) -> None:
+    path = make_file(tmp_path / "net.safetensors", precision="int8")
+    for precision in ("fp32", "bf16"):
+        with pytest.raises(hydrart.SettingError, match=r"hydrart convert CHECKPOINT \(from made up\) --precision"):
+            hydrart.load(path, precision=precision)
+
+
 def test_another_network_beside_the_file_is_none_of_its_precisions(tmp_path: Path) -> None:
     path = family(tmp_path)
     make_file(tmp_path / "net-int8.safetensors", replace(SMALL, depth=3), "int8")

@@ -1,0 +1,45 @@
+"""train/start.py, through the command: trainings that start from a network."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.commands import good
+from tests.support.training import meta_of
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: train)")
+
+from hydrart.format.reader import WeightFile  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+
+def test_training_goes_on_from_a_weight_file(data: Path, trained: Path, tmp_path: Path) -> None:
+    meta = meta_of(
+        "--data", data, "-o", tmp_path / "x.safetensors", "--init", trained, "--epochs", 1, "--lr", 1e-6,
+        "--batch", 8, "--threads", 1,
+    )  # fmt: skip
+    old, new = WeightFile(trained), WeightFile(tmp_path / "x.safetensors")
+    assert meta.preprocessing == old.meta.preprocessing and meta.architecture == old.meta.architecture
+    for name, value in old.state(12).items():
+        np.testing.assert_allclose(new.state(12)[name], value, atol=1e-4, err_msg=name)
+    first, second = meta.history
+    assert first == old.meta.history[0]
+    assert second["init"] == trained.name and len(str(second["init_sha256"])) == 64
+
+
+def test_a_checkpoint_is_fine_tuned_on_other_classes_and_sizes(trained: Path, tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for name in "abc":
+            (tmp_path / part / name).mkdir(parents=True)
+            for i in range(4):
+                Image.new("RGB", (30, 20), (40 * i, 9, ord(name))).save(tmp_path / part / name / f"{i}.png")
+    result = good(
+        "train", "--data", tmp_path, "-o", tmp_path / "x.safetensors", "--init", trained.with_suffix(".pth"),
+        "--epochs", 2, "--batch", 4, "--heads", "3,6", "--image-size", 24, "--separate-classifiers", "--threads", 1,
+    )  # fmt: skip
+    assert "classifier starts anew" in result.stderr and "interpolated" in result.stderr
+    arch = WeightFile(tmp_path / "x.safetensors").meta.architecture
+    assert (arch.heads, arch.classes, arch.image_size, arch.separate_classifiers) == ((3, 6), 3, 24, True)
