@@ -1,4 +1,4 @@
-"""The one table of readings: what sensors tell, in which unit, how long it counts, and where it is shown.
+"""The one table of readings: name, unit, bounds, freshness, and where each is shown.
 
 Sensors, Governor.observe, the JSON lines, the terminal, the live page, the metrics and `hydrart devices --here` iterate
 over READINGS. A new sensor is one row here and one reader in hydrart/device/readers.py.

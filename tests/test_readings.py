@@ -124,8 +124,6 @@ def test_a_new_sensor_is_on_the_terminal(fan: Path, model: hydrart.Model) -> Non
 
 
 def test_a_new_sensor_is_on_the_page_and_in_the_metrics(fan: Path, model: hydrart.Model) -> None:
-    for package in ("aiohttp", "prometheus_client", "simplejpeg"):
-        pytest.importorskip(package, reason=f"{package} is not installed (extra: dashboard)")
     with page(model, sensors=_read(fan)) as running:
         _, body, _ = running.ask("/history")
         history = json.loads(body)

@@ -1,8 +1,8 @@
 """Who may see the live page, and who may change anything.
 
-On loopback the Host must be this machine: a page of another site whose name was made to point here does not get in.
-Elsewhere every request needs the token. Whatever changes something must come from the page itself: browsers tell the
-origin, and a form of another site cannot send JSON.
+On loopback the Host header must name this machine, so that another site cannot get in by pointing its name here (DNS
+rebinding). Elsewhere each request needs the token. A request that changes something must come from the page itself:
+browsers send the origin, and a form of another site cannot send JSON.
 """
 
 import hmac
@@ -23,7 +23,7 @@ _HEADERS = {
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine for sure."""
+    """Whether a host name or address is certainly this machine."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -31,7 +31,7 @@ def is_loopback(host: str) -> bool:
 
 
 def guard(token: str | None) -> Middleware:
-    """The middleware. token: what every request must bring, None on loopback."""
+    """The middleware. token: what each request must carry; None on loopback."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""A stream's numbers for Prometheus, gathered when they are asked for."""
+"""A stream's numbers for Prometheus, collected on request."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -159,7 +159,7 @@ class Dashboard:
         return web.Response(body=self._metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
     async def _control(self, request: web.Request) -> web.StreamResponse:
-        """{"k": 6} fixes k, {"k": null} gives it back; {"max_temp_c": 70} or null the same for the temperature."""
+        """{"k": 6} fixes k, null lets the governor choose; {"max_temp_c": 70} sets the limit, null removes it."""
         try:
             wanted = json.loads(await request.text())
         except ValueError:

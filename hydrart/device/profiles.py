@@ -1,4 +1,4 @@
-"""Device profiles, `devices/*.yaml`: what a device is known to do before the governor has seen it run."""
+"""Device profiles, `devices/*.yaml`: what is known of a device before the governor sees it run."""
 
 import math
 import os
@@ -29,7 +29,7 @@ _NOISE = 0.9  # a larger k may have been measured this much faster than a smalle
 
 @dataclass(frozen=True)
 class SensorNames:
-    """Which sensors to read: thermal is a thermal zone's type, battery a power supply's name; `auto` or `none`."""
+    """Which sensors to read. thermal: a thermal zone's type; battery: a power supply's name; each also auto or none."""
 
     thermal: str = "auto"
     battery: str = "auto"
@@ -37,8 +37,11 @@ class SensorNames:
 
 @dataclass(frozen=True)
 class Device:
-    """name; description: where the figures come from; latency_ms: k -> milliseconds, idle and cool; power_w: k ->
-    watts of the whole device while running; idle_w: watts at rest; capacity_wh: of the battery. None where unknown."""
+    """A device profile. What is unknown is None, or missing from its table.
+
+    description: where the figures come from; latency_ms: k -> milliseconds, idle and cool; power_w: k -> watts of the
+    whole device while running; idle_w: watts at rest; capacity_wh: energy of the full battery.
+    """
 
     name: str
     description: str

@@ -19,7 +19,7 @@ class History:
         self._recent: deque[tuple[float, int]] = deque()
 
     def add(self, result: Result) -> None:
-        """Take note of a result."""
+        """Add a result."""
         now = time.monotonic()
         self.dropped += result.dropped
         self._recent.append((now, result.dropped))

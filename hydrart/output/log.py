@@ -1,4 +1,4 @@
-"""A log of a run that never grows beyond its size, and never stops the run."""
+"""A log of bounded size that never stops the run."""
 
 import os
 import time
@@ -13,11 +13,11 @@ _RETRY_S = 5.0
 
 
 class RotatingLog:
-    """JSON lines in FILE; when it is full it becomes FILE.1, FILE.1 becomes FILE.2, and so on; the oldest goes.
+    """JSON lines in FILE. A full FILE becomes FILE.1, FILE.1 becomes FILE.2, and so on; the oldest is deleted.
 
-    megabytes: of each file; header: the first line of every file. A disk that is full, or any other failure, is told
-    to `warn` once; what comes until it works again is lost, and no line is ever half written.
-    Raises OSError where it cannot be opened at first.
+    megabytes: of each file; header: the first line of each file; warn: called with one sentence when writing fails,
+    as on a full disk, and with another when it works again. Lines in between are lost. No line is half written. Raises
+    OSError where FILE cannot be opened at first.
     """
 
     def __init__(self, path: Path, megabytes: float, header: dict[str, Any], warn: Callable[[str], None]) -> None:
@@ -70,7 +70,7 @@ class RotatingLog:
         return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
 
     def _open(self) -> None:
-        """Go on with the file that is there."""
+        """Open the file, and append to one that exists."""
         self._handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._size = os.fstat(self._handle).st_size
         self._append(self._header)

@@ -1,4 +1,4 @@
-"""What becomes of a source while a stream runs, told as events."""
+"""Events: changes of the state of a source while a stream runs."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a stream has done so far, in bounded memory."""
+"""Counts and latencies of a stream so far, in bounded memory."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hydrart.stream.result import Result
 
-_WINDOW = 36_000  # frames that percentiles look back on: 20 minutes at 30 fps
+_WINDOW = 36_000  # frames that the percentiles cover: 20 minutes at 30 fps
 
 STAGES = ("capture_ms", "preprocess_ms", "infer_ms", "age_ms")
 
@@ -33,7 +33,7 @@ class Stats:
     end: float | None = None
     throttled_s: float | None = None
     heat_at: float | None = None
-    # all memory that it ever takes is there from the beginning
+    # allocated once, so that memory does not grow while the stream runs
     _times: NDArray[np.float32] = field(default_factory=lambda: np.full((_WINDOW, len(STAGES)), -1, np.float32))
     _max: list[float] = field(default_factory=lambda: [0.0] * len(STAGES))
 
@@ -51,7 +51,7 @@ class Stats:
         self.last_k = answer.k
 
     def heat(self, now: float, throttled: bool | None) -> None:
-        """Count the time for which the device was throttled; unknown where no sensor ever told."""
+        """Add the time since the last call if the device is throttled; None: no sensor says."""
         if throttled is not None:
             seconds = now - self.heat_at if throttled and self.heat_at is not None else 0.0
             self.throttled_s = (self.throttled_s or 0.0) + seconds

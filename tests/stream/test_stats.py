@@ -27,3 +27,12 @@ def test_stats_are_bounded_and_right() -> None:
     assert summary["infer_ms"] == {"p50": 2, "p95": 2, "max": 2} and summary["capture_ms"]["max"] == 3
     nothing = Stats(0.0).summary(0.0)
     assert not math.isnan(nothing["processed_fps"]) and nothing["infer_ms"] is None
+
+
+def test_time_while_throttled_is_counted_where_a_sensor_tells() -> None:
+    stats = Stats(start=0.0)
+    stats.heat(1.0, None)
+    assert stats.summary(now=1.0)["throttled_s"] is None
+    for now, throttled in ((2.0, False), (3.0, True), (4.5, True), (5.0, None), (6.0, True), (9.0, False)):
+        stats.heat(now, throttled)
+    assert stats.summary(now=9.0)["throttled_s"] == 1.0 + 1.5 + 1.0, "each reading counts back to the one before"

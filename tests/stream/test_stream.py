@@ -102,14 +102,6 @@ def test_stamps_are_ordered(model: hydrart.Model) -> None:
         assert result.missed == (result.age_ms > 10)
 
 
-def test_json_line_has_every_key(model: hydrart.Model) -> None:
-    line = next(iter(Stream(numbered(1), model, fps=15))).as_dict()
-    keys = "frame t_capture t_wall k label score top capture_ms preprocess_ms infer_ms age_ms deadline_ms missed "
-    keys += "dropped temp_c battery power_w reason schema"
-    assert list(line) == keys.split()
-    assert line["temp_c"] is None and len(line["top"]) == 5
-
-
 def test_leaving_early_closes_the_source(model: hydrart.Model) -> None:
     source = LiveSource(10_000)
     with Stream(source, model) as stream:

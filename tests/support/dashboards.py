@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 
 import hydrart
 from tests.support.commands import PATIENCE_S
+
+TOKEN = "a token"
 
 
 @dataclass
@@ -52,7 +55,9 @@ def page(
     model: hydrart.Model, token: str | None = None, host: str = "127.0.0.1", sensors: hydrart.Sensors | None = None
 ) -> Iterator[Page]:
     """A page of a stream of noise at 50 frames a second."""
-    from hydrart.dashboard.server import Dashboard  # the extra may be missing
+    for package in ("aiohttp", "prometheus_client", "simplejpeg"):
+        pytest.importorskip(package, reason=f"{package} is not installed (extra: dashboard)")
+    from hydrart.dashboard.server import Dashboard
 
     rng = np.random.default_rng(0)
 
