@@ -94,7 +94,7 @@ def battery(rng: Rng) -> Rows:
 
 
 def flaky(rng: Rng) -> Rows:
-    """Warm air, other programs, and sensors of which a fifth lies."""
+    """Warm air, other programs, and sensors a fifth of whose readings are wrong."""
     times = np.arange(0, SECONDS, 10.0)
     air = 40 + rng.normal(0, 0.5, len(times)).cumsum() * 0.3
     busy = rng.random(len(times)) < 0.2

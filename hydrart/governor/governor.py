@@ -230,13 +230,13 @@ class Governor:
     def _best(self, now: float, log_room: float) -> tuple[int, float]:
         """The open k with the largest expected value, and the probability that it is late."""
         p, current = self._p, self._switching.current
-        smallest = self._points[0].k
+        smallest, ceiling, open_ks = self._points[0].k, self._switching.ceiling(now), self._limit.open
         best, best_value, best_late = smallest, -math.inf, 1.0
         for point in self._ranked:
             k, accuracy = point.k, self._accuracy[point.k]
             if accuracy <= best_value:
                 break  # not better even if it were never late
-            if k not in self._limit.open or not self._switching.may_run(now, k):
+            if k > ceiling or k not in open_ks:
                 continue
             room = log_room
             if current is not None and k > current:

@@ -23,11 +23,13 @@ class Switching:
         self._failed_until = -math.inf
         self._failures_x = 1.0  # the wait, as a multiple of the shortest
 
-    def may_run(self, now: float, k: int) -> bool:
-        """Whether k need not wait."""
-        if self.current is None or k <= self.current:
-            return True
-        return now >= self._up_at and not (k >= self._failed and now < self._failed_until)
+    def ceiling(self, now: float) -> float:
+        """Every k above it must wait; inf: none must."""
+        if self.current is None:
+            return math.inf
+        if now < self._up_at:
+            return self.current
+        return max(self.current, self._failed - 1) if now < self._failed_until else math.inf
 
     def switch(self, now: float, k: int, frame_ms: float) -> None:
         """k runs from now on. frame_ms: the time that a frame has."""

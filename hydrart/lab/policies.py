@@ -129,8 +129,10 @@ class _Energy:
 
 
 class Mean20(Fixed):
-    """The mean of the last 20 latencies over the deadline: one step down; below 0.7 of it: one step up (after the
-    demonstration program of Dynamic-OFA)."""
+    """One k down where the mean of the last 20 latencies is over the deadline, one up where it is below 0.7 of it.
+
+    After the demonstration program of Dynamic-OFA.
+    """
 
     def __init__(self, world: World) -> None:
         super().__init__(0)
@@ -152,8 +154,10 @@ class Mean20(Fixed):
 
 
 class Margin(Fixed):
-    """The largest k whose predicted latency is below deadline / 1.3 (ApproxDet): profiled, times the mean slow-down of
-    the last ten frames."""
+    """The largest k whose predicted latency is below deadline / 1.3, after ApproxDet.
+
+    Predicted is the profile's latency times the mean slow-down of the last ten frames.
+    """
 
     def __init__(self, world: World) -> None:
         super().__init__(0)

@@ -1,8 +1,9 @@
 """A real run from its log, as a world that any policy can drive again.
 
-The log is what `hydrart run --json` printed. What a frame would have taken with another k is not in it: each frame's
-slow-down over the idle latency of the k that ran is taken to hold for every k. The idle latency of a k is that of the
-device profile, or the fastest that the log has; of those that never ran, it grows as on a straight line through 0.
+The log is what `hydrart run --json` printed. It does not say how long a frame would have taken with another k. Each
+frame's slow-down, over the idle latency of the k that ran, stands for every k. The idle latency of a k is the device
+profile's, or the fastest in the log. For a k that never ran it lies on straight lines between those that did, and on
+lines through 0 beyond them.
 """
 
 import json

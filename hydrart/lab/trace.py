@@ -1,8 +1,14 @@
 """Traces: what happens to a device over time, as CSV; a value holds until the next row.
 
-t_s: seconds from the start. Any of: ambient_c; slowdown (of every k) or slowdown_k3 ... slowdown_k12 (a k without a
-column lies on the straight line between its neighbours); load_w, drawn by others; deadline_ms, of a frame; faults, the
-share of sensor readings that are missing, late or wrong.
+The columns are t_s and any of the others:
+
+- t_s: seconds from the start.
+- ambient_c: temperature of the air, in degrees Celsius.
+- slowdown: factor on every latency; or slowdown_k3 ... slowdown_k12, where a k without a column lies on the straight
+  line between its neighbours.
+- load_w: power that others draw, in watts.
+- deadline_ms: what a frame has, in milliseconds.
+- faults: share of sensor readings that are missing, late or wrong.
 """
 
 import csv

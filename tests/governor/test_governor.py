@@ -125,7 +125,7 @@ class Board:
     def __init__(self, ambient_c: float = 25.0, left_wh: float = 10.0) -> None:
         self.ambient_c, self.left_wh, self.warmth_c, self.now = ambient_c, left_wh, 0.0, 0.0
 
-    def run(self, governor: Governor, seconds: float, told: bool = True) -> list[Decision]:
+    def run(self, governor: Governor, seconds: float, sensed: bool = True) -> list[Decision]:
         decisions = []
         for _ in range(int(seconds * 15)):
             decision = governor.choose(self.now)
@@ -136,7 +136,7 @@ class Board:
             self.left_wh -= watts / 15 / 3600
             self.now += 1 / 15
             readings: dict[str, Any] = (
-                {"temp_c": self.temp_c, "battery": self.left_wh / 10, "power_w": watts} if told else {}
+                {"temp_c": self.temp_c, "battery": self.left_wh / 10, "power_w": watts} if sensed else {}
             )
             governor.observe(self.now, decision.k, latency(decision.k), **readings)
         return decisions
@@ -202,10 +202,10 @@ def test_nothing_is_saved_on_a_supply() -> None:
 def test_what_firmware_reports_makes_it_smaller(flag: str, reason: str) -> None:
     governor, board = Governor(powered(), fps=15), Board()
     assert board.run(governor, 10)[-1].k == 7
-    told: dict[str, Any] = {flag: True}
+    flags: dict[str, Any] = {flag: True}
     for _ in range(20):
-        governor.observe(board.now, **told)
-        last = board.run(governor, 1, told=False)[-1]
+        governor.observe(board.now, **flags)
+        last = board.run(governor, 1, sensed=False)[-1]
     assert last.k == 3 and last.reason in (reason, "deadline")
 
 
@@ -215,7 +215,7 @@ def test_sensors_that_lie() -> None:
     lies: list[dict[str, Any]] = [{"temp_c": -40.0}, {"temp_c": 149.0}, {"power_w": 900.0}, {"temp_c": math.nan}, {}]
     hottest = 0.0
     for i in range(1200):
-        board.run(governor, 1, told=i % 3 > 0)
+        board.run(governor, 1, sensed=i % 3 > 0)
         if i % 3 == 0:
             governor.observe(board.now, **lies[i // 3 % len(lies)])
         hottest = max(hottest, board.temp_c)

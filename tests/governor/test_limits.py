@@ -64,7 +64,7 @@ def test_what_is_held_for_its_heat_says_so() -> None:
 
 @pytest.mark.parametrize("base_w", [None, 6.0])
 def test_heat_is_limited_without_a_table_of_powers(base_w: float | None) -> None:
-    """Also where a gauge tells the whole device's watts, of which nobody knows how many each k takes."""
+    """Also where a gauge shows the whole device's watts, and nobody knows how many of them each k takes."""
     governor, plant = Governor(TABLE, fps=FPS, max_temp_c=60), Plant()
     plant.run(governor, 120, 60, base_w)
     for _ in range(60):

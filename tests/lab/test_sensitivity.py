@@ -56,4 +56,4 @@ def test_the_index_of_a_tail_is_found(index: float) -> None:
 def test_errors_are_those_of_the_next_prediction() -> None:
     what = trace(t_s=[0, 1, 2, 3], slowdown=[1.0, 1.0, 4.0, 4.0])
     errors = latency_errors(what, (3, 4))
-    assert errors.shape == (8,) and errors[-1] == pytest.approx(np.log(4), abs=0.01), "nothing told of the step"
+    assert errors.shape == (8,) and errors[-1] == pytest.approx(np.log(4), abs=0.01), "nothing announced the step"

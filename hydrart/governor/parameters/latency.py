@@ -45,7 +45,7 @@ class LatencyParameters:
         (0.02, 0.3),
         "logarithm",
         "Bounds of the estimated scatter.",
-        "chosen: a quiet machine's timers, and a machine on which nothing can be told",
+        "chosen: the timers of a quiet machine, and a scatter in which steps drown",
         "Outliers are found on a machine that scatters widely, where they are noise.",
         "A quiet machine takes small steps for noise.",
     )
