@@ -22,7 +22,7 @@ from hydrart.picture.preprocess import Picture, prepare, preprocess, read_pictur
 from hydrart.resources import find
 
 FloatArray = NDArray[np.float32]
-Progress = Callable[[Sequence[int]], Iterable[int]]
+ShowProgress = Callable[[Sequence[int]], Iterable[int]]
 
 _MEASURED_ON = (480, 640, 3)  # the picture that a camera is asked for
 _MEASURED_TIMES = 3
@@ -156,7 +156,7 @@ class Model:
         for k in ks or (self.heads[-1],):
             self.logits(np.zeros((1, 3, size, size), np.float32), k)
 
-    def measure(self, progress: Progress | None = None) -> dict[int, float]:
+    def measure(self, progress: ShowProgress | None = None) -> dict[int, float]:
         """Run every k on a black picture of 640x480 pixels: k -> milliseconds, preprocessing included.
 
         Each k runs three times, and the fastest counts. All that is compiled, decoded or allocated on the first call

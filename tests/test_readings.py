@@ -9,7 +9,7 @@ import pytest
 
 import hydrart
 from hydrart.device.profiles import SensorNames
-from hydrart.device.readers import READERS, Read, Reader
+from hydrart.device.readers import READERS, Read, SensorReader
 from hydrart.device.sensors import Sensors
 from hydrart.governor.points import OperatingPoint, Profile
 from hydrart.output.history import History
@@ -97,7 +97,7 @@ def fan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sensors(tmp_path)
     (tmp_path / "fan").write_text("1234.56\n")
     monkeypatch.setitem(READINGS, "fan_rpm", FAN)
-    monkeypatch.setitem(READERS, "fan", Reader(read_fan))
+    monkeypatch.setitem(READERS, "fan", SensorReader(read_fan))
     return tmp_path
 
 

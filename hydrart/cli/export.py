@@ -30,9 +30,9 @@ def export_command(weights: str, output: Path, k: int | None, as_json: bool) -> 
     WEIGHTS is a weight file or the name of one that ships. The model takes any batch size. Labels, preprocessing and
     licence are in its metadata.
     """
-    from hydrart.convert.to_onnx import export
+    from hydrart.convert.to_onnx import write_onnx
 
-    done = export(WeightFile(find(weights, "weights", ".safetensors", WeightFileError)), output, k)
+    done = write_onnx(WeightFile(find(weights, "weights", ".safetensors", WeightFileError)), output, k)
     if as_json:
         print_json(
             {

@@ -31,7 +31,7 @@ class Exported:
     difference: float | None
 
 
-def export(file: WeightFile, output: Path, k: int | None = None) -> Exported:
+def write_onnx(file: WeightFile, output: Path, k: int | None = None) -> Exported:
     """Write the network of k heads; None: all of them.
 
     The model computes in float32 what the weight file stores, whatever its precision. Its input has any batch size;

@@ -27,7 +27,7 @@ Read = Callable[[], Mapping[str, Any]]  # what cannot be read is None or absent
 
 
 @dataclass(frozen=True)
-class Reader:
+class SensorReader:
     """open: takes the folder that holds sys and proc, and the sensors' names of a device profile; returns the function
     that reads. every_s: seconds between two calls in a run. settle_s: seconds between the first two calls, before which
     there is no value."""
@@ -120,11 +120,11 @@ def _named(name: str, read: Callable[[], Any]) -> Read:
 
 
 # The key is what READINGS says in `reader`, and names the sensor in messages.
-READERS: dict[str, Reader] = {
-    "temperature": Reader(lambda root, names: _named("temp_c", linux.Thermometer(root, names.thermal))),
-    "throttling": Reader(lambda root, names: _named("throttled", lambda: linux.throttled(root))),
-    "supply": Reader(lambda root, names: _named("undervoltage", lambda: linux.undervoltage(root))),
-    "clock": Reader(lambda root, names: _named("frequency_mhz", lambda: linux.frequency_mhz(root))),
-    "load": Reader(lambda root, names: _named("others_load", linux.OthersLoad(root)), settle_s=0.5),
-    "battery": Reader(lambda root, names: Gauge(root, names.battery), BATTERY_EVERY_S),
+READERS: dict[str, SensorReader] = {
+    "temperature": SensorReader(lambda root, names: _named("temp_c", linux.Thermometer(root, names.thermal))),
+    "throttling": SensorReader(lambda root, names: _named("throttled", lambda: linux.throttled(root))),
+    "supply": SensorReader(lambda root, names: _named("undervoltage", lambda: linux.undervoltage(root))),
+    "clock": SensorReader(lambda root, names: _named("frequency_mhz", lambda: linux.frequency_mhz(root))),
+    "load": SensorReader(lambda root, names: _named("others_load", linux.OthersLoad(root)), settle_s=0.5),
+    "battery": SensorReader(lambda root, names: Gauge(root, names.battery), BATTERY_EVERY_S),
 }

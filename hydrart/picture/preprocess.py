@@ -46,7 +46,7 @@ def read_picture(picture: Picture) -> NDArray[np.uint8]:
         return np.asarray(picture)
     if isinstance(picture, Image.Image):
         name = str(getattr(picture, "filename", "") or "the picture")
-        with guard(name):
+        with decoding(name):
             return np.asarray(upright_rgb(picture, name))
     if not isinstance(picture, str | os.PathLike):
         raise PictureError(
@@ -55,12 +55,12 @@ def read_picture(picture: Picture) -> NDArray[np.uint8]:
     path = Path(picture)
     if os.path.exists(path) and not os.path.isfile(path):
         raise PictureError(f"{path} is a folder or a device: pass a picture file")
-    with guard(path), Image.open(path) as image:
+    with decoding(path), Image.open(path) as image:
         return np.asarray(upright_rgb(image, str(path)))
 
 
 @contextlib.contextmanager
-def guard(path: Path | str) -> Iterator[None]:
+def decoding(path: Path | str) -> Iterator[None]:
     """Turn whatever goes wrong while the picture `path` is decoded into a PictureError that names it."""
     try:
         yield

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 
 from hydrart.errors import SourceError
-from hydrart.source.opencv import Reader, load_cv2
+from hydrart.source.opencv import CaptureReader, load_cv2
 from hydrart.source.shot import Shot
 from hydrart.source.v4l2 import Camera, cameras, holders, query
 
@@ -56,7 +56,7 @@ class CameraSource:
         obtained = f"{pixels} {got[0]}x{got[1]}{f' at {rate:g} fps' if self.fps else ''}"
         self.detail = obtained if asked == obtained else f"{obtained}; asked for {asked}"
         self._frozen = frozen
-        self._reader = Reader(cv2, capture)
+        self._reader = CaptureReader(cv2, capture)
 
     @property
     def skipped(self) -> int:

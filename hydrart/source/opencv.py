@@ -33,7 +33,7 @@ def to_rgb(picture: NDArray[Any], depth: Depth) -> NDArray[np.uint8]:
     return rgb[:, :, ::-1] if picture.ndim == 3 and picture.shape[2] >= 3 else rgb
 
 
-class Reader:
+class CaptureReader:
     """A cv2.VideoCapture that may be closed from any thread: OpenCV itself crashes when it is closed during a read."""
 
     def __init__(self, cv2: Any, capture: Any) -> None:
@@ -97,7 +97,7 @@ class VideoFileSource:
         rate = float(capture.get(cv2.CAP_PROP_FPS))
         self.fps: float | None = rate if 0 < rate <= 1000 else None
         self._promised = int(max(capture.get(cv2.CAP_PROP_FRAME_COUNT), 0))
-        self._reader = Reader(cv2, capture)
+        self._reader = CaptureReader(cv2, capture)
 
     @property
     def skipped(self) -> int:

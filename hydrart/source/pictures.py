@@ -11,7 +11,7 @@ from PIL import Image, ImageSequence
 
 from hydrart.errors import PictureError, SourceError
 from hydrart.picture.colour import Depth, as_rgb
-from hydrart.picture.preprocess import guard, upright_rgb
+from hydrart.picture.preprocess import decoding, upright_rgb
 from hydrart.resources import DEMO
 from hydrart.source.shot import Shot
 
@@ -103,6 +103,6 @@ class ArraySource:
 
 
 def _frames(path: Path) -> Iterator[NDArray[np.uint8]]:
-    with guard(path), Image.open(path) as image:
+    with decoding(path), Image.open(path) as image:
         for frame in ImageSequence.Iterator(image):
             yield np.asarray(upright_rgb(frame, str(path)))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from hydrart.errors import SourceError
-from hydrart.source.opencv import Reader, load_cv2
+from hydrart.source.opencv import CaptureReader, load_cv2
 from hydrart.source.shot import Shot
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "srt", "rtp")
@@ -38,7 +38,7 @@ class UrlSource:
         rate = float(capture.get(cv2.CAP_PROP_FPS))
         self.fps: float | None = rate if 0 < rate <= 1000 else None
         self.live = not (url.lower().startswith("http") and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0)
-        self._reader = Reader(cv2, capture)
+        self._reader = CaptureReader(cv2, capture)
 
     @property
     def skipped(self) -> int:

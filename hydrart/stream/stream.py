@@ -14,7 +14,7 @@ from hydrart.device.profiles import load_device
 from hydrart.device.sensors import Sensors
 from hydrart.errors import SettingError, SourceError
 from hydrart.governor.governor import Governor
-from hydrart.model import Model, Progress
+from hydrart.model import Model, ShowProgress
 from hydrart.source.camera import LIVE_FPS
 from hydrart.source.opener import Opener
 from hydrart.stream.answer import Answerer
@@ -104,7 +104,7 @@ class Stream:
         device: str | os.PathLike[str] | None = None,
         governor: Governor | None = None,
         measure: bool = True,
-        progress: Progress | None = None,
+        progress: ShowProgress | None = None,
         sensors: Sensors | None = None,
         on_loss: str = "reconnect",
         patience_s: float = 5.0,

@@ -33,7 +33,7 @@ def properties(path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("k", [3, 7, 12])
 def test_the_model_answers_as_the_reference(make_weights: Make, tmp_path: Path, precision: str, k: int) -> None:
     file = WeightFile(make_weights(SMALL, precision))
-    done = to_onnx.export(file, tmp_path / "a.onnx", k)
+    done = to_onnx.write_onnx(file, tmp_path / "a.onnx", k)
     assert (done.output, done.k, done.size) == (tmp_path / "a.onnx", k, (tmp_path / "a.onnx").stat().st_size)
     assert done.difference is not None and 0 < done.difference < 1e-4
     session = onnxruntime.InferenceSession(str(tmp_path / "a.onnx"), providers=["CPUExecutionProvider"])
@@ -51,7 +51,7 @@ def test_it_says_how_it_is_used(weights: Path, tmp_path: Path) -> None:
     accuracy = Accuracy("made up", 10, {k: k / 20 for k in file.heads})
     path = tmp_path / "w.safetensors"
     copy_prefix(file, path, replace(file.meta, accuracy=accuracy, licence="MIT", source="x.pth", source_sha256="ab"))
-    assert to_onnx.export(WeightFile(path), tmp_path / "a.onnx").k == 12
+    assert to_onnx.write_onnx(WeightFile(path), tmp_path / "a.onnx").k == 12
     found = properties(tmp_path / "a.onnx")
     assert found["labels"] == list(CIFAR) and found["licence"] == "MIT" and found["heads"] == 12
     assert found["source"] == {"name": "x.pth", "sha256": "ab"}
@@ -69,7 +69,7 @@ def test_without_onnx_runtime_it_is_written_and_not_compared(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert to_onnx.export(WeightFile(weights), tmp_path / "a.onnx", 3).difference is None
+    assert to_onnx.write_onnx(WeightFile(weights), tmp_path / "a.onnx", 3).difference is None
     onnx.checker.check_model(str(tmp_path / "a.onnx"), full_check=True)
 
 
@@ -80,7 +80,7 @@ def test_a_model_that_answers_otherwise_is_not_kept(
     for wrong in (0.001, np.nan):
         monkeypatch.setattr(to_onnx, "_runtime_logits", lambda *a, wrong=wrong: real(*a) + np.float32(wrong))
         with pytest.raises(ConvertError, match=r"differ from the reference by .* at k=3, so no file was kept"):
-            to_onnx.export(WeightFile(weights), tmp_path / "a.onnx", 3)
+            to_onnx.write_onnx(WeightFile(weights), tmp_path / "a.onnx", 3)
     assert not list(tmp_path.iterdir())
 
 
@@ -88,13 +88,13 @@ def test_what_cannot_be_exported(make_weights: Make, tmp_path: Path) -> None:
     path = make_weights()
     content = path.read_bytes()
     with pytest.raises(HeadsError, match="k=13"):
-        to_onnx.export(WeightFile(path), tmp_path / "a.onnx", 13)
+        to_onnx.write_onnx(WeightFile(path), tmp_path / "a.onnx", 13)
     with pytest.raises(ConvertError, match="is the input itself"):
-        to_onnx.export(WeightFile(path), path, 3)
+        to_onnx.write_onnx(WeightFile(path), path, 3)
     assert path.read_bytes() == content
     damaged = bytearray(content)
     damaged[-5000] ^= 1
     path.write_bytes(damaged)
     with pytest.raises(WeightFileError, match="damaged"):
-        to_onnx.export(WeightFile(path), tmp_path / "a.onnx", 3)
+        to_onnx.write_onnx(WeightFile(path), tmp_path / "a.onnx", 3)
     assert [name.name for name in tmp_path.iterdir()] == [path.name]
