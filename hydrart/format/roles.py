@@ -48,7 +48,7 @@ class Side:
         return self.fixed if isinstance(self.fixed, int) else int(getattr(arch, self.fixed))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
     """One tensor of a role.
 

@@ -13,59 +13,15 @@ import safetensors.numpy
 import hydrart
 from hydrart.errors import WeightFileError
 from hydrart.format.architecture import Architecture
-from hydrart.format.layout import PAGE, Layout, tensor_name
+from hydrart.format.layout import PAGE, tensor_name
 from hydrart.format.metadata import Accuracy, Metadata
-from hydrart.format.precision import PRECISIONS
 from hydrart.format.preprocessing import Preprocessing
 from hydrart.format.reader import WeightFile
 from hydrart.format.writer import copy_prefix, write
+from tests.support.architectures import architectures, precisions
 from tests.support.networks import SMALL, make_file, random_state
 
-ARCHITECTURES = {
-    "small": SMALL,
-    "wide": replace(SMALL, head_dim=64, depth=1, classes=37),
-    "heads of 32, odd patch": replace(SMALL, head_dim=32, image_size=21, patch=7),
-    "layer scale": replace(SMALL, layer_scale=True),
-    "separate classifiers": replace(SMALL, separate_classifiers=True),
-    "three sizes": replace(SMALL, heads=(3, 6, 12)),
-    "one size": replace(SMALL, heads=(6,)),
-}
-
-architectures = pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=ARCHITECTURES)
-precisions = pytest.mark.parametrize("precision", PRECISIONS)
-
 Make = Callable[..., Path]
-
-
-def first_needing(arch: Architecture, block: int, per_head: int) -> int:
-    """The smallest trained k whose prefix holds this block; written without layout.py's arithmetic."""
-    return next(k for k in arch.heads if per_head == 0 or block < per_head * k)
-
-
-@architectures
-@precisions
-def test_every_byte_that_k_needs_lies_in_its_prefix(arch: Architecture, precision: str) -> None:
-    layout = Layout(arch, precision)
-    at = 0
-    for tensor in layout.tensors.values():
-        assert tensor.begin == at, "no holes, no overlaps"
-        assert tensor.end <= layout.ends[tensor.shell]
-        at = tensor.end
-    ends = list(layout.ends.values())
-    assert list(layout.ends) == list(arch.heads) and ends == sorted(ends) and ends[-1] == at
-    assert all(end % PAGE == 0 for end in ends)
-    for matrix in layout.matrices.values():
-        seen = set()
-        for shell in arch.heads:
-            for i, j in zip(*layout.tiles(matrix, shell), strict=True):
-                owner = max(
-                    first_needing(arch, int(i), matrix.out_per_head), first_needing(arch, int(j), matrix.in_per_head)
-                )
-                assert shell == (matrix.only or owner)
-                assert (i, j) not in seen
-                seen.add((int(i), int(j)))
-        k = matrix.only or arch.heads[-1]
-        assert len(seen) == matrix.out_blocks(k) * matrix.in_blocks(k)
 
 
 @architectures

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from hydrart.format.architecture import Architecture
 from hydrart.format.metadata import Metadata
+from hydrart.format.precision import FP32
 from hydrart.format.preprocessing import Preprocessing
+from hydrart.format.roles import CLASSIFIER, CLASSIFIERS, NORM, POSITIONS, SCALE, Each, Parameter, parameters_of
 from hydrart.format.writer import write
 
 CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -19,49 +21,25 @@ State = dict[str, NDArray[np.float32]]
 def random_state(arch: Architecture, seed: int = 0) -> State:
     """Dense random weights of the largest network, in timm's names and shapes."""
     rng = np.random.default_rng(seed)
-    p = arch.width(arch.heads[-1])
-    shapes: dict[str, tuple[int, ...]] = {
-        "cls_token": (1, 1, p),
-        "pos_embed": (1, arch.tokens, p),
-        "patch_embed.proj.weight": (p, arch.channels, arch.patch, arch.patch),
-        "patch_embed.proj.bias": (p,),
-        "norm.weight": (p,),
-        "norm.bias": (p,),
-    }
-    for i in range(arch.depth):
-        block = {
-            "norm1.weight": (p,),
-            "norm1.bias": (p,),
-            "attn.qkv.weight": (3 * p, p),
-            "attn.qkv.bias": (3 * p,),
-            "attn.proj.weight": (p, p),
-            "attn.proj.bias": (p,),
-            "norm2.weight": (p,),
-            "norm2.bias": (p,),
-            "mlp.fc1.weight": (4 * p, p),
-            "mlp.fc1.bias": (4 * p,),
-            "mlp.fc2.weight": (p, 4 * p),
-            "mlp.fc2.bias": (p,),
-        }
-        if arch.layer_scale:
-            block |= {"ls1.gamma": (p,), "ls2.gamma": (p,)}
-        shapes |= {f"blocks.{i}.{name}": shape for name, shape in block.items()}
-    if arch.separate_classifiers:
-        for k in arch.heads:
-            shapes |= {f"heads.{k}.weight": (arch.classes, arch.width(k)), f"heads.{k}.bias": (arch.classes,)}
-    else:
-        shapes |= {"head.weight": (arch.classes, p), "head.bias": (arch.classes,)}
     state: State = {}
-    for name, shape in shapes.items():
-        fan_in = np.prod(shape[1:]) if len(shape) > 1 and "embed" not in name[:9] else 25.0
+    # Bounds of the tests were set with numbers that were drawn in this order.
+    for parameter in sorted(parameters_of(arch).values(), key=_drawn):
+        shape, part = parameter.shape(arch.heads[-1]), parameter.part
+        fan_in = np.prod(shape[1:]) if len(shape) > 1 and parameter.role is not POSITIONS else 25
         values = rng.standard_normal(shape) / np.sqrt(fan_in)
-        if ".norm" in name or name.startswith("norm"):
-            values = values * 0.5 + name.endswith("weight")
-        state[name] = values.astype(np.float32)
+        if part in NORM:
+            values = values * 0.5 + part.start
+        state[parameter.name] = values.astype(np.float32)
     return state
 
 
-def make_file(path: Path, arch: Architecture = SMALL, precision: str = "fp32", seed: int = 0) -> Path:
+def _drawn(parameter: Parameter) -> tuple[bool, int, bool]:
+    """First what the network has once, then block by block with layer scale at its end, then classifiers."""
+    block = parameter.index if parameter.role.each is Each.BLOCK else None
+    return parameter.role in (CLASSIFIER, CLASSIFIERS), -1 if block is None else block, parameter.part in SCALE
+
+
+def make_file(path: Path, arch: Architecture = SMALL, precision: str = FP32.name, seed: int = 0) -> Path:
     """Write a random network."""
     labels = CIFAR if arch.classes == len(CIFAR) else ()
     meta = Metadata(arch, precision, Preprocessing(arch.image_size, crop=1.0), labels, licence="none", source="made up")
