@@ -116,7 +116,7 @@ class FromWeightFile:
         self._copied = same and heads == file.heads[: len(heads)]
         if same and stored.scaled and not self._copied:
             raise CheckpointError(
-                f"{path} holds {stored.name} weights, of which only the last heads can be left out: "
+                f"{path} holds {stored.name} weights, and only the last heads can be left out: "
                 "change --heads, or convert the checkpoint itself"
             )
         self.meta = replace(

@@ -34,7 +34,7 @@ class NumpyEngine:
 
     def logits(self, x: FloatArray, k: int) -> FloatArray:
         state = self._decoded(k)
-        with np.errstate(all="ignore"):  # what is not finite is told by the model
+        with np.errstate(all="ignore"):  # the model reports what is not finite
             logits: FloatArray = reference.classify(state, self._arch, reference.features(state, self._arch, x, k), k)
         return logits
 

@@ -1,4 +1,4 @@
-"""hydrart as a service: the unit, and what systemd is told."""
+"""hydrart as a service: the unit, and what systemd hears."""
 
 import os
 import re
@@ -36,7 +36,7 @@ NO_BUS = "#!/bin/sh\necho 'Failed to connect to bus: No medium found' >&2; exit 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user without services, with a systemctl that notes what it is told: tests/test_service_vm.py has a real one."""
+    """A user without services, with a systemctl that notes its calls: test_service_vm.py has a real one."""
     be(tmp_path, "running")
     program = tmp_path / "bin" / "systemctl"
     program.parent.mkdir()

@@ -180,7 +180,7 @@ def test_the_load_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     tree(tmp_path, {"proc/stat": f"cpu  0 0 0 {9 * second} 0 0 0 0 0 0"})
     assert load() is None, "there is nothing to compare with"
     tree(tmp_path, {"proc/stat": f"cpu  {second} 0 {second} {9 * second} {second} {second} 0 0 {second} 0"})
-    assert load() == pytest.approx((3 - 0.5) / 2), "three seconds of work, of which half a second was ours, in two"
+    assert load() == pytest.approx((3 - 0.5) / 2), "three seconds of work in two, half a second of it ours"
 
 
 def test_nothing_is_read_without_end(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What systemd is told."""
+"""What systemd hears."""
 
 import socket
 import time

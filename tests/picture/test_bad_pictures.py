@@ -172,7 +172,7 @@ def test_a_folder_without_pictures(weights: Path, tmp_path: Path) -> None:
 
 
 def test_an_animation_that_breaks_off(weights: Path, tmp_path: Path) -> None:
-    """Its good frames are answered; then it is told as broken, and not as one without a readable frame."""
+    """Its good frames are answered; then it counts as broken, and not as one without a readable frame."""
     frames = [Image.fromarray(noise(i)) for i in range(6)]
     data = io.BytesIO()
     frames[0].save(data, "gif", save_all=True, append_images=frames[1:])
