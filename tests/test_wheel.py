@@ -4,7 +4,6 @@ The slow tests install from the package index that pip is set up with, and skip 
 """
 
 import ast
-import configparser
 import json
 import shutil
 import subprocess
@@ -23,20 +22,6 @@ from tests.support.networks import SMALL, random_state
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ("tools/", ".py")  # what an installed hydrart lacks, in the words of a message
-
-
-def settings() -> configparser.ConfigParser:
-    parser = configparser.ConfigParser()
-    parser.read(ROOT / "setup.cfg")
-    return parser
-
-
-def test_every_folder_with_modules_is_listed_as_a_package() -> None:
-    listed = set(settings()["options"]["packages"].split())
-    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "hydrart").rglob("*.py")}
-    assert {".".join(folder.parts) for folder in folders} <= listed
-    data = {"hydrart.demo", "hydrart.devices", "hydrart.weights"}
-    assert listed - {".".join(folder.parts) for folder in folders} == data
 
 
 def test_no_message_names_a_script_of_the_checkout() -> None:

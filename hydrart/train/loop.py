@@ -1,4 +1,4 @@
-"""The loop of the training tool: data, gradients, averaged weights, checkpoints.
+"""The training itself: batches, gradients, averaged weights, checkpoints.
 
 Every random choice depends on the seed and the step alone, and a batch is always cut into the same shards whose
 gradients are added in the same order. So a run that was interrupted, or that has another number of threads, ends with
@@ -63,7 +63,7 @@ class Place:
 
 
 def batches(data: Pictures, recipe: Recipe, start: int) -> Iterator[Batch]:
-    """Those of step `start` and on, without end."""
+    """The batches from step `start` on, without end. Raises TrainError where the pictures fill no batch."""
     per_epoch = len(data.y) // recipe.batch
     if not per_epoch:
         raise TrainError(f"{len(data.y)} pictures make no batch of {recipe.batch}: give a smaller --batch")
@@ -174,12 +174,12 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
         raise TrainError(f"{path} cannot be read as a checkpoint: it is damaged; remove it") from error
     if not isinstance(state, dict) or not {"recipe", "optimizer", "state_dict_ema", "elapsed"} <= set(state):
-        raise TrainError(f"{path} is no checkpoint of this tool: give another --output")
+        raise TrainError(f"{path} is no checkpoint of hydrart train: give another --output")
     return state
 
 
 def make_folder(folder: Path) -> None:
-    """Before hours of work for it. Raises TrainError where nothing can be written."""
+    """Make the folder of an output before the work begins. Raises TrainError where nothing can be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

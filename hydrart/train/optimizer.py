@@ -1,4 +1,4 @@
-"""The optimizers of the training tool: AdamW, and Muon for the matrices of the blocks.
+"""The optimizers: AdamW, and Muon for the matrices of the blocks.
 
 Muon moves a matrix by the orthogonal factor of its gradient's momentum. Here it sees only the part of each matrix
 that the drawn k uses: the rest keeps its momentum and does not decay, as if the step had not been. Queries, keys and

@@ -24,7 +24,11 @@ from hydrart.train.weight_file import write_measured
 
 @dataclass(frozen=True)
 class Files:
-    """What a training reads and writes. dataset: name of the test pictures; licence: of the weights."""
+    """What a training reads and writes.
+
+    data: folder of train/ and test/. output: the weight file. init, teacher: networks to start from and to learn from.
+    dataset: name of the test pictures. licence: of the weights.
+    """
 
     data: Path
     output: Path
@@ -36,21 +40,21 @@ class Files:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of a training: how many classes there were, and what was measured on the test pictures."""
+    """The result of a training: the number of classes, and what was measured on the test pictures."""
 
     classes: int
     evaluation: Evaluation
 
 
 def device_named(name: str) -> torch.device:
-    """Raises TrainError for a GPU that is not there."""
+    """Where to compute: "cpu", "cuda", or "auto" for the GPU where there is one. Raises TrainError without a GPU."""
     if name == "cuda" and not torch.cuda.is_available():
         raise TrainError("PyTorch finds no CUDA GPU here: leave out --device cuda, or install a PyTorch that knows it")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def precision_on(device: torch.device, name: str) -> str:
-    """bf16 where it is faster than fp32, if `name` leaves the choice."""
+    """The precision of the activations: `name`, or, for "auto", bf16 where the device computes in it, else fp32."""
     if name != "auto":
         return name
     if device.type == "cuda":
@@ -84,7 +88,7 @@ def shaped(recipe: Recipe, wanted: WantedShape, origin: Pretrained | None) -> Re
 
 
 def normalised(recipe: Recipe, origin: Pretrained | None, pictures: Pictures) -> Recipe:
-    """With the origin's mean and std, else those of the pictures."""
+    """The recipe with the mean and std of the origin, or, without one, of the pictures."""
     if origin is not None:
         spec = origin.meta.preprocessing
         return replace(recipe, mean=spec.mean, std=spec.std)
@@ -95,7 +99,7 @@ def normalised(recipe: Recipe, origin: Pretrained | None, pictures: Pictures) ->
 def train_and_test(
     files: Files, recipe: Recipe, place: Place, origin: Pretrained | None = None, resume: bool = False
 ) -> Outcome:
-    """Read, train, write, evaluate. Raises HydrartError."""
+    """Read the pictures, train, write the weight file, and measure it on the test pictures. Raises HydrartError."""
     make_folder(place.checkpoint.parent)
     tests = class_folders(files.data / "test")
     spec = Preprocessing(recipe.image_size, recipe.crop_pct, interpolation=recipe.interpolation)
@@ -130,7 +134,7 @@ def train_and_test(
 
 
 def _entry(files: Files, recipe: Recipe, result: dict[str, Any]) -> dict[str, str | int | float]:
-    """What the weight file tells of this run."""
+    """The entry of this training in the weight file's history."""
     entry: dict[str, str | int | float] = {
         "data": f"{files.data.resolve().name}/train",
         "pictures": result["pictures"],

@@ -19,8 +19,7 @@ class Teacher:
 
     def __init__(self, path: Path, labels: list[str], student: Preprocessing) -> None:
         """Raises TrainError for other classes, CheckpointError or WeightFileError for a file of another kind."""
-        self._model, self._k, classes, own = _read(path)
-        self.digest = sha256(path)
+        self._model, self._k, classes, own, self.digest = _read(path)
         if not known_classes(classes, labels):
             raise TrainError(f"{path} knows other classes than the pictures: a teacher must know the same")
         self._size = own.size
@@ -46,13 +45,13 @@ class Teacher:
         return F.log_softmax(self._model(x.to(self._dtype), self._k).float(), dim=1)
 
 
-def _read(path: Path) -> tuple[nn.Module, int, list[str], Preprocessing]:
-    """Network, number of heads, classes, what it wants of pictures."""
+def _read(path: Path) -> tuple[nn.Module, int, list[str], Preprocessing, str]:
+    """The network, its number of heads, its classes, its preprocessing, and the SHA-256 of its file."""
     trained = convnet.read(path)
     if trained is not None:
-        return trained.model, 1, trained.labels, trained.preprocessing
+        return trained.model, 1, trained.labels, trained.preprocessing, sha256(path)
     origin = read_pretrained(path)
-    arch = origin.meta.architecture
-    model = NestedViT(arch, origin.heads)
+    meta = origin.meta
+    model = NestedViT(meta.architecture, origin.heads).requires_grad_(False)
     model.load_state_dict(origin.tensors)
-    return model.requires_grad_(False), arch.heads[-1], list(origin.meta.labels), origin.meta.preprocessing
+    return model, meta.architecture.heads[-1], list(meta.labels), meta.preprocessing, origin.digest

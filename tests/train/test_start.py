@@ -1,5 +1,6 @@
 """train/start.py, through the command: trainings that start from a network."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ from tests.support.training import meta_of
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: train)")
 
+from safetensors.torch import save_file  # noqa: E402
+
 from hydrart.format.reader import WeightFile  # noqa: E402
+from hydrart.format.writer import sha256  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -43,3 +47,23 @@ def test_a_checkpoint_is_fine_tuned_on_other_classes_and_sizes(trained: Path, tm
     assert "classifier starts anew" in result.stderr and "interpolated" in result.stderr
     arch = WeightFile(tmp_path / "x.safetensors").meta.architecture
     assert (arch.heads, arch.classes, arch.image_size, arch.separate_classifiers) == ((3, 6), 3, 24, True)
+
+
+def test_a_folder_with_a_configuration_is_a_start_and_a_teacher(data: Path, trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "hydravit"
+    folder.mkdir()
+    save_file(
+        torch.load(trained.with_suffix(".pth"), weights_only=True)["state_dict_ema"], folder / "model.safetensors"
+    )
+    spec = WeightFile(trained).meta.preprocessing
+    own = {"mean": spec.mean, "std": spec.std, "crop_pct": 1.0}
+    config = {"architecture": "hydravit", "label_names": ["blue", "red"], "pretrained_cfg": own}
+    (folder / "config.json").write_text(json.dumps(config | {"model_args": {"head_dim": 16}}))
+    meta = meta_of(
+        "--data", data, "-o", tmp_path / "x.safetensors", "--init", folder, "--teacher", folder, "--epochs", 1,
+        "--lr", 1e-6, "--batch", 8, "--threads", 1,
+    )  # fmt: skip
+    assert meta.architecture == WeightFile(trained).meta.architecture
+    assert meta.accuracy is not None and meta.accuracy.top1[12] > 0.9
+    digest = sha256(folder / "model.safetensors")
+    assert meta.history[0]["init_sha256"] == meta.history[0]["teacher_sha256"] == digest
