@@ -13,7 +13,7 @@ from typing import Any
 Readings = dict[str, Any]  # name -> float or bool; what is unknown is absent
 
 
-class Place(Flag):
+class View(Flag):
     """Where a reading is shown."""
 
     NOWHERE = 0
@@ -43,7 +43,7 @@ class Reading:
     low: float = 0.0
     high: float = 0.0
     observed: bool = False
-    places: Place = Place.NOWHERE
+    views: View = View.NOWHERE
     decimals: int = 0
     line_decimals: int = 0
     metric: str | None = None
@@ -61,7 +61,7 @@ class Reading:
     @property
     def needed(self) -> bool:
         """Whether anything uses it during a run."""
-        return self.observed or self.metric is not None or bool(self.places & ~Place.HERE)
+        return self.observed or self.metric is not None or bool(self.views & ~View.HERE)
 
     def plausible(self, value: Any) -> float | bool | None:
         """The value if it can be one, else None."""
@@ -98,7 +98,7 @@ READINGS: dict[str, Reading] = {
         low=-40,
         high=150,
         observed=True,
-        places=Place.LINE | Place.TERMINAL | Place.PAGE | Place.HERE,
+        views=View.LINE | View.TERMINAL | View.PAGE | View.HERE,
         decimals=1,
         line_decimals=2,
         metric="temperature_celsius",
@@ -112,7 +112,7 @@ READINGS: dict[str, Reading] = {
         low=0,
         high=1,
         observed=True,
-        places=Place.LINE | Place.TERMINAL | Place.PAGE | Place.HERE,
+        views=View.LINE | View.TERMINAL | View.PAGE | View.HERE,
         line_decimals=4,
         metric="battery_ratio",
     ),
@@ -125,7 +125,7 @@ READINGS: dict[str, Reading] = {
         low=0,
         high=1000,
         observed=True,
-        places=Place.LINE,
+        views=View.LINE,
         decimals=2,
         line_decimals=3,
         metric="power_watts",
@@ -156,7 +156,7 @@ READINGS: dict[str, Reading] = {
         title="throttled",
         flag="throttled",
         observed=True,
-        places=Place.HERE,
+        views=View.HERE,
     ),
     "undervoltage": Reading(
         "whether the supply is too weak right now",
@@ -165,7 +165,7 @@ READINGS: dict[str, Reading] = {
         title="supply",
         flag="under-voltage",
         observed=True,
-        places=Place.HERE,
+        views=View.HERE,
     ),
     "frequency_mhz": Reading(
         "clock that the kernel asks for, the mean of all cores",
@@ -175,7 +175,7 @@ READINGS: dict[str, Reading] = {
         unit="MHz",
         low=1,
         high=1e5,
-        places=Place.HERE,
+        views=View.HERE,
     ),
     "others_load": Reading(
         "cores that other programs keep busy",
@@ -186,15 +186,15 @@ READINGS: dict[str, Reading] = {
         low=0,
         high=1e4,
         observed=True,
-        places=Place.HERE,
+        views=View.HERE,
         decimals=2,
     ),
 }
 
 
-def shown(place: Place) -> dict[str, Reading]:
+def shown(view: View) -> dict[str, Reading]:
     """The rows that are shown there, in the order of the table."""
-    return {name: reading for name, reading in READINGS.items() if reading.places & place}
+    return {name: reading for name, reading in READINGS.items() if reading.views & view}
 
 
 def plausible(values: Mapping[str, Any]) -> Readings:

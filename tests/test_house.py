@@ -3,9 +3,11 @@
 `lint-imports` checks the directions of all imports in the source. Here the rooms are imported, each alone.
 """
 
+import ast
 import configparser
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,16 @@ def test_files_are_short() -> None:
     files = [*sources("hydrart", "tools", "tests", "examples"), *(ROOT / "hydrart/dashboard").glob("page.*")]
     long = {str(path): count for path in files if (count := len(path.read_text("utf-8").splitlines())) > LINES}
     assert not long
+
+
+def test_a_class_s_name_means_one_thing() -> None:
+    names = Counter(
+        node.name
+        for path in sources("hydrart", "tools")
+        for node in ast.parse(path.read_text("utf-8")).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_the_wheel_holds_every_folder() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from hydrart.cli.main import main
 from hydrart.json_lines import SCHEMA, json_line, versioned
-from hydrart.readings import READINGS, Place, shown
+from hydrart.readings import READINGS, View, shown
 from hydrart.source.v4l2 import Camera, Format
 from tests.support.commands import class_tree, good, json_lines, sensors
 from tests.support.json_page import PAGE, check, tables
@@ -61,9 +61,9 @@ def test_the_lines_of_a_run_and_its_log(weights: Path, tmp_path: Path) -> None:
 def test_readings_stand_in_a_frame_as_the_table_of_readings_says() -> None:
     frame, here = tables()[FRAME], tables()["hydrart devices --here"]
     names = list(frame)
-    assert names[names.index("dropped") + 1 : names.index("reason")] == list(shown(Place.LINE))
+    assert names[names.index("dropped") + 1 : names.index("reason")] == list(shown(View.LINE))
     assert next(iter(here)) == "temperatures"
-    assert [name for name in here if "." not in name and "[" not in name][1:] == list(shown(Place.HERE))
+    assert [name for name in here if "." not in name and "[" not in name][1:] == list(shown(View.HERE))
     for name, row in READINGS.items():
         for table in (frame, here):
             if name not in table or table[name].kind == "object":

@@ -14,11 +14,11 @@ from hydrart.device.sensors import Sensors
 from hydrart.governor.points import OperatingPoint, Profile
 from hydrart.output.history import History
 from hydrart.output.terminal import line
-from hydrart.readings import READINGS, Place, Reading, plausible
+from hydrart.readings import READINGS, Reading, View, plausible
 from tests.support.commands import good, sensors
 from tests.support.dashboards import page
 
-EVERYWHERE = Place.LINE | Place.TERMINAL | Place.PAGE | Place.HERE
+EVERYWHERE = View.LINE | View.TERMINAL | View.PAGE | View.HERE
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_the_rows_make_sense() -> None:
         assert row.reader in READERS, name
         assert bool(row.flag) != bool(row.unit) and (row.is_flag or row.low < row.high), name
         assert row.fresh_s > READERS[row.reader].every_s, f"{name} would be stale before it is read again"
-        assert not row.places & Place.PAGE or row.places & Place.LINE, f"the page takes {name} from the line"
+        assert not row.views & View.PAGE or row.views & View.LINE, f"the page takes {name} from the line"
     metrics = [row.metric for row in READINGS.values() if row.metric is not None]
     assert len(set(metrics)) == len(metrics)
 
@@ -81,7 +81,7 @@ FAN = Reading(
     unit="rpm",
     low=0,
     high=20_000,
-    places=EVERYWHERE,
+    views=EVERYWHERE,
     line_decimals=1,
     metric="fan_rpm",
 )

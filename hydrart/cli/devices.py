@@ -11,7 +11,7 @@ from hydrart.cli.options import json_option, print_json
 from hydrart.device.profiles import load_device
 from hydrart.device.sensors import survey
 from hydrart.output.text import printable
-from hydrart.readings import READINGS, Place, shown
+from hydrart.readings import READINGS, View, shown
 from hydrart.resources import bundled
 
 
@@ -64,7 +64,7 @@ def _here(found: dict[str, Any]) -> str:
             f"{_text('capacity_wh', battery['full_wh'])}, draws {_text('power_w', battery['power_w'])}, "
             f"{_text('charging', battery['charging'])} ({printable(', '.join(battery['names']))})"
         )
-    for name, reading in shown(Place.HERE).items():
+    for name, reading in shown(View.HERE).items():
         if name not in ("temp_c", "battery"):  # they stand above, with more
             lines.append(f"{reading.title:16} {_text(name, found[name])}")
     return "\n".join(lines)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.json_lines import json_line
-from hydrart.readings import Place, shown
+from hydrart.readings import View, shown
 from hydrart.stream.events import Event
 from hydrart.stream.result import Result
 
@@ -60,7 +60,7 @@ class Feed:
             self._switches.append(switch)
         self._last_k = line["k"]
         if not self._points or int(line["t_wall"]) != int(self._points[-1]["t"]):
-            names = (*_DRAWN, *shown(Place.LINE))
+            names = (*_DRAWN, *shown(View.LINE))
             self._points.append({"t": line["t_wall"], **{name: line[name] for name in names}})
         if self._watchers:
             self._wake(line | {"why": result.decision.why})

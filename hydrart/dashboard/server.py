@@ -18,7 +18,7 @@ from hydrart.dashboard.guard import add_headers, guard
 from hydrart.dashboard.metrics import Metrics
 from hydrart.errors import SettingError
 from hydrart.governor.governor import Governor
-from hydrart.readings import Place, Reading, shown
+from hydrart.readings import Reading, View, shown
 from hydrart.stream.events import Event
 from hydrart.stream.result import Result
 
@@ -145,7 +145,7 @@ class Dashboard:
             "state": self._state(),
             "fixed_k": self._fixed,
             "max_temp_c": self._limit,
-            "readings": [_described(name, reading) for name, reading in shown(Place.PAGE).items()],
+            "readings": [_described(name, reading) for name, reading in shown(View.PAGE).items()],
         }
 
     async def _health(self, request: web.Request) -> web.StreamResponse:

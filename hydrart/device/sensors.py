@@ -14,7 +14,7 @@ from hydrart.device import linux
 from hydrart.device.profiles import SensorNames
 from hydrart.device.readers import BATTERY_EVERY_S, EVERY_S, READERS, Command, Read
 from hydrart.errors import SettingError
-from hydrart.readings import READINGS, Place, Readings, plausible, shown
+from hydrart.readings import READINGS, Readings, View, plausible, shown
 
 _log = logging.getLogger("hydrart.sensors")
 
@@ -143,7 +143,7 @@ def survey(root: str | os.PathLike[str] = "/", wait_s: float = 3.0) -> dict[str,
     """
     folder = Path(root)
     asks: dict[str, Callable[[], Any]] = {"temperatures": lambda: [vars(one) for one in linux.temperatures(folder)]}
-    asks |= {name: partial(_read_once, name, folder) for name in shown(Place.HERE)}
+    asks |= {name: partial(_read_once, name, folder) for name in shown(View.HERE)}
     asks["battery"] = lambda: (lambda found: found and vars(found))(linux.battery(folder))
     found: dict[str, Any] = {}
 

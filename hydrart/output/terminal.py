@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hydrart.output.history import History
-from hydrart.readings import Place, shown
+from hydrart.readings import View, shown
 from hydrart.stream.result import Result
 
 _BLOCKS, _PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "12345678"
@@ -103,7 +103,7 @@ class LivePanel:
         rates = self._history.rates()
         fps = ", ".join(f"{name} {'-' if rate is None else f'{rate:.1f}'}" for name, rate in rates.items())
         rows.add_row("fps", f"{fps}; dropped in all {self._history.dropped}")
-        for name, reading in shown(Place.TERMINAL).items():
+        for name, reading in shown(View.TERMINAL).items():
             rows.add_row(reading.title, reading.text(result.readings.get(name)))
         return Panel(rows, title=self._title, title_align="left", expand=False)
 
@@ -127,7 +127,7 @@ def line(result: Result, history: History, largest_k: int) -> str:
         f"{'-' if rate is None else f'{rate:.1f}'} fps",
         f"dropped {history.dropped}",
     ]
-    for name, reading in shown(Place.TERMINAL).items():
+    for name, reading in shown(View.TERMINAL).items():
         if (value := result.readings.get(name)) is not None:
             parts.append(f"{reading.title} {reading.text(value)}")
     return " | ".join(parts)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from hydrart.governor.governor import Decision
 from hydrart.json_lines import versioned
 from hydrart.model import Prediction
-from hydrart.readings import Place, Readings, shown
+from hydrart.readings import Readings, View, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class Result:
             "deadline_ms": None if self.deadline_ms is None else round(self.deadline_ms, 3),
             "missed": self.missed,
             "dropped": self.dropped,
-            **{name: row.rounded(self.readings.get(name)) for name, row in shown(Place.LINE).items()},
+            **{name: row.rounded(self.readings.get(name)) for name, row in shown(View.LINE).items()},
             "reason": self.decision.reason,
         }
         return versioned(line)

@@ -39,7 +39,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """The result of a training: the number of classes, and what was measured on the test pictures."""
 
     classes: int
@@ -98,7 +98,7 @@ def normalised(recipe: Recipe, origin: Pretrained | None, pictures: Pictures) ->
 
 def train_and_test(
     files: Files, recipe: Recipe, place: Place, origin: Pretrained | None = None, resume: bool = False
-) -> Outcome:
+) -> TrainingResult:
     """Read the pictures, train, write the weight file, and measure it on the test pictures. Raises HydrartError."""
     make_folder(place.checkpoint.parent)
     tests = class_folders(files.data / "test")
@@ -130,7 +130,7 @@ def train_and_test(
         threads=place.threads,
         progress=place.progress,
     )
-    return Outcome(len(pictures.labels), evaluation)
+    return TrainingResult(len(pictures.labels), evaluation)
 
 
 def _entry(files: Files, recipe: Recipe, result: dict[str, Any]) -> dict[str, str | int | float]:
