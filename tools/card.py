@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hydrart.cli.exit_codes import one_sentence
 from hydrart.errors import HydrartError, PictureError
 from hydrart.format.metadata import Metadata
-from hydrart.format.precision import PRECISIONS
+from hydrart.format.precision import FP32, PRECISIONS
 from hydrart.format.reader import WeightFile
 from hydrart.model import Model, load
 from hydrart.picture.folders import class_folders, class_indices
@@ -62,13 +62,13 @@ def family(path: Path) -> dict[str, Metadata]:
     """
     found = {}
     for precision in PRECISIONS:
-        name = path if precision == "fp32" else path.with_stem(f"{path.stem}-{precision}")
-        if precision != "fp32" and not name.exists():
+        name = path if precision == FP32.name else path.with_stem(f"{path.stem}-{precision}")
+        if precision != FP32.name and not name.exists():
             continue
         meta = WeightFile(name).meta
         if meta.accuracy is not None:
             found[precision] = meta
-        elif precision == "fp32":
+        elif precision == FP32.name:
             raise CardError(f"{name} records no accuracy: run hydrart eval --record")
         else:
             click.echo(f"left out: {name} records no accuracy", err=True)
@@ -132,10 +132,10 @@ def main(weights: Path, test: Path, card: Path, threads: int | None) -> None:
     """Write accuracies, confusions and history of WEIGHTS into CARD."""
     figure_class()  # raises before the long part where Matplotlib is missing
     files = family(weights)
-    meta = files["fp32"]
+    meta = files[FP32.name]
     assert meta.accuracy is not None
     arch, k = meta.architecture, meta.architecture.heads[-1]
-    model = load(weights, precision="fp32", threads=threads)
+    model = load(weights, precision=FP32.name, threads=threads)
     counts = count_answers(model, test)
     figures.accuracy_curves(
         card.with_name("accuracy.png"),

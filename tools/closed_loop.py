@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from hydrart.bench.shapes import parse_shape, random_weights
+from hydrart.format.precision import INT8
 from hydrart.model import load
 from hydrart.resources import DEMO
 
@@ -94,7 +95,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("-o", "--output", type=Path)
     args = parser.parse_args()
-    with random_weights(parse_shape("hydravit-b"), "int8") as weights:
+    with random_weights(parse_shape("hydravit-b"), INT8.name) as weights:
         fps = rate(weights, args.threads)
         print(f"{fps:.2f} fps, {args.threads} threads, {args.seconds:g} s each\n")
         print("| late or dropped, mean k | before | during | after | back within 1 of the usual k |")

@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="of each co-runner; rests are half as long")
     args = parser.parse_args()
     rounds: list[tuple[float, list[float]]] = []
-    with tempfile.TemporaryDirectory() as name, random_weights(parse_shape("hydravit-b"), "fp32") as weights:
+    with tempfile.TemporaryDirectory() as name, random_weights(parse_shape("hydravit-b")) as weights:
         model = load(weights)
         x = np.zeros((1, 3, 224, 224), np.float32)
         model.warm_up(*model.heads)

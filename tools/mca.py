@@ -18,6 +18,7 @@ from llvmlite import ir
 
 from hydrart.codegen import emit, emit_gemm
 from hydrart.codegen.isa import BLOCK_DOTS, ISAS, Isa
+from hydrart.format.precision import PRECISIONS
 
 # core -> its instruction set, and the CPU whose model LLVM is asked for
 CORES = {
@@ -148,7 +149,7 @@ def table(llvm_mca: str) -> list[str]:
     sets = {isa.name: isa for isa in ISAS}
     for core, (name, cpu) in CORES.items():
         isa = sets[name]
-        for dot in dict.fromkeys(isa.dot(precision) for precision in ("fp32", "bf16", "int8")):
+        for dot in dict.fromkeys(isa.dot(precision) for precision in PRECISIONS):
             body = dot_loop(isa, dot, cpu)
             turn = cycles(llvm_mca, isa, cpu, body)
             rate = emit.UNROLL * isa.rows * isa.columns * PRODUCTS[dot] / turn

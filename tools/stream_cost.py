@@ -25,6 +25,7 @@ import numpy as np
 import hydrart
 from hydrart.bench.shapes import parse_shape, random_weights
 from hydrart.dashboard.server import Dashboard
+from hydrart.format.precision import INT8
 
 FPS, K, ROUNDS = 15.0, 6, 3
 SETTLED = 15  # frames at the start of a turn that do not count, because programs start and end there
@@ -98,7 +99,7 @@ def slowed(watchers: int, seconds: float, turns: int) -> dict[str, float]:
     """Median inference time of each turn with watchers, over the mean of the turns around it."""
     picture = next(iter(hydrart.Opener("demo").open().shots())).picture
     picture = cv2.resize(np.ascontiguousarray(picture), (640, 480))
-    with random_weights(parse_shape("hydravit-b"), "int8") as weights:
+    with random_weights(parse_shape("hydravit-b"), INT8.name) as weights:
         model = hydrart.load(weights, threads=1)
         model.warm_up(K)
         governor = hydrart.Governor(model.profile(), fps=FPS, k=K)

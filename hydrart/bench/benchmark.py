@@ -18,6 +18,7 @@ from hydrart.bench.shapes import HYDRAVIT_B, random_weights
 from hydrart.bench.switch_cost import SwitchCost
 from hydrart.bench.timing import Times, interleave, timed
 from hydrart.codegen import isa
+from hydrart.format.precision import FP32
 from hydrart.model import Model
 
 FRAMES = {"480p": (640, 480), "720p": (1280, 720), "1080p": (1920, 1080)}  # width, height
@@ -175,7 +176,7 @@ def measure(
     return BenchReport(
         model=name,
         precision=model.precision,
-        executed="fp32" if target.dot(model.precision) == "fma" else model.precision,
+        executed=FP32.name if target.dot(model.precision) == target.dot(FP32.name) else model.precision,
         image_size=arch.image_size,
         heads=arch.heads,
         threads=model.threads,

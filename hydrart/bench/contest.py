@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hydrart.bench.peers import Peer
 from hydrart.bench.timing import Call, Seconds, Times, interleave, ratio
 from hydrart.errors import HydrartError
+from hydrart.format.precision import FP32
 from hydrart.model import Model, load
 
 FloatArray = NDArray[np.float32]
@@ -111,7 +112,7 @@ def _prepared(model: Model, k: int, peer: Peer, x: FloatArray) -> tuple[Call, Pe
     prepare_ms = (time.perf_counter() - start) * 1e3
     pictures = np.random.default_rng(1).standard_normal((PICTURES, *x.shape[1:]), np.float32)
     theirs = np.concatenate([np.array(run(pictures[i : i + 1])) for i in range(PICTURES)])
-    exact = model.precision == "fp32" and peer.executed == "fp32"
+    exact = model.precision == peer.executed == FP32.name
     agrees, error, correlation = agreement(model.logits(pictures, k), theirs, exact)
     result = PeerResult(
         name=peer.name,

@@ -11,8 +11,9 @@ from hydrart.bench.peers import PEERS, Peer, make_peer
 from hydrart.bench.shapes import choose_heads, parse_ranges, parse_shape, random_weights
 from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.options import Number, json_option, print_json, threads_option, warn
-from hydrart.engine.variants import PRECISION_CHOICES
+from hydrart.engine.variants import AUTO, PRECISION_CHOICES
 from hydrart.errors import SettingError, WeightFileError
+from hydrart.format.precision import FP32
 from hydrart.format.reader import WeightFile
 from hydrart.model import Model, load
 from hydrart.resources import find
@@ -102,7 +103,7 @@ def bench(
             chosen = tuple(sorted({chosen[0], chosen[-1]}))
         if shape is not None:
             progress.stage("random weights")
-            path = stack.enter_context(random_weights(arch, "fp32" if precision == "auto" else precision))
+            path = stack.enter_context(random_weights(arch, FP32.name if precision == AUTO else precision))
         progress.stage("kernels")
         progress.end()  # the message about compiling has its own line
         model = load(path, precision=precision, threads=threads)
@@ -130,7 +131,7 @@ def _peers(against: tuple[str, ...], model: Model) -> list[Peer]:
         if plain:
             how.pop()
         if not how:
-            how = [model.precision if model.precision in PEERS.get(name, ()) else "fp32"]
+            how = [model.precision if model.precision in PEERS.get(name, ()) else FP32.name]
         peers.append(make_peer(name, model.file, ":".join(how), model.threads, plain))
     return peers
 

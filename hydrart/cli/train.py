@@ -17,6 +17,7 @@ from hydrart.cli.training import (
     seed_option,
     threads_option,
 )
+from hydrart.format.precision import BF16, FP32
 from hydrart.train.recipe import HEADS, OPTIMIZERS, SHAPE, Recipe, WantedShape
 
 
@@ -75,7 +76,9 @@ def _shares(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 )
 @seed_option
 @device_option
-@click.option("--precision", default="auto", type=click.Choice(["auto", "fp32", "bf16"]), help="Of the activations.")
+@click.option(
+    "--precision", default="auto", type=click.Choice(["auto", FP32.name, BF16.name]), help="Of the activations."
+)
 @threads_option
 @resume_option
 @click.option("--save-every", default=120.0, help="Seconds between checkpoints.")

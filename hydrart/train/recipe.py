@@ -8,6 +8,7 @@ import numpy as np
 
 from hydrart.errors import HydrartError
 from hydrart.format.architecture import Architecture
+from hydrart.format.precision import BF16, FP32
 from hydrart.format.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Recipe:
     distill: float = 0.5
     init: str = ""
     teacher: str = ""
-    precision: str = "fp32"
+    precision: str = FP32.name
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     crop_pct: float = 1.0
@@ -103,7 +104,7 @@ class Recipe:
         """Of the activations."""
         import torch
 
-        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+        return torch.bfloat16 if self.precision == BF16.name else torch.float32
 
     def draw(self, rng: "np.random.Generator") -> tuple[int, ...]:
         """The ks of one step, the largest first: one of all; or the two ends and, between them, the others.

@@ -12,6 +12,7 @@ import torch
 
 from hydrart.bench.evaluate import Evaluation
 from hydrart.format.architecture import listing
+from hydrart.format.precision import BF16, FP32
 from hydrart.format.preprocessing import Preprocessing
 from hydrart.picture.folders import class_folders
 from hydrart.train.data import Pictures, mean_and_std, read_folder
@@ -58,8 +59,8 @@ def precision_on(device: torch.device, name: str) -> str:
     if name != "auto":
         return name
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
+        return BF16.name if torch.cuda.is_bf16_supported() else FP32.name
+    return BF16.name if torch.cpu._is_avx512_bf16_supported() else FP32.name
 
 
 def shaped(recipe: Recipe, wanted: WantedShape, origin: Pretrained | None) -> Recipe:
