@@ -97,9 +97,3 @@ def test_a_driver_that_hangs_holds_up_no_other_camera(monkeypatch: pytest.Monkey
     assert default_source() == 2
     monkeypatch.setattr("hydrart.cli.cameras.cameras", lambda: found)
     assert "/dev/video0  name unknown: its driver does not answer" in good("cameras").stdout
-
-
-def test_no_camera_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hydrart.cli.cameras.cameras", list)
-    shown = good("cameras")
-    assert shown.stdout == "" and "no camera" in shown.stderr
