@@ -250,7 +250,7 @@ def test_every_place_in_the_map_exists() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_tools_tests_and_extras_exist(name: str) -> None:
     text = text_of(name)
-    files = [f"tools/{tool}.py" for tool in re.findall(r"python -m tools\.(\w+)", text)]
+    files = [f"tools/{tool}.py" for tool in re.findall(r"python -m tools\.([a-z]\w*)", text)]
     files += re.findall(r"python (tools/[\w/]+\.py)", text)
     files += re.findall(r"pytest (?:-\S+ |slow )*(tests/[\w/]+\.py)", text)
     assert [file for file in files if not ROOT.joinpath(file).exists()] == []
