@@ -16,8 +16,9 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from hydrart.codegen import emit, emit_gemm
-from hydrart.codegen.isa import BLOCK_DOTS, ISAS, Isa
+from hydrart.codegen import emit
+from hydrart.codegen.emit_microkernel import microkernel
+from hydrart.codegen.isa import ARM, ISAS, LANE_VALUES, MMLA_DOTS, Isa
 from hydrart.format.precision import PRECISIONS
 
 # core -> its instruction set, and the CPU whose model LLVM is asked for
@@ -38,13 +39,12 @@ CORES = {
     "sapphirerapids": ("avx512-bf16", "sapphirerapids"),
     "znver4": ("avx512-bf16", "znver4"),
 }
-PRODUCTS = {"fma": 1, "dpbf16": 2, "bfmmla": 2, "maddubs": 4, "vnni": 4, "sdot": 4, "smmla": 4}  # per 32-bit lane
 ITERATIONS = 400
 
 
 def triple(isa: Isa) -> str:
     """LLVM's name of the platform that the instruction set belongs to."""
-    return "aarch64-unknown-linux-gnu" if isa.arm else "x86_64-unknown-linux-gnu"
+    return f"{isa.architecture}-unknown-linux-gnu"
 
 
 @cache
@@ -91,9 +91,9 @@ def loops(assembly: str, function: str) -> list[list[str]]:
 
 
 def dot_loop(isa: Isa, dot: str, cpu: str) -> list[str]:
-    """The instructions of one turn of the inner loop: UNROLL steps of the register tile."""
+    """The instructions of one turn of the inner loop: UNROLL steps of the microtile."""
     module = ir.Module()
-    function = emit_gemm.gemm_tile(module, isa, dot, isa.vectors)
+    function = microkernel(module, isa, dot, isa.vectors)
     function.linkage = ""  # a private function without callers would be dropped
     text = str(target_machine(triple(isa), cpu).emit_assembly(optimised(module, isa, cpu)))
     return loops(text, str(function.name))[0]
@@ -102,8 +102,8 @@ def dot_loop(isa: Isa, dot: str, cpu: str) -> list[str]:
 def free_dots(isa: Isa, dot: str) -> tuple[list[str], int]:
     """Independent dot instructions, as many as the registers allow, and the number of their products."""
     count = 12 if isa.lanes == 8 else 24
-    products = count * isa.lanes * PRODUCTS[dot] * (2 if dot in BLOCK_DOTS else 1)
-    if isa.arm:
+    products = count * isa.lanes * LANE_VALUES[dot] * (2 if dot in MMLA_DOTS else 1)
+    if isa.architecture == ARM:
         form = {
             "fma": "fmla v{0}.4s, v31.4s, v30.s[0]",
             "sdot": "sdot v{0}.4s, v31.16b, v30.4b[0]",
@@ -143,7 +143,7 @@ def cycles(llvm_mca: str, isa: Isa, cpu: str, code: list[str]) -> float:
 def table(llvm_mca: str) -> list[str]:
     """The table as lines of Markdown. llvm_mca: path of the program."""
     lines = [
-        "| core | kernels | dot | tile | cycles per turn | products per cycle | share of peak | spills |",
+        "| core | kernels | dot | microtile | cycles per turn | products per cycle | share of peak | spills |",
         "|---|---|---|---|---|---|---|---|",
     ]
     sets = {isa.name: isa for isa in ISAS}
@@ -152,12 +152,12 @@ def table(llvm_mca: str) -> list[str]:
         for dot in dict.fromkeys(isa.dot(precision) for precision in PRECISIONS):
             body = dot_loop(isa, dot, cpu)
             turn = cycles(llvm_mca, isa, cpu, body)
-            rate = emit.UNROLL * isa.rows * isa.columns * PRODUCTS[dot] / turn
+            rate = emit.UNROLL * isa.rows * isa.columns * LANE_VALUES[dot] / turn
             free, products = free_dots(isa, dot)
             share = rate * cycles(llvm_mca, isa, cpu, free) / products
             spills = sum("%rsp" in code or "[sp" in code for code in body)
-            tile = f"{isa.rows}x{isa.columns}"
-            lines.append(f"| {core} | {name} | {dot} | {tile} | {turn:.0f} | {rate:.1f} | {share:.0%} | {spills} |")
+            microtile = f"{isa.rows}x{isa.columns}"
+            lines.append(f"| {core} | {name} | {dot} | {microtile} | {turn:.0f} | {rate:.1f} | {share:.0%} | {spills} |")
     return lines
 
 

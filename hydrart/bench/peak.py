@@ -1,7 +1,7 @@
 """How fast this machine could compute at best, and how much the network has to compute.
 
 The peak is measured: the dot product of the kernels over registers alone, with as many independent sums as their
-register tile has, on as many threads as the network gets.
+microtile has, on as many threads as the network gets.
 """
 
 import ctypes
@@ -19,14 +19,12 @@ from llvmlite import ir
 
 from hydrart.codegen import emit, isa
 from hydrart.codegen.emit import I8, I32, I64, UNROLL
-from hydrart.codegen.emit_tiles import PRODUCT, A, B, configure, pointer, tile
-from hydrart.codegen.isa import FLOAT_DOTS, TILE_DOTS
+from hydrart.codegen.emit_amx import INSTRUCTIONS, TMM_INPUTS, TMM_WEIGHTS, amx, configure, pointer
+from hydrart.codegen.isa import AMX_DOTS, FLOAT_DOTS, LANE_VALUES, MMLA_DOTS
 from hydrart.format.architecture import Architecture
 from hydrart.format.roles import BLOCK_MATRICES
 
 _TURNS = 1 << 18  # of the loop in one timed run: some milliseconds
-_PER_LANE = {"fma": 1, "dpbf16": 2, "tdpbf16": 2, "bfmmla": 4}  # products
-_PER_LANE |= {"maddubs": 4, "vnni": 4, "tdpbusd": 4, "sdot": 4, "smmla": 8}
 _WORD = 0x3C003C00  # two bfloat16 or one float32 of 0.008, or four small bytes: nothing overflows, nothing is denormal
 
 
@@ -97,16 +95,17 @@ def _together(loop: Callable[[int, int], None], threads: int) -> float:
 
 def _products(target: isa.Isa, dot: str) -> int:
     """In one turn of the loop."""
-    if dot in TILE_DOTS:
-        return UNROLL * A * 16**3 * _PER_LANE[dot]
-    return UNROLL * target.rows * target.vectors * target.lanes * _PER_LANE[dot]
+    if dot in AMX_DOTS:
+        return UNROLL * TMM_INPUTS * 16**3 * LANE_VALUES[dot]
+    per_lane = LANE_VALUES[dot] * (2 if dot in MMLA_DOTS else 1)
+    return UNROLL * target.rows * target.vectors * target.lanes * per_lane
 
 
 @cache
 def _compiled(target: isa.Isa, dot: str) -> tuple[Callable[[int, int], None], str]:
     module = ir.Module("hydrart.peak")
     module.triple = llvm.get_default_triple()
-    function = (_emit_tiles if dot in TILE_DOTS else _emit)(module, target, dot)
+    function = (_emit_amx if dot in AMX_DOTS else _emit)(module, target, dot)
     function.linkage = "external"
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
@@ -127,7 +126,6 @@ def _emit(module: Any, target: isa.Isa, dot: str) -> Any:
     words = ir.VectorType(I32, n)
     sums_type = ir.VectorType(emit.F32, n) if floating else words
     count = target.rows * target.vectors
-    constraint = "=w,0" if target.arm else "=x,0" if n == 8 else "=v,0"
 
     def body(b: Any, args: list[Any]) -> None:
         turns, address = args
@@ -150,7 +148,7 @@ def _emit(module: Any, target: isa.Isa, dot: str) -> Any:
         for _ in range(UNROLL):
             for i in range(count):
                 # to LLVM another value each time, so that it computes every product; to the CPU nothing
-                changed = b.asm(ir.FunctionType(words, [words]), "", constraint, [changed], True)
+                changed = emit.pinned(b, target, changed)
                 sums[i] = emit.dot(b, target, dot, sums[i], value, changed)
         following = b.add(turn, I64(1))
         turn.add_incoming(following, loop)
@@ -165,28 +163,28 @@ def _emit(module: Any, target: isa.Isa, dot: str) -> Any:
     return emit.define(module, target, f"peak.{dot}", 2, body)
 
 
-def _emit_tiles(module: Any, target: isa.Isa, dot: str) -> Any:
-    """The same on tiles of AMX: one of values and one of weights, into all accumulators in turn."""
+def _emit_amx(module: Any, target: isa.Isa, dot: str) -> Any:
+    """The same on AMX: one register of activations and one of weights, into all registers of sums in turn."""
 
     def body(b: Any, args: list[Any]) -> None:
         turns, address = args
         b.call(configure(module, target), [I64(16), I64(16)])
-        for number in (A, B):
-            tile(b, "tileloadd64", I8(number), pointer(b, address), I64(64))
+        for number in (TMM_INPUTS, TMM_WEIGHTS):
+            amx(b, "tileloadd64", I8(number), pointer(b, address), I64(64))
         before, loop, after = b.block, b.append_basic_block("turns"), b.append_basic_block("after")
         b.branch(loop)
         b.position_at_end(loop)
         turn = b.phi(I64)
         turn.add_incoming(I64(0), before)
         for _ in range(UNROLL):
-            for number in range(A):
-                tile(b, PRODUCT[dot], I8(number), I8(A), I8(B))
+            for number in range(TMM_INPUTS):
+                amx(b, INSTRUCTIONS[dot], I8(number), I8(TMM_INPUTS), I8(TMM_WEIGHTS))
         following = b.add(turn, I64(1))
         turn.add_incoming(following, loop)
         b.cbranch(b.icmp_unsigned("<", following, turns), loop, after)
         b.position_at_end(after)
-        for number in range(A):
-            tile(b, "tilestored64", I8(number), pointer(b, emit.offset(b, address, number * 1024)), I64(64))
-        tile(b, "tilerelease")
+        for number in range(TMM_INPUTS):
+            amx(b, "tilestored64", I8(number), pointer(b, emit.offset(b, address, number * 1024)), I64(64))
+        amx(b, "tilerelease")
 
     return emit.define(module, target, f"peak.{dot}", 2, body)

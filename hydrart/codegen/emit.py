@@ -1,15 +1,17 @@
-"""LLVM IR of the inner loops, for any instruction set of isa.py. Everything around them is plain Numba.
+"""What all emitters use: LLVM IR of functions, loops, loads, stores and dots, for any instruction set of isa.py.
 
-Each function is emitted once into a module, with its own "target-features": it depends neither on what Numba takes
-the CPU for nor on NUMBA_CPU_NAME, and is not inlined.
+Each function is emitted once into a module and is not inlined. It names its own CPU features ("target-features"), so
+that it depends neither on what Numba takes the CPU for nor on NUMBA_CPU_NAME.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 
-from hydrart.codegen.isa import Isa
+from hydrart.codegen.isa import ARM, X86, Isa
+from hydrart.codegen.records import offset_of
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 F32 = ir.FloatType()
@@ -17,7 +19,7 @@ VOID = ir.VoidType()
 
 # conversion of stored lanes (emit_pack.unpack) -> steps of a dot for each stored row
 EXPAND = {None: 1, "pairs": 1, "bf16-fp32": 2, "int8-fp32": 4}
-UNROLL = 4  # steps of a dot per turn of its loop: head_dim / per is always a multiple
+UNROLL = 4  # steps of a dot in each turn of its loop: a tile always has a multiple
 
 
 class _Bfloat(ir.types._BaseFloatType):
@@ -32,6 +34,9 @@ class _Bfloat(ir.types._BaseFloatType):
 
 _Bfloat._create_instance()
 
+# architecture, lanes -> what LLVM's inline assembly calls the registers of vectors
+_VECTOR_REGISTERS = {(X86, 8): "x", (X86, 16): "v", (ARM, 4): "w"}
+
 
 class _TargetAttributes(ir.values.FunctionAttributes):
     def __init__(self, features: str) -> None:
@@ -43,7 +48,7 @@ class _TargetAttributes(ir.values.FunctionAttributes):
 
 
 def define(module: Any, isa: Isa, name: str, args: int, body: Callable[[Any, list[Any]], None]) -> Any:
-    """The function void name(i64, ...) in the module; body(builder, arguments) fills it where it is new."""
+    """The function void name(i64, ...) in the module, with so many arguments. body(builder, arguments) writes it once."""
     name = f"hydrart.{isa.name}.{name}"
     if name in module.globals:
         return module.globals[name]
@@ -62,20 +67,53 @@ def declare(module: Any, name: str, result: Any, args: list[Any]) -> Any:
 
 
 def load(b: Any, address: Any, kind: Any) -> Any:
+    """What lies at the address, aligned to 4 bytes."""
     value = b.load(b.inttoptr(address, kind.as_pointer()))
     value.align = 4
     return value
 
 
 def store(b: Any, value: Any, address: Any) -> None:
+    """Write the value to the address, aligned to 4 bytes."""
     b.store(value, b.inttoptr(address, value.type.as_pointer())).align = 4
 
 
 def offset(b: Any, address: Any, n: int) -> Any:
+    """The address n bytes further on."""
     return b.add(address, I64(n)) if n else address
 
 
+def field(b: Any, record: Any, kind: np.dtype[np.void], name: str) -> Any:
+    """The integer of that name in the record of records.py at this address."""
+    return load(b, offset(b, record, offset_of(kind, name)), I64)
+
+
+class Loop:
+    """A loop whose condition is tested at the end of each turn.
+
+    values: those that change from turn to turn, as they are at the beginning of a turn.
+    """
+
+    def __init__(self, b: Any, name: str, start: list[Any]) -> None:
+        """Begin the loop: what is emitted from now on is its body. start: the values in the first turn."""
+        before, self._block = b.block, b.append_basic_block(name)
+        b.branch(self._block)
+        b.position_at_end(self._block)
+        self.values = [b.phi(value.type) for value in start]
+        for phi, value in zip(self.values, start, strict=True):
+            phi.add_incoming(value, before)
+
+    def end(self, b: Any, values: list[Any], again: Any) -> None:
+        """End the loop: values are those of the next turn, which is taken if `again`. The code after it follows."""
+        for phi, value in zip(self.values, values, strict=True):
+            phi.add_incoming(value, b.block)
+        after = b.append_basic_block(f"{self._block.name}.end")
+        b.cbranch(again, self._block, after)
+        b.position_at_end(after)
+
+
 def splat(b: Any, scalar: Any, lanes: int) -> Any:
+    """A vector with the scalar in all its lanes."""
     kind = ir.VectorType(scalar.type, lanes)
     return lane(b, b.insert_element(ir.Constant(kind, ir.Undefined), scalar, I32(0)), 0, lanes)
 
@@ -88,18 +126,19 @@ def lane(b: Any, vector: Any, index: int, lanes: int) -> Any:
 
 
 def prefetch(b: Any, address: Any, write: int, locality: int) -> None:
+    """Fetch a cache line, to be written (1) or read (0), into the first (locality 3) or the second-level cache (2)."""
     function = declare(b.module, "llvm.prefetch.p0", VOID, [I8.as_pointer(), I32, I32, I32])
     b.call(function, [b.inttoptr(address, I8.as_pointer()), I32(write), I32(locality), I32(1)])
 
 
 def pinned(b: Any, isa: Isa, value: Any) -> Any:
-    """The same value, which to LLVM is a new one that is computed here; to the CPU it is nothing."""
-    register = "r" if value.type == I64 else "w" if isa.arm else "x" if isa.lanes == 8 else "v"
+    """The same value. LLVM takes it for a new one that is computed here; no instruction comes of it."""
+    register = "r" if value.type == I64 else _VECTOR_REGISTERS[isa.architecture, isa.lanes]
     return b.asm(ir.FunctionType(value.type, [value.type]), "", f"={register},0", [value], True)
 
 
 def dot(b: Any, isa: Isa, name: str, acc: Any, a: Any, weight: Any) -> Any:
-    """acc + a * weight, `per` products to a lane; a and weight are vectors of 32-bit lanes."""
+    """acc + a * weight, vectors of 32-bit lanes; name: the dot (isa.py)."""
     n = isa.lanes
     f32, i32 = ir.VectorType(F32, n), ir.VectorType(I32, n)
 
@@ -122,10 +161,11 @@ def dot(b: Any, isa: Isa, name: str, acc: Any, a: Any, weight: Any) -> Any:
             )
             ones = ir.Constant(i16, [1] * (2 * n))
             fours = call(f"llvm.x86.{'avx2.pmadd.wd' if n == 8 else 'avx512.pmaddw.d.512'}", i32, pairs, ones)
-            return b.add(acc, pinned(b, isa, fours))  # or LLVM adds many of them late, and keeps them on the stack
+            # LLVM would add many of them later and keep them on the stack until then
+            return b.add(acc, pinned(b, isa, fours))
         case "vnni":
             return call(f"llvm.x86.avx512.vpdpbusd.{32 * n}", i32, acc, *as_type(I8, 4 * n))
-        case "sdot":  # only a lane of the second factor is folded
+        case "sdot":  # LLVM takes only the second factor from a lane ("by element")
             value, weights = as_type(I8, 16)
             return call("llvm.aarch64.neon.sdot.v4i32.v16i8", i32, acc, weights, value)
         case "smmla":
@@ -136,7 +176,7 @@ def dot(b: Any, isa: Isa, name: str, acc: Any, a: Any, weight: Any) -> Any:
 
 
 def bfloat16(b: Any, value: Any) -> Any:
-    """A vector of 16 float32 rounded to bfloat16, where there is an instruction for it (dpbf16)."""
+    """A vector of 16 float32 rounded to bfloat16, nearest, ties to even (Isa.rounds_bf16)."""
     kind = ir.VectorType(_Bfloat(), 16)
     return b.call(declare(b.module, "llvm.x86.avx512bf16.cvtneps2bf16.512", kind, [value.type]), [value])
 

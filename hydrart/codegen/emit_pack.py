@@ -1,21 +1,21 @@
-"""LLVM IR that rearranges: weights into panels of the type that a dot multiplies, keys and values for attention."""
+"""LLVM IR that rearranges numbers: weights into panels of a dot's type, keys and values for attention. All is exact."""
 
 from typing import Any
 
 from llvmlite import ir
 
-from hydrart.codegen.emit import EXPAND, F32, I16, I32, I64, UNROLL, define, load, offset, store
+from hydrart.codegen.emit import EXPAND, F32, I16, I32, I64, UNROLL, Loop, define, load, offset, store
 from hydrart.codegen.isa import Isa
 
 
 def transpose(module: Any, isa: Isa) -> Any:
-    """lanes x lanes float32: arguments source, its row stride (bytes), target, its row stride (bytes)."""
+    """Transposes lanes x lanes float32. Arguments: source, source_row_bytes, target, target_row_bytes."""
     n = isa.lanes
 
     def body(b: Any, args: list[Any]) -> None:
-        source, source_stride, target, target_stride = args
+        source, source_row_bytes, target, target_row_bytes = args
         f32 = ir.VectorType(F32, n)
-        rows = [load(b, b.add(source, b.mul(source_stride, I64(r))), f32) for r in range(n)]
+        rows = [load(b, b.add(source, b.mul(source_row_bytes, I64(r))), f32) for r in range(n)]
         half = n // 2
         while half:  # swap the off-diagonal halves of every 2*half x 2*half block
             for r in range(n):
@@ -28,16 +28,16 @@ def transpose(module: Any, isa: Isa) -> Any:
                     rows[index] = b.shuffle_vector(*pair, ir.Constant(ir.VectorType(I32, n), mask))
             half //= 2
         for r in range(n):
-            store(b, rows[r], b.add(target, b.mul(target_stride, I64(r))))
+            store(b, rows[r], b.add(target, b.mul(target_row_bytes, I64(r))))
 
     return define(module, isa, "transpose", 4, body)
 
 
 def unpack(module: Any, isa: Isa, conversion: str, vectors: int) -> Any:
-    """Rows of 32-bit lanes into rows of a panel, in the type that a dot multiplies.
+    """Rows of stored lanes become steps of a panel, in the type that a dot multiplies.
 
-    Arguments: source, its row stride (bytes), rows (a multiple of UNROLL), target. `vectors` are taken of each row.
-    conversion: "pairs", two rows interleaved lane by lane; "bf16-fp32", two rows each; "int8-fp32", four.
+    Arguments: source, source_row_bytes, rows (a multiple of UNROLL), target. So many `vectors` are taken of each row.
+    conversion: "pairs" interleaves two rows lane by lane; "bf16-fp32" makes two steps of each row, "int8-fp32" four.
     """
     n = isa.lanes
     i32, f32 = ir.VectorType(I32, n), ir.VectorType(F32, n)
@@ -54,31 +54,23 @@ def unpack(module: Any, isa: Isa, conversion: str, vectors: int) -> Any:
         raise AssertionError(conversion)
 
     def body(b: Any, args: list[Any]) -> None:
-        source, stride, rows, target = args
-        before, loop, after = b.block, b.append_basic_block("rows"), b.append_basic_block("after")
-        b.branch(loop)
-        b.position_at_end(loop)
-        row, x, y = b.phi(I64), b.phi(I64), b.phi(I64)
-        for phi, value in ((row, I64(0)), (x, source), (y, target)):
-            phi.add_incoming(value, before)
-        at, to = x, y
+        source, row_bytes, rows, target = args
+        loop = Loop(b, "rows", [I64(0), source, target])
+        row, at, to = loop.values
         for _ in range(UNROLL // 2 if conversion == "pairs" else UNROLL):
             if conversion == "pairs":
                 upper = at
-                at = b.add(at, stride)
+                at = b.add(at, row_bytes)
                 _interleave(b, isa, vectors, upper, at, to)
                 to = offset(b, to, isa.columns * 4)
             else:
                 for v in range(vectors):
                     for i, values in enumerate(converted(b, load(b, offset(b, at, v * n * 4), i32))):
                         store(b, values, offset(b, to, i * isa.columns * 4 + v * n * 4))
-            at = b.add(at, stride)
+            at = b.add(at, row_bytes)
             to = offset(b, to, isa.columns * 4 * EXPAND[conversion])
-        following = b.add(row, I64(UNROLL))
-        for phi, value in ((row, following), (x, at), (y, to)):
-            phi.add_incoming(value, loop)
-        b.cbranch(b.icmp_unsigned("<", following, rows), loop, after)
-        b.position_at_end(after)
+        row = b.add(row, I64(UNROLL))
+        loop.end(b, [row, at, to], b.icmp_unsigned("<", row, rows))
 
     return define(module, isa, f"unpack.{conversion}.{vectors}", 4, body)
 
@@ -95,33 +87,28 @@ def _interleave(b: Any, isa: Isa, vectors: int, upper: Any, lower: Any, target: 
 
 
 def tile_sums(module: Any, isa: Isa) -> Any:
-    """Adds int8 in 32-bit lanes, one vector wide: arguments source, its row stride (bytes), rows, sums (int32)."""
+    """Adds the int8 of each lane, down the rows of one vector, to int32 sums. Exact for up to 2^24 bytes in a sum.
+
+    Arguments: source, row_bytes, rows, sums.
+    """
     i32 = ir.VectorType(I32, isa.lanes)
 
     def body(b: Any, args: list[Any]) -> None:
-        source, stride, rows, target = args
-        before, loop, after = b.block, b.append_basic_block("rows"), b.append_basic_block("after")
-        start = load(b, target, i32)
-        b.branch(loop)
-        b.position_at_end(loop)
-        row, at, total = b.phi(I64), b.phi(I64), b.phi(i32)
-        for phi, value in ((row, I64(0)), (at, source), (total, start)):
-            phi.add_incoming(value, before)
-        words, summed = load(b, at, i32), total
+        source, row_bytes, rows, sums = args
+        loop = Loop(b, "rows", [I64(0), source, load(b, sums, i32)])
+        row, at, summed = loop.values
+        words = load(b, at, i32)
         for index in range(4):
             summed = b.add(summed, _byte(b, words, index))
-        following = b.add(row, I64(1))
-        for phi, value in ((row, following), (at, b.add(at, stride)), (total, summed)):
-            phi.add_incoming(value, loop)
-        b.cbranch(b.icmp_unsigned("<", following, rows), loop, after)
-        b.position_at_end(after)
-        store(b, summed, target)
+        row = b.add(row, I64(1))
+        loop.end(b, [row, b.add(at, row_bytes), summed], b.icmp_unsigned("<", row, rows))
+        store(b, summed, sums)
 
     return define(module, isa, "tile_sums", 4, body)
 
 
 def pair_rows(module: Any, isa: Isa) -> Any:
-    """Two rows of bfloat16, one vector wide, side by side in 32-bit lanes: arguments first, second, target."""
+    """Two rows of bfloat16, as many as a vector has lanes, side by side in lanes. Arguments: first, second, target."""
     i16, i32 = ir.VectorType(I16, isa.lanes), ir.VectorType(I32, isa.lanes)
 
     def body(b: Any, args: list[Any]) -> None:

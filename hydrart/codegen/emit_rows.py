@@ -1,4 +1,4 @@
-"""LLVM IR of GELU and softmax over rows of float32; Numba's own loops take nearly twice as long."""
+"""LLVM IR of GELU, softmax and quantisation, over rows of float32. Numba's own loops take nearly twice as long."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from hydrart.codegen.emit import F32, I8, I16, I32, I64, bfloat16, declare, define, load, offset, splat, store
+from hydrart.codegen.emit import F32, I8, I16, I32, I64, Loop, bfloat16, declare, define, load, offset, splat, store
 from hydrart.codegen.isa import Isa
 
-# erf(x) = x * polynomial(t), t = 2 x^2 / EDGE^2 - 1, for |x| up to EDGE, beyond which it is 1 in this precision:
-# a minimax fit of erf(x) / x (Lawson's algorithm), error in float32 below 5e-7, of GELU below 1.5e-6
+# erf(x) = x * polynomial(t), t = 2 x^2 / EDGE^2 - 1, for |x| up to EDGE; beyond, erf is 1 in this precision. The
+# polynomial is a minimax fit of erf(x) / x (Lawson's algorithm): error in float32 below 5e-7, of GELU below 1.5e-6
 EDGE = 3.5
 ERF = (
     0.403872997, -0.200701043, 0.146750182, -0.114612751, 0.088402167, -0.0647706464, 0.0450154766,
@@ -31,12 +31,13 @@ class _Vectors:
 
     def __init__(self, b: Any, isa: Isa) -> None:
         self.b, self.n = b, isa.lanes
+        self.avx512 = "avx512f" in isa.needs
         self.kind = ir.VectorType(F32, isa.lanes)
 
     @property
     def lowest(self) -> float:
-        """An exponent for which scale() gives next to nothing: numbers that are not normal would take long."""
-        return -126.0 if self.n == 16 else -127.0
+        """An exponent for which scale() gives next to nothing. Arithmetic on denormal numbers would take long."""
+        return -126.0 if self.avx512 else -127.0
 
     def constant(self, value: float) -> Any:
         return ir.Constant(self.kind, [_single(value)] * self.n)
@@ -60,7 +61,7 @@ class _Vectors:
     def scale(self, x: Any, whole: Any) -> Any:
         """x * 2^whole, whole from self.lowest to 127."""
         i32 = ir.VectorType(I32, self.n)
-        if self.n == 16:
+        if self.avx512:
             kinds = [self.kind, self.kind, self.kind, I16, I32]
             function = declare(self.b.module, "llvm.x86.avx512.mask.scalef.ps.512", self.kind, kinds)
             return self.b.call(function, [x, whole, x, I16(-1), I32(4)])
@@ -74,7 +75,10 @@ class _Vectors:
 
 
 def gelu(module: Any, isa: Isa) -> Any:
-    """Exact (erf) GELU in place: arguments row, n (a multiple of 64)."""
+    """Exact (erf) GELU of float32 in place, x/2 (1 + erf(x / sqrt 2)). Arguments: row, n (a multiple of 64).
+
+    Error below 1.5e-6 + 3e-7 |x|.
+    """
     unroll = 4
 
     def body(b: Any, args: list[Any]) -> None:
@@ -99,10 +103,12 @@ def gelu(module: Any, isa: Isa) -> Any:
 
 
 def softmax(module: Any, isa: Isa, short: bool = False) -> Any:
-    """exp(scale * (x - max)) in place; 1 / their sum is stored apart, since it is cheaper to scale what they weigh.
+    """exp(scale * (x - max)) of a row in place, and the reciprocal of their sum apart.
 
-    Arguments: row, n, scale (the bits of a float32), inverse (address). The row has room for a multiple of 16; what
-    lies after n becomes 0, or 2^-126. short: the results are bfloat16, from the start of the row.
+    The reciprocal is applied to what the row weighs, which is shorter than the row.
+    Arguments: row, n, scale (the bits of a float32), inverse (the address of the reciprocal). The row has room for a
+    multiple of 16 numbers; those after n become 0 or 2^-126. short: the results are bfloat16, from the row's start on.
+    Relative error of each below 1e-6 (short: half a unit of bfloat16); the sum is added up in float32 before rounding.
     """
     unroll = min(4, 16 // isa.lanes)
 
@@ -148,8 +154,11 @@ def softmax(module: Any, isa: Isa, short: bool = False) -> Any:
 
 
 def quantise(module: Any, isa: Isa, lowest: int, highest: int) -> Any:
-    """A row as bytes q from lowest to highest, x being low + step * q: arguments row, n (a multiple of 16), target,
-    scale, where step and low are written."""
+    """A row as bytes q from lowest to highest, x being low + step * q: its smallest number becomes `lowest`, its
+    largest `highest`, the others are rounded to nearest. A row of equal numbers has step 0.
+
+    Arguments: row (float32), n (a multiple of 16), target (bytes), scale (where step and low are written).
+    """
     unroll = 16 // isa.lanes
     bytes_ = ir.VectorType(I8, isa.lanes)
     i32 = ir.VectorType(I32, isa.lanes)
@@ -197,26 +206,17 @@ def quantise(module: Any, isa: Isa, lowest: int, highest: int) -> Any:
 def _sweep(
     b: Any, row: Any, n: Any, width: int, start: list[Any], step: Callable[[Any, list[Any]], list[Any]]
 ) -> list[Any]:
-    """step(address, values) for every `width` of the n floats; returns the values after the last."""
-    before, loop, after = b.block, b.append_basic_block("sweep"), b.append_basic_block("swept")
-    b.branch(loop)
-    b.position_at_end(loop)
-    at = b.phi(I64)
-    at.add_incoming(row, before)
-    phis = [b.phi(value.type) for value in start]
-    values = step(at, phis)
+    """step(address, values) for every `width` numbers of the n; returns the values after the last step."""
+    loop = Loop(b, "sweep", [row, *start])
+    at, *before = loop.values
+    values = step(at, before)
     following = offset(b, at, width * 4)
-    at.add_incoming(following, b.block)
-    for phi, first, value in zip(phis, start, values, strict=True):
-        phi.add_incoming(first, before)
-        phi.add_incoming(value, b.block)
-    b.cbranch(b.icmp_unsigned("<", following, b.add(row, b.shl(n, I64(2)))), loop, after)
-    b.position_at_end(after)
+    loop.end(b, [following, *values], b.icmp_unsigned("<", following, b.add(row, b.shl(n, I64(2)))))
     return values
 
 
 def _fill(b: Any, v: _Vectors, row: Any, n: Any, padded: Any) -> None:
-    """FAR after the first n, in whole vectors: what is stored number by number cannot be loaded as one at once."""
+    """FAR after the first n numbers. Whole vectors are written, since they are loaded again as vectors at once."""
     last = b.sub(padded, I64(16))
     limit = splat(b, b.trunc(b.sub(n, last), I32), v.n)
     for first in range(0, 16, v.n):

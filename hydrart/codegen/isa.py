@@ -1,14 +1,14 @@
 """Which instruction set the kernels are generated for, found before anything is compiled.
 
-A weight of each precision meets its activation in one of these ways ("dots"), `per` products to a 32-bit lane:
+A dot multiplies 32-bit lanes of activations and weights, one or more values to a lane, and adds to 32-bit sums:
 
     fma       float32 times float32                                   every CPU
     dpbf16    2 bfloat16 pairs into float32                           AVX512_BF16
-    tdpbf16   the same, tiles of 16 by 16 lanes at once               AMX-BF16
-    maddubs   4 uint8 x int8 into int32; pairs saturate at 16 bits,
-              so that activations have 7 bits                         AVX2, AVX-512BW
+    tdpbf16   the same, 16 by 16 lanes at once                        AMX-BF16
+    maddubs   4 uint8 x int8 into int32; sums of pairs saturate at
+              16 bits, so activations have only 7 bits                AVX2, AVX-512BW
     vnni      4 uint8 x int8 into int32                               AVX512_VNNI, AVX-VNNI
-    tdpbusd   the same, tiles of 16 by 16 lanes at once               AMX-INT8
+    tdpbusd   the same, 16 by 16 lanes at once                        AMX-INT8
     sdot      4 int8 x int8 into int32                                NEON with dotprod
     smmla     2 rows of 8 int8 by 2 columns of 8 into 2 x 2 int32     NEON with i8mm
     bfmmla    2 rows of 4 bfloat16 by 2 columns into 2 x 2 float32    NEON with bf16
@@ -24,16 +24,31 @@ from dataclasses import dataclass
 from hydrart.errors import SettingError
 
 
+# dot -> values of a lane
+LANE_VALUES = {"fma": 1, "dpbf16": 2, "tdpbf16": 2, "bfmmla": 2}
+LANE_VALUES |= {"maddubs": 4, "vnni": 4, "tdpbusd": 4, "sdot": 4, "smmla": 4}
+FLOAT_DOTS = ("fma", "dpbf16", "tdpbf16", "bfmmla")  # the others add integers
+AMX_DOTS = ("tdpbf16", "tdpbusd")
+MMLA_DOTS = ("smmla", "bfmmla")  # two rows by two columns, over two steps at once
+
+# dot -> the lowest and the highest integer that activations become
+ACTIVATIONS = {"maddubs": (0, 127), "vnni": (0, 255), "tdpbusd": (0, 255), "sdot": (-128, 127), "smmla": (-128, 127)}
+
+X86, ARM = "x86_64", "aarch64"  # architectures, as LLVM and Linux name them
+
+
 @dataclass(frozen=True)
 class Isa:
     """One way to generate the kernels.
 
-    lanes: 32-bit lanes of a vector. rows, vectors: the register tile, rows of activations by vectors of outputs.
-    bf16, int8: the dots for weights of these precisions (float32 weights always take fma). needs: features of the CPU
-    without which the code would not run, in LLVM's names; the kernels are compiled for exactly these.
+    architecture: X86 or ARM. lanes: 32-bit lanes of a vector. rows, vectors: the microtile, rows of activations by
+    vectors of outputs. bf16, int8: the dots for weights of these precisions (float32 weights always take fma). needs:
+    features of the CPU without which the code would not run, in LLVM's names; the kernels are compiled for exactly
+    these.
     """
 
     name: str
+    architecture: str
     lanes: int
     rows: int
     vectors: int
@@ -43,41 +58,30 @@ class Isa:
 
     @property
     def columns(self) -> int:
-        """Outputs of the register tile."""
+        """Outputs of the microtile."""
         return self.lanes * self.vectors
 
     @property
-    def arm(self) -> bool:
-        return "neon" in self.needs
+    def rounds_bf16(self) -> bool:
+        """Whether float32 becomes bfloat16 in one instruction: q, k and v are then bfloat16, unless weights are fp32."""
+        return "avx512bf16" in self.needs
 
     @property
-    def short(self) -> bool:
-        """Whether attention is computed in bfloat16, unless the weights are float32."""
-        return self.bf16 in ("dpbf16", "tdpbf16")
-
-    @property
-    def tiles(self) -> bool:
-        """Whether bf16 and int8 weights are multiplied in tiles of AMX."""
-        return self.bf16 in TILE_DOTS
-
-    def conversion(self, precision: str) -> str | None:
-        """How stored weights of this precision are unpacked for their dot (emit_pack.unpack), None for not at all."""
-        dot = self.dot(precision)
-        if dot in BLOCK_DOTS:
-            return "pairs"
-        return f"{precision}-fp32" if precision != "fp32" and dot == "fma" else None
+    def amx(self) -> bool:
+        """Whether bf16 and int8 weights are multiplied by AMX."""
+        return self.bf16 in AMX_DOTS
 
     def dot(self, precision: str) -> str:
         """The dot that meets weights of this precision."""
         return {"fp32": "fma", "bf16": self.bf16, "int8": self.int8}[precision]
 
+    def conversion(self, precision: str) -> str | None:
+        """How stored weights of this precision are unpacked for their dot (emit_pack.unpack), None for not at all."""
+        dot = self.dot(precision)
+        if dot in MMLA_DOTS:
+            return "pairs"
+        return f"{precision}-fp32" if precision != "fp32" and dot == "fma" else None
 
-FLOAT_DOTS = ("fma", "dpbf16", "tdpbf16", "bfmmla")
-TILE_DOTS = ("tdpbf16", "tdpbusd")  # of AMX
-BLOCK_DOTS = ("smmla", "bfmmla")  # two rows by two columns, over two steps at once
-
-# dot -> the lowest and the highest integer that activations become
-ACTIVATIONS = {"maddubs": (0, 127), "vnni": (0, 255), "tdpbusd": (0, 255), "sdot": (-128, 127), "smmla": (-128, 127)}
 
 _AVX2 = ("avx2", "fma")
 _AVX512 = (*_AVX2, "avx512f", "avx512bw", "avx512vl", "avx512dq")
@@ -87,35 +91,40 @@ _NEON = ("neon",)
 
 # best first
 ISAS = (
-    Isa("amx", 16, 6, 4, "tdpbf16", "tdpbusd", (*_AVX512_BF16, *_AMX)),
-    Isa("avx512-bf16", 16, 6, 4, "dpbf16", "vnni", _AVX512_BF16),
-    Isa("avx512-vnni", 16, 6, 4, "fma", "vnni", (*_AVX512, "avx512vnni")),
-    Isa("avx512", 16, 6, 4, "fma", "maddubs", _AVX512),
-    Isa("avx2-vnni", 8, 6, 2, "fma", "vnni", (*_AVX2, "avxvnni")),
-    Isa("avx2", 8, 6, 2, "fma", "maddubs", _AVX2),
-    Isa("neon-i8mm", 4, 4, 4, "bfmmla", "smmla", (*_NEON, "dotprod", "i8mm", "bf16")),
-    Isa("neon-dotprod", 4, 5, 4, "fma", "sdot", (*_NEON, "dotprod")),
-    Isa("neon", 4, 5, 4, "fma", "fma", _NEON),
+    Isa("amx", X86, 16, 6, 4, "tdpbf16", "tdpbusd", (*_AVX512_BF16, *_AMX)),
+    Isa("avx512-bf16", X86, 16, 6, 4, "dpbf16", "vnni", _AVX512_BF16),
+    Isa("avx512-vnni", X86, 16, 6, 4, "fma", "vnni", (*_AVX512, "avx512vnni")),
+    Isa("avx512", X86, 16, 6, 4, "fma", "maddubs", _AVX512),
+    Isa("avx2-vnni", X86, 8, 6, 2, "fma", "vnni", (*_AVX2, "avxvnni")),
+    Isa("avx2", X86, 8, 6, 2, "fma", "maddubs", _AVX2),
+    Isa("neon-i8mm", ARM, 4, 4, 4, "bfmmla", "smmla", (*_NEON, "dotprod", "i8mm", "bf16")),
+    Isa("neon-dotprod", ARM, 4, 5, 4, "fma", "sdot", (*_NEON, "dotprod")),
+    Isa("neon", ARM, 4, 5, 4, "fma", "fma", _NEON),
 )
 
+# what Python calls the machine -> its architecture
+_MACHINES = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}
 # <asm/hwcap.h>: LLVM's name -> entry of the auxiliary vector (AT_HWCAP, AT_HWCAP2), bit
 _ARM_FEATURES = {"dotprod": (16, 20), "i8mm": (26, 13), "bf16": (26, 14)}
 
 
 def host_features() -> frozenset[str]:
-    """What this CPU has, in LLVM's names."""
-    import llvmlite.binding as llvm  # not before it is needed: a fifth of the import time
-
-    if platform.machine() in ("aarch64", "arm64"):
+    """What this CPU has, in LLVM's names; nothing where no kernels are written for its architecture."""
+    architecture = _MACHINES.get(platform.machine())
+    if architecture == ARM:
         # LLVM does not report these on Linux: ask the kernel
         there = [name for name, (entry, bit) in _ARM_FEATURES.items() if _getauxval(entry) >> bit & 1]
-        return frozenset(["neon", *there])
-    features = frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
-    return features if features.isdisjoint(_AMX) or _may_use_tiles() else features.difference(_AMX)
+        return frozenset([*_NEON, *there])
+    if architecture == X86:
+        import llvmlite.binding as llvm  # here, because it takes a fifth of the time to import hydrart
+
+        features = frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
+        return features if features.isdisjoint(_AMX) or _may_use_amx() else features.difference(_AMX)
+    return frozenset()
 
 
 def choose(name: str | None = None) -> Isa:
-    """The best instruction set of this CPU, or the one named (else by HYDRART_ISA, for tests and bug reports).
+    """The instruction set of that name, else of the name in HYDRART_ISA, else the best that this CPU has.
 
     Raises SettingError.
     """
@@ -131,14 +140,14 @@ def choose(name: str | None = None) -> Isa:
         return next(iter(usable.values()))
     if name not in usable:
         raise SettingError(
-            f"the instruction set {name!r} is not to be had on this CPU: choose from {', '.join(usable)}"
+            f"this CPU does not have the instruction set {name!r}: choose from {', '.join(usable)}"
         )
     return usable[name]
 
 
 @functools.cache
-def _may_use_tiles() -> bool:
-    """Linux gives a process the tiles' registers when it asks: Documentation/arch/x86/xstate.rst."""
+def _may_use_amx() -> bool:
+    """Linux lets a process use the registers of AMX when it asks: Documentation/arch/x86/xstate.rst."""
     import ctypes
 
     arch_prctl, request, tile_data = 158, 0x1023, 18

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hydrart.engine.kernels import forward, gemm
-from hydrart.engine.kernels.attention import scratch_bytes
-from hydrart.engine.kernels.state import NETWORK
+from hydrart.engine.kernels import attention, class_tokens, forward, gemm
+from hydrart.engine.kernels.layers import SCALE_BYTES, row_bytes
+from hydrart.engine.kernels.state import NETWORK, WORK
 from hydrart.engine.kernels.threads import WORDS
-from hydrart.engine.pace import Pace
+from hydrart.engine.thread_count import ThreadCount
 from hydrart.engine.weights import KernelWeights
 from hydrart.format.reader import WeightFile
 
@@ -26,14 +26,14 @@ MAX_BATCH = 8  # pictures that pass the network together
 MAX_THREADS = 64
 _PAGE = 4096
 _core = ctypes.CDLL(None).sched_getcpu  # the number of the core that runs this, sched_getcpu(3)
-_REST_S = 2e-3  # without a call, after which the other threads' cores may sleep
+_REST_S = 2e-3  # seconds without a call after which the other threads' cores may sleep
 
 
 class NativeEngine:
     """Runs any k on the weights where they are mapped. Calls from several threads take turns.
 
-    threads: how many cores a call may use, None for all that this process may run on. Fewer are used while that is
-    faster: for small networks, or where other programs hold the cores (pace.py).
+    threads: how many cores a call may use, None for all that this process may run on. A call uses one while that is
+    faster: for small networks, or where other programs hold the cores (thread_count.py).
     """
 
     name = "native"
@@ -47,15 +47,16 @@ class NativeEngine:
         self._run = forward.run.ready()
         self._network: NDArray[Any] = np.zeros(1, NETWORK)
         self._batch = 0
-        self._pace: dict[tuple[int, int, bool], Pace] = {}
-        self._ended = 0.0  # when the last call did
+        self._thread_counts: dict[tuple[int, int, bool], ThreadCount] = {}  # by k, batch, and whether cores may sleep
+        self._ended = 0.0  # when the last call ended
         net, arch, weights = self._network[0], self._arch, self._weights
         for name in ("depth", "head_dim", "tokens", "image_size", "patch", "channels", "classes"):
             net[name] = getattr(arch, name)
         net["eps"] = arch.layer_norm_eps
-        net["norms"], net["norm_stride"] = _address(weights.norms), weights.norm_stride
-        net["most_blocks"], net["short"] = self._most_blocks(), weights.short
-        net["cls_token"], net["positions"] = weights.cls_token(), weights.positions
+        net["norms"], net["norm_channels"] = _address(weights.norms), weights.norm_stride
+        net["most_input_tiles"], net["bfloat16"] = self._most_input_tiles(), weights.bfloat16
+        net["matrices"], net["tiles"] = _address(weights.matrices), _address(weights.table)
+        net["class_token"], net["positions"] = weights.cls_token(), weights.positions
         self._allocate(1)
         self._team: _Team | None = None
 
@@ -89,51 +90,54 @@ class NativeEngine:
         net = self._network[0]
         net["pictures"] = _address(pictures)
         net["classifier"] = self._weights.classifier(k)
-        net["sums"], net["fill_sums"] = self._weights.sums(k)
+        net["column_sums"], net["fill_sums"] = self._weights.sums(k)
         net["logits"] = _address(self._logits) if classify else 0
         if self.threads == 1:
             net["threads"] = 1
-            self._run(self._network, self._weights.matrices, self._weights.table, 0, k, batch)
+            self._run(self._network, 0, k, batch)
             return
         if self._team is None or self._team.process != os.getpid():  # threads do not survive a fork
             self._team = _Team(self._run, self._network, self._weights, self.threads)
             net["sync"] = self._team.sync
         self._team.make_way()
         start = time.perf_counter()
-        rested = start - self._ended > _REST_S  # cores that slept take their time to start
-        pace = self._pace.setdefault((k, batch, rested), Pace(self.threads))
-        net["threads"] = pace.threads()
-        self._run(self._network, self._weights.matrices, self._weights.table, 0, k, batch)
+        rested = start - self._ended > _REST_S  # cores that sleep take their time to start
+        count = self._thread_counts.setdefault((k, batch, rested), ThreadCount(self.threads))
+        net["threads"] = count.threads()
+        self._run(self._network, 0, k, batch)
         self._ended = time.perf_counter()
-        pace.took(self._ended - start)
+        count.took(self._ended - start)
 
-    def _most_blocks(self) -> int:
-        """Input blocks of the widest matrix."""
+    def _most_input_tiles(self) -> int:
+        """Of the widest matrix."""
         return max(4 * self._arch.heads[-1], -(-self._arch.patch_inputs // self._arch.head_dim))
 
     def _allocate(self, batch: int) -> None:
         """Buffers for the largest k; pages that no k touches take no memory."""
-        arch, net, row = self._arch, self._network[0], forward.row_bytes
+        arch, net = self._arch, self._network[0]
         p = arch.width(arch.heads[-1])
         rows = -(-batch * arch.tokens // gemm.ROWS) * gemm.ROWS
-        last = -(-batch // gemm.ROWS) * gemm.ROWS
-        wide = max(row(4 * p), row(arch.patch_inputs + arch.head_dim))
-        finish = last * (row(p) + row(arch.head_dim) + row(4 * p) + 64) + arch.tokens * 4 + _PAGE
-        scratch = gemm.pack_bytes(self._most_blocks()) + max(finish, scratch_bytes(arch.tokens, arch.head_dim)) + _PAGE
+        last = -(-batch // gemm.ROWS) * gemm.ROWS  # rows of class tokens
+        wide = max(row_bytes(4 * p), row_bytes(arch.patch_inputs + arch.head_dim))
+        scratch = max(
+            attention.scratch_bytes(arch.tokens, arch.head_dim),
+            class_tokens.scratch_bytes(batch, arch.tokens, arch.head_dim, p),
+        )
+        of_thread = WORK.itemsize + gemm.pack_bytes(self._most_input_tiles()) + scratch + _PAGE
         sizes = {
-            "x": rows * row(p),
-            "y": rows * row(p),
-            "qkv": 2 * rows * row(3 * p),
+            "x": rows * row_bytes(p),
+            "y": rows * row_bytes(p),
+            "qkv": 2 * rows * row_bytes(3 * p),
             "hidden": rows * wide,
             "converted": rows * wide,
-            "scales": rows * 8,
-            "last_x": last * row(p),
-            "last_y": last * row(p),
-            "last_hidden": last * row(4 * p),
-            "scratch": self.threads * scratch,
+            "scales": rows * SCALE_BYTES,
+            "last_x": last * row_bytes(p),
+            "last_y": last * row_bytes(p),
+            "last_hidden": last * row_bytes(4 * p),
+            "scratch": self.threads * of_thread,
         }
         pages = {name: -(-size // _PAGE) * _PAGE for name, size in sizes.items()}
-        # not np.zeros: huge pages would make pages resident that a small k never touches
+        # np.zeros might use huge pages, which make pages resident that a small k never touches
         memory = mmap.mmap(-1, sum(pages.values()), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         with contextlib.suppress(OSError):  # a kernel without huge pages
             memory.madvise(mmap.MADV_NOHUGEPAGE)
@@ -142,10 +146,10 @@ class NativeEngine:
         for name, size in pages.items():
             net[name] = at
             at += size
-        net["qkv_bytes"] = rows * row(3 * p)
-        net["scratch_bytes"] = scratch // 64 * 64
-        self._logits = np.zeros((last, row(arch.classes + gemm.GROUP) // 4), np.float32)
-        net["logits_bytes"] = self._logits.strides[0]
+        net["qkv_bytes"] = rows * row_bytes(3 * p)
+        net["scratch_bytes"] = of_thread // 64 * 64
+        self._logits = np.zeros((last, row_bytes(arch.classes + gemm.GROUP) // 4), np.float32)
+        net["logits_row_bytes"] = self._logits.strides[0]
         self._features = np.zeros(batch * p, np.float32)
         net["features"] = _address(self._features)
         self._batch = batch
@@ -163,22 +167,20 @@ class _Team:
         words = np.zeros(WORDS, np.int32)
         self.sync, self.process = _address(words), os.getpid()
         network[0]["sync"] = self.sync
-        # a record of its own: the network's may have gone when the workers are told to end
-        told = np.zeros(1, NETWORK)
-        told[0]["sync"] = self.sync
+        # a record of its own: the network's may be gone when the workers are to end
+        ending = np.zeros(1, NETWORK)
+        ending[0]["sync"] = self.sync
+        read = (network, weights.matrices, weights.table, words)
         self._threads = [
             threading.Thread(
-                target=_work,
-                args=(run, network, weights.matrices, weights.table, thread, words),
-                name=f"hydrart-{thread}",
-                daemon=True,
+                target=_work, args=(run, network, thread, read), name=f"hydrart-{thread}", daemon=True
             )
             for thread in range(1, threads)
         ]
         for worker in self._threads:
             worker.start()
         self._core = -1
-        weakref.finalize(self, _dismiss, run, told, weights.matrices, weights.table, words, self.process)
+        weakref.finalize(self, _dismiss, run, ending, words, self.process)
 
     def make_way(self) -> None:
         """Leave the core that this thread, which is about to call, runs on."""
@@ -192,16 +194,15 @@ class _Team:
                     os.sched_setaffinity(worker.native_id or 0, others)
 
 
-def _work(
-    run: Any, network: NDArray[Any], matrices: NDArray[Any], table: NDArray[Any], thread: int, words: Any
-) -> None:
-    """What a worker does; its arguments keep alive what it reads."""
-    run(network, matrices, table, thread, 0, 0)
+def _work(run: Any, network: NDArray[Any], thread: int, read: tuple[Any, ...]) -> None:
+    """A worker's life. read: the arrays whose addresses it reads, kept alive by being here."""
+    run(network, thread, 0, 0)
 
 
-def _dismiss(run: Any, told: Any, matrices: Any, table: Any, words: Any, process: int) -> None:
+def _dismiss(run: Any, ending: Any, words: Any, process: int) -> None:
+    """End the workers. words: kept alive by being here."""
     if process == os.getpid():
-        run(told, matrices, table, -1, 0, 0)
+        run(ending, -1, 0, 0)
 
 
 def _address(array: NDArray[Any]) -> int:

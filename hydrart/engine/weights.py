@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hydrart.codegen.emit_gemm import ADD, STORE_BF16
+from hydrart.codegen.records import ADD, STORE_BF16
 from hydrart.engine.kernels import gemm
 from hydrart.engine.kernels.intrinsics import ISA
 from hydrart.engine.kernels.state import MATRIX
@@ -16,7 +16,7 @@ from hydrart.format.reader import WeightFile
 from hydrart.format.roles import BLOCK_NORMS, CLASS_TOKEN, FINAL_NORM, NORM, POSITIONS, Role, Then, classifier
 
 _CODES = {FP32.name: gemm.FP32, BF16.name: gemm.BF16, INT8.name: gemm.INT8}
-_SPARE = 2 * gemm.GROUP  # register tiles read past the end of a vector
+_SPARE = 2 * gemm.GROUP  # microtiles read past the end of a vector
 
 
 class KernelWeights:
@@ -48,27 +48,27 @@ class KernelWeights:
             if vector.name not in self._copies and vector.name not in POSITIONS.names():
                 numbers = vector.fixed or vector.rows * most * head_dim
                 self._copies[vector.name] = np.zeros(numbers + _SPARE, np.float32)
-        self.short = ISA.short and layout.precision != FP32 and head_dim // 2 >= gemm.LANES
+        self.bfloat16 = ISA.rounds_bf16 and layout.precision != FP32 and head_dim // 2 >= gemm.LANES
         self._columns = 0
         self._sums: dict[int, NDArray[np.float32]] = {}
         entries = 0
         for record, matrix in zip(self.matrices, matrices, strict=False):
             k, precision = matrix.only or most, matrix.precision
             role, index = matrix.parameter.role, matrix.parameter.index
-            record["first"], record["stride"] = entries, matrix.in_blocks(k)
+            record["first_tile"], record["tile_stride"] = entries, matrix.in_blocks(k)
             record["precision"] = _CODES[precision.name]
-            record["rows"], record["tile_bytes"] = head_dim // precision.per, head_dim * head_dim * precision.bytes
-            record["tile_shift"] = int(record["tile_bytes"]).bit_length() - 1
+            record["lane_rows"], record["tile_bytes"] = head_dim // precision.per, head_dim * head_dim * precision.bytes
+            record["tile_bytes_log2"] = int(record["tile_bytes"]).bit_length() - 1
             record["bias"] = self._address(role.names(index)[1])
             if precision.scaled:
-                record["scale"] = self._address(layout.scales[matrix.name].name)
-                record["sums"] = self._columns
+                record["scales"] = self._address(layout.scales[matrix.name].name)
+                record["first_sum"] = self._columns
                 self._columns += matrix.out_blocks(k) * head_dim
             if role.then is Then.RESIDUAL:
                 record["mode"] = ADD
-            elif role.then is Then.ATTENTION and self.short:
+            elif role.then is Then.ATTENTION and self.bfloat16:
                 record["mode"] = STORE_BF16
-            record["activate"] = role.then is Then.GELU
+            record["gelu"] = role.then is Then.GELU
             if role.layer_scale and role.layer_scale.used(self._arch):
                 record["gamma"] = self._address(role.layer_scale.names(index)[0])
             entries += matrix.out_blocks(k) * matrix.in_blocks(k)
@@ -102,7 +102,7 @@ class KernelWeights:
             if self._heads < shell <= k:
                 self._add(shell)
                 self._heads = shell
-        self.matrices["depth"] = np.where(self._per_head, self._per_head * k, self.matrices["stride"])
+        self.matrices["input_tiles"] = np.where(self._per_head, self._per_head * k, self.matrices["tile_stride"])
         self._k = k
 
     def _norm_rows(self) -> dict[str, NDArray[np.float32]]:
@@ -127,7 +127,7 @@ class KernelWeights:
                 places[role] = layout.tiles(matrix, shell)
             out, inner = places[role]
             begin = self._base + layout.tensors[tensor_name(shell, matrix.name)].begin
-            self.table[record["first"] + out * record["stride"] + inner] = begin + np.arange(len(out)) * int(
+            self.table[record["first_tile"] + out * record["tile_stride"] + inner] = begin + np.arange(len(out)) * int(
                 record["tile_bytes"]
             )
         for vector in layout.vectors.values():

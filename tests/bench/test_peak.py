@@ -37,8 +37,8 @@ def test_the_peak_s_loop_stays_in_registers(precision: str) -> None:
     here = isa.choose()
     dot = here.dot(precision)
     (loop,) = loops(peak.assembly(precision), f"hydrart.{here.name}.peak.{dot}")
-    instruction = "fmla" if here.arm and dot == "fma" else INSTRUCTIONS[dot]
-    sums = 4 if dot in isa.TILE_DOTS else here.rows * here.vectors
+    instruction = "fmla" if here.architecture == isa.ARM and dot == "fma" else INSTRUCTIONS[dot]
+    sums = 4 if dot in isa.AMX_DOTS else here.rows * here.vectors
     products = [line for line in loop if instruction in line]
     assert len(products) == 4 * sums, "every product is computed"
     assert not any("(" in line or "[" in line for line in products), "no operand comes from memory"

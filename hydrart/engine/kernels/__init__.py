@@ -1,1 +1,1 @@
-"""The native backend's kernels: forward.py is the network, emit.py writes LLVM IR, isa.py chooses for which CPU."""
+"""The native backend's kernels."""

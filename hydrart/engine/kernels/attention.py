@@ -1,21 +1,22 @@
-"""softmax(q k^T / sqrt(head_dim)) v, a head at a time, in float32 or, short, with products of bfloat16.
-
-q, k and v of a head lie side by side in a row of the qkv activations: [head][q | k | v][head_dim].
-"""
+"""softmax(q k^T / sqrt(head_dim)) v, a head at a time, in float32 or with products of bfloat16."""
 
 import numpy as np
 from numba.extending import register_jitable
 
-from hydrart.codegen.emit_gemm import LISTS, STORE
 from hydrart.codegen.jit import kernel
+from hydrart.codegen.records import STORE
 from hydrart.engine.kernels.gemm import (
-    BLOCKS,
+    AHEAD_HEAD_BYTES,
     COLUMNS,
     LANES,
+    MICROTILE_BYTES,
     ROWS,
+    STRIPS,
     VECTORS,
+    WEIGHTS_BYTES,
     describe_nothing,
     describe_panel,
+    microtile_at,
     run_of,
 )
 from hydrart.engine.kernels.intrinsics import (
@@ -24,8 +25,8 @@ from hydrart.engine.kernels.intrinsics import (
     configure,
     f32_at,
     from_bits,
-    gemm_bf16,
-    gemm_fp32,
+    microkernel_bf16,
+    microkernel_fp32,
     pair_rows,
     release,
     softmax,
@@ -34,52 +35,54 @@ from hydrart.engine.kernels.intrinsics import (
     u16_at,
 )
 
-SHORT = ISA.short
-RECORD = (LISTS + VECTORS) * 8
-MOST = ROWS * BLOCKS  # tokens at a time
+BFLOAT16 = ISA.rounds_bf16
+WEIGHTS_RECORD_BYTES = WEIGHTS_BYTES + VECTORS * 8  # of one panel
+MOST_ROWS = ROWS * STRIPS  # tokens at a time
 
 
 @register_jitable
 def padded(n: int, to: int) -> int:
+    """n, or the next multiple of `to`."""
     return -(-n // to) * to
 
 
 @register_jitable
 def scratch_bytes(tokens: int, head_dim: int) -> int:
-    """Panels of the keys and the values of one head, scores and outputs of MOST tokens, records, room to align them."""
+    """Scratch of attend(): panels of the keys and the values of one head, scores and outputs of MOST_ROWS tokens,
+    records, and room to align them."""
     wide = padded(tokens, max(COLUMNS, 16))
     columns = padded(head_dim, COLUMNS)
-    records = (wide // COLUMNS + columns // COLUMNS + 1) * RECORD
-    return (wide * head_dim + wide * columns + MOST * (wide + 17) + MOST * columns) * 4 + records + 320
+    records = (wide // COLUMNS + columns // COLUMNS) * WEIGHTS_RECORD_BYTES + AHEAD_HEAD_BYTES + 8 + MICROTILE_BYTES
+    return (wide * head_dim + wide * columns + MOST_ROWS * (wide + 17) + MOST_ROWS * columns) * 4 + records + 320
 
 
 @kernel
-def pack_keys(keys, stride, tokens, lanes, panels):
-    """Keys [tokens, 32-bit lanes], `stride` bytes apart, transposed into panels [lanes][COLUMNS of tokens]."""
+def pack_keys(keys, row_bytes, tokens, lanes, panels):
+    """Keys [tokens][lanes], transposed into panels [lanes][COLUMNS of tokens]."""
     for token in range(0, tokens, LANES):
         target = panels + (token // COLUMNS * lanes * COLUMNS + token % COLUMNS) * 4
         if token + LANES <= tokens:
             for d in range(0, lanes, LANES):
-                transpose(keys + token * stride + d * 4, stride, target + d * COLUMNS * 4, COLUMNS * 4)
+                transpose(keys + token * row_bytes + d * 4, row_bytes, target + d * COLUMNS * 4, COLUMNS * 4)
         else:
             x = f32_at(target)
             for d in range(lanes):
                 for i in range(LANES):
                     x[d * COLUMNS + i] = np.float32(0)
             for i in range(tokens - token):
-                y = f32_at(keys + (token + i) * stride)
+                y = f32_at(keys + (token + i) * row_bytes)
                 for d in range(lanes):
                     x[d * COLUMNS + i] = y[d]
 
 
 @kernel
-def pack_values(values, stride, tokens, steps, head_dim, panels):
-    """Float32 values [tokens, head_dim] into panels [steps][COLUMNS of head_dim]; zeros from `tokens` to `steps`."""
+def pack_values(values, row_bytes, tokens, steps, head_dim, panels):
+    """Float32 values [tokens][head_dim] into panels [steps][COLUMNS of head_dim]; zeros from `tokens` to `steps`."""
     for begin in range(0, head_dim, COLUMNS):
         width = min(COLUMNS, head_dim - begin)
         for token in range(steps):
             x = f32_at(panels + (begin * steps + token * COLUMNS) * 4)
-            y = f32_at(values + token * stride + begin * 4)
+            y = f32_at(values + token * row_bytes + begin * 4)
             if token < tokens:
                 for i in range(width):
                     x[i] = y[i]
@@ -89,12 +92,12 @@ def pack_values(values, stride, tokens, steps, head_dim, panels):
 
 
 @kernel
-def pack_pairs(values, stride, tokens, steps, head_dim, zeros, panels):
-    """The same for bfloat16, two tokens to a step. zeros: address of a row of zeros."""
+def pack_pairs(values, row_bytes, tokens, steps, head_dim, zeros, panels):
+    """The same for bfloat16, two tokens to a step. zeros: a row of them."""
     for begin in range(0, head_dim, COLUMNS):
         for step in range(steps):
-            first = values + 2 * step * stride if 2 * step < tokens else zeros
-            second = values + (2 * step + 1) * stride if 2 * step + 1 < tokens else zeros
+            first = values + 2 * step * row_bytes if 2 * step < tokens else zeros
+            second = values + (2 * step + 1) * row_bytes if 2 * step + 1 < tokens else zeros
             target = panels + (begin * steps + step * COLUMNS) * 4
             for column in range(0, min(COLUMNS, head_dim - begin), LANES):
                 at = (begin + column) * 2
@@ -102,110 +105,141 @@ def pack_pairs(values, stride, tokens, steps, head_dim, zeros, panels):
 
 
 @kernel
-def product(short, n, blocks, a, lda, record, steps, nothing, c, ldc, row_scale):
-    """A register tile of n columns."""
-    vectors = min(VECTORS, -(-n // LANES))
-    if SHORT and short:
-        gemm_bf16(vectors, blocks, a, lda, record, steps, nothing, 0, c, ldc, STORE, 0, 0, row_scale, 0, 0)
+def multiply(microtile, bfloat16, columns):
+    """Compute a MICROTILE record, of which at most so many columns are wanted."""
+    microtile_at(microtile).vectors = min(VECTORS, -(-columns // LANES))
+    if BFLOAT16 and bfloat16:
+        microkernel_bf16(microtile)
     else:
-        gemm_fp32(vectors, 1, a, lda, record, steps, nothing, 0, c, ldc, STORE, 0, 0, row_scale, 0, 0)
+        microkernel_fp32(microtile)
 
 
 @kernel
-def attend(qkv, stride, tokens, head_dim, short, begin, end, out, out_stride, scratch):
-    """One head of one picture, for the tokens begin to end.
+def attend(head):
+    """One head of one picture for some of its tokens. head: an ATTENTION record.
 
-    qkv: address of the picture's first q of this head, rows `stride` bytes apart, float32 or, short, bfloat16; rows
-    after the last token may be read, and are not used. out: address of the head's columns in the picture's first row,
-    float32.
+    After the last token, rows of qkv up to a whole strip may be read; they are not used.
     """
-    per = 2 if short else 1  # values to a 32-bit lane
-    width = head_dim * 4 // per
-    lanes = head_dim // per
-    of_tiles = short and BLOCKS > 1
-    steps = padded(-(-tokens // per), 8 if of_tiles else 4)
+    tokens, head_dim, bfloat16, row_bytes = head.tokens, head.head_dim, head.bfloat16, head.qkv_row_bytes
+    lane_values = 2 if bfloat16 else 1
+    width = head_dim * 4 // lane_values  # bytes of q, of k and of v in a row
+    lanes = head_dim // lane_values
+    on_amx = bfloat16 and STRIPS > 1
+    steps = padded(-(-tokens // lane_values), 8 if on_amx else 4)  # of the product with the values
     key_panels, value_panels = -(-tokens // COLUMNS), -(-head_dim // COLUMNS)
     wide, columns = key_panels * COLUMNS, value_panels * COLUMNS
-    keys = padded(scratch, 64)
+    # what lies in the scratch
+    keys = padded(head.scratch, 64)
     values = keys + wide * lanes * 4
     scores = values + steps * columns * 4
-    score_stride = (max(padded(tokens, 16), wide, steps) + 16) * 4
-    result = padded(scores + MOST * score_stride, 64)
-    inverses = result + MOST * columns * 4
-    records = padded(inverses + MOST * 4, 64)
-    nothing = records + (key_panels + value_panels) * RECORD
+    score_bytes = (max(padded(tokens, 16), wide, steps) + 16) * 4  # from row to row
+    result = padded(scores + MOST_ROWS * score_bytes, 64)
+    inverses = result + MOST_ROWS * columns * 4
+    key_records = padded(inverses + MOST_ROWS * 4, 64)
+    value_records = key_records + key_panels * WEIGHTS_RECORD_BYTES
+    nothing = value_records + value_panels * WEIGHTS_RECORD_BYTES
+    at = nothing + AHEAD_HEAD_BYTES + 8
+
     describe_nothing(nothing, scores)
-    down_keys, down_values = run_of(lanes) if of_tiles else lanes, run_of(steps) if of_tiles else steps
+    down_keys, down_values = run_of(lanes) if on_amx else lanes, run_of(steps) if on_amx else steps
     for panel in range(key_panels):
-        describe_panel(records + panel * RECORD, keys + panel * lanes * COLUMNS * 4, down_keys, 1)
+        describe_panel(key_records + panel * WEIGHTS_RECORD_BYTES, keys + panel * lanes * COLUMNS * 4, down_keys, 1)
     for panel in range(value_panels):
-        describe_panel(records + (key_panels + panel) * RECORD, values + panel * steps * COLUMNS * 4, down_values, 1)
-    pack_keys(qkv + width, stride, tokens, lanes, keys)
-    if SHORT and short:
+        record = value_records + panel * WEIGHTS_RECORD_BYTES
+        describe_panel(record, values + panel * steps * COLUMNS * 4, down_values, 1)
+    pack_keys(head.qkv + width, row_bytes, tokens, lanes, keys)
+    if BFLOAT16 and bfloat16:
         zeros = f32_at(scores)
         for i in range(lanes):
             zeros[i] = np.float32(0)
-        pack_pairs(qkv + 2 * width, stride, tokens, steps, head_dim, scores, values)
+        pack_pairs(head.qkv + 2 * width, row_bytes, tokens, steps, head_dim, scores, values)
     else:
-        pack_values(qkv + 2 * width, stride, tokens, steps, head_dim, values)
+        pack_values(head.qkv + 2 * width, row_bytes, tokens, steps, head_dim, values)
+
     scale = np.int64(bits(np.float32(1 / np.sqrt(np.float64(head_dim)))))
-    together = MOST if of_tiles else ROWS
-    for token in range(begin, end, together):
-        count = min(together, end - token)
-        blocks = -(-count // ROWS)
-        q = qkv + token * stride
-        if of_tiles:
-            configure(down_keys, blocks * ROWS // 2)
+    microtile = microtile_at(at)
+    microtile.ahead = nothing
+    microtile.ahead_bytes = 0
+    microtile.mode = STORE
+    microtile.bias = 0
+    microtile.gamma = 0
+    microtile.column_scales = 0
+    microtile.column_sums = 0
+    together = MOST_ROWS if on_amx else ROWS
+    for token in range(head.first_token, head.end_token, together):
+        count = min(together, head.end_token - token)
+        microtile.strips = -(-count // ROWS)
+        rows = microtile.strips * ROWS
+        # scores = q k^T
+        microtile.input = head.qkv + token * row_bytes
+        microtile.input_row_bytes = row_bytes
+        microtile.steps = lanes
+        microtile.output_row_bytes = score_bytes
+        microtile.row_scales = 0
+        if on_amx:
+            configure(down_keys, rows // 2)
         for panel in range(key_panels):
-            left, c = tokens - panel * COLUMNS, scores + panel * COLUMNS * 4
-            product(short, left, blocks, q, stride, records + panel * RECORD, lanes, nothing, c, score_stride, 0)
-        for r in range(blocks * ROWS):
-            row, inverse = scores + r * score_stride, inverses + r * 4
-            if SHORT and short:
+            microtile.weights = key_records + panel * WEIGHTS_RECORD_BYTES
+            microtile.output = scores + panel * COLUMNS * 4
+            multiply(at, bfloat16, tokens - panel * COLUMNS)
+        # softmax(scores / sqrt(head_dim)), without the division by the sums
+        for r in range(rows):
+            row, inverse = scores + r * score_bytes, inverses + r * 4
+            if BFLOAT16 and bfloat16:
                 softmax_bf16(row, tokens, scale, inverse)
             else:
                 softmax(row, tokens, scale, inverse)
-        if of_tiles:
-            configure(down_values, blocks * ROWS // 2)
+        # result = that times v, and the division
+        microtile.input = scores
+        microtile.input_row_bytes = score_bytes
+        microtile.steps = steps
+        microtile.output_row_bytes = columns * 4
+        microtile.row_scales = inverses
+        if on_amx:
+            configure(down_values, rows // 2)
         for panel in range(value_panels):
-            record, c = records + (key_panels + panel) * RECORD, result + panel * COLUMNS * 4
-            left = head_dim - panel * COLUMNS
-            product(short, left, blocks, scores, score_stride, record, steps, nothing, c, columns * 4, inverses)
+            microtile.weights = value_records + panel * WEIGHTS_RECORD_BYTES
+            microtile.output = result + panel * COLUMNS * 4
+            multiply(at, bfloat16, head_dim - panel * COLUMNS)
         for r in range(count):
-            x, y = f32_at(result + r * columns * 4), f32_at(out + (token + r) * out_stride)
+            x, y = f32_at(result + r * columns * 4), f32_at(head.output + (token + r) * head.output_row_bytes)
             for d in range(head_dim):
                 y[d] = x[d]
-    if of_tiles:
+    if on_amx:
         release()
 
 
 @kernel
-def value(address, index, short):
-    """Element of a row of float32 or, short, bfloat16."""
-    if short:
+def value(address, index, bfloat16):
+    """An element of a row of float32, or of bfloat16 if so."""
+    if bfloat16:
         return from_bits(np.uint32(u16_at(address)[index]) << np.uint32(16))
     return f32_at(address)[index]
 
 
 @kernel
-def attend_first(q, qkv, stride, tokens, head_dim, short, out, scratch):
-    """One head for one query q [head_dim] over all tokens of a picture -> out [head_dim], float32; all addresses."""
-    scores = f32_at(scratch)
-    width = head_dim * (2 if short else 4)
+def attend_first(head, query):
+    """One head of one picture for one query [head_dim], over all tokens, in float32.
+
+    head: an ATTENTION record, whose output is that of this query. query: its address, in the type of qkv.
+    """
+    tokens, head_dim, bfloat16, row_bytes = head.tokens, head.head_dim, head.bfloat16, head.qkv_row_bytes
+    scores = f32_at(head.scratch)
+    width = head_dim * (2 if bfloat16 else 4)  # bytes of q, of k and of v in a row
     for token in range(tokens):
-        key = qkv + token * stride + width
+        key = head.qkv + token * row_bytes + width
         total = np.float32(0)
         for d in range(head_dim):
-            total += value(q, d, short) * value(key, d, short)
+            total += value(query, d, bfloat16) * value(key, d, bfloat16)
         scores[token] = total
-    inverse = scratch + padded(tokens, 16) * 4
-    softmax(scratch, tokens, np.int64(bits(np.float32(1 / np.sqrt(np.float64(head_dim))))), inverse)
+    inverse = head.scratch + padded(tokens, 16) * 4
+    softmax(head.scratch, tokens, np.int64(bits(np.float32(1 / np.sqrt(np.float64(head_dim))))), inverse)
     factor = f32_at(inverse)[0]
-    z = f32_at(out)
+    z = f32_at(head.output)
     for d in range(head_dim):
         z[d] = np.float32(0)
     for token in range(tokens):
-        of_token = qkv + token * stride + 2 * width
+        of_token = head.qkv + token * row_bytes + 2 * width
         share = scores[token] * factor
         for d in range(head_dim):
-            z[d] += share * value(of_token, d, short)
+            z[d] += share * value(of_token, d, bfloat16)

@@ -1,113 +1,130 @@
-"""Matrix products over tiles that lie in the mapped weight file.
+"""Matrix products with weights that lie as tiles in the mapped weight file.
 
-Outputs are taken in groups of 64, inputs in chunks; all rows pass by a group and chunk, while the next tiles are
+Columns are taken in groups of 64, inputs in chunks. All rows pass by a group and chunk, while the next tiles are
 fetched from memory. Tiles are multiplied where they lie. Where the CPU has no arithmetic for their type, or wants
-another order, they are first unpacked into panels of the register tile's width.
+another order, they are first unpacked into panels as wide as a microtile.
 """
 
+import numpy as np
 from numba.extending import register_jitable
 
-from hydrart.codegen import emit_tiles
+from hydrart.codegen import emit_amx
 from hydrart.codegen.emit import EXPAND, UNROLL
-from hydrart.codegen.emit_gemm import ADD, AHEAD_END, AHEAD_LINES, AHEAD_LIST, LINE_BYTES, LISTS, STORE_BF16
-from hydrart.codegen.isa import BLOCK_DOTS
+from hydrart.codegen.isa import MMLA_DOTS
 from hydrart.codegen.jit import kernel
+from hydrart.codegen.records import ADD, AHEAD, LINE_BYTES, MICROTILE, STORE_BF16, WEIGHTS
 from hydrart.engine.kernels.intrinsics import (
     ISA,
     configure,
+    f32_at,
     gelu,
-    gemm_bf16,
-    gemm_fp32,
-    gemm_int8,
+    i32_at,
     i64_at,
+    microkernel_bf16,
+    microkernel_fp32,
+    microkernel_int8,
     narrow_bf16,
     narrow_int8,
+    record_at,
     release,
+    tile_sums,
     unpack_bf16,
     unpack_int8,
 )
+from hydrart.engine.kernels.state import FC1, MATRIX, PER_BLOCK, QKV
 
 FP32, BF16, INT8 = 0, 1, 2  # precision of a matrix
 ROWS, COLUMNS, LANES, VECTORS = ISA.rows, ISA.columns, ISA.lanes, ISA.vectors
-GROUP = max(64, COLUMNS)  # outputs taken together: a multiple of every head_dim
+STRIPS = emit_amx.STRIPS if ISA.amx else 1  # of rows that a microkernel takes at once, at most
+GROUP = max(64, COLUMNS)  # columns taken together: a multiple of every head_dim
 PANELS = GROUP // COLUMNS
-# 32-bit lanes of inputs in a chunk at most. Unpacked: those of 200 rows, with the panels of two groups, fit into
-# 512 KB of cache. In place: longer runs pay, and a float32 sum of more terms loses accuracy
+# Steps in a chunk at most. Unpacked: those of 200 rows, with the panels of two groups, fit into 512 KB of cache. In
+# place: longer runs pay, and a float32 sum of more terms loses accuracy
 STEPS, STEPS_IN_PLACE = 256, 384
 PANEL_BYTES = GROUP * STEPS * 4
-NEVER = 62  # a shift that leaves nothing of an offset
+ALL = 62  # log2 of more bytes than there are: what is shifted right by it is 0
+AHEAD_BYTES = LINE_BYTES // UNROLL  # fetched for each step
 
 BF16_EXPAND = EXPAND[ISA.conversion("bf16")]  # steps of a dot for each stored row of lanes
 INT8_EXPAND = EXPAND[ISA.conversion("int8")]
 BF16_IN_PLACE = ISA.conversion("bf16") is None
 INT8_IN_PLACE = ISA.conversion("int8") is None
 INTEGER = ISA.int8 != "fma"  # int8 weights meet integers
-BF16_PAIR = 2 if ISA.bf16 in BLOCK_DOTS else 1  # steps that a vector of a panel holds
-INT8_PAIR = 2 if ISA.int8 in BLOCK_DOTS else 1
+BF16_PAIR = 2 if ISA.bf16 in MMLA_DOTS else 1  # steps that a vector of a panel holds
+INT8_PAIR = 2 if ISA.int8 in MMLA_DOTS else 1
 
-
-# blocks of rows that are multiplied at once
-BLOCKS = emit_tiles.BLOCKS if ISA.tiles else 1
-AHEAD = LINE_BYTES // UNROLL  # bytes fetched for each step
+MATRIX_BYTES, MICROTILE_BYTES, WEIGHTS_BYTES, AHEAD_HEAD_BYTES = (
+    record.itemsize for record in (MATRIX, MICROTILE, WEIGHTS, AHEAD)
+)
+matrix_at, microtile_at, weights_at, ahead_at = map(record_at, (MATRIX, MICROTILE, WEIGHTS, AHEAD))
 
 
 @register_jitable
-def pack_bytes(blocks: int) -> int:
-    """Scratch of one product with so many input blocks at most: panels, then records of where weights lie."""
-    records = PANELS * (LISTS + VECTORS * blocks) + AHEAD_LIST + 64 // 16 * blocks + blocks // 4 + 2
-    return PANEL_BYTES + records * 8
+def pack_bytes(input_tiles: int) -> int:
+    """Scratch of one product with so many input tiles at most: panels, then the records of a microtile."""
+    lists = PANELS * VECTORS * input_tiles + GROUP // 16 * input_tiles + input_tiles // 4 + 2
+    return PANEL_BYTES + MICROTILE_BYTES + PANELS * WEIGHTS_BYTES + AHEAD_HEAD_BYTES + lists * 8
+
+
+@kernel
+def tile_of(net, w, output_tile, input_tile):
+    """The address of a matrix's tile."""
+    return i64_at(net.tiles)[w.first_tile + output_tile * w.tile_stride + input_tile]
 
 
 @kernel
 def unpack_tile(w, tile, head_dim, column, step, panels, panel_bytes):
-    """A stored tile [w.rows][head_dim] of 32-bit lanes into panels [..., COLUMNS], from this column and step on."""
-    stride, wide = head_dim * 4, head_dim >= COLUMNS
+    """A stored tile into panels [steps][COLUMNS], `panel_bytes` apart, from this column and step on."""
+    row_bytes, wide = head_dim * 4, head_dim >= COLUMNS
     for begin in range(0, head_dim, COLUMNS if wide else LANES):
         at = column + begin
         source, target = tile + begin * 4, panels + at // COLUMNS * panel_bytes + step * COLUMNS * 4
         if w.precision == INT8:
             if wide:
-                unpack_int8(source, stride, w.rows, target)
+                unpack_int8(source, row_bytes, w.lane_rows, target)
             else:
-                narrow_int8(source, stride, w.rows, target + at % COLUMNS * 4 * INT8_PAIR)
+                narrow_int8(source, row_bytes, w.lane_rows, target + at % COLUMNS * 4 * INT8_PAIR)
         elif wide:
-            unpack_bf16(source, stride, w.rows, target)
+            unpack_bf16(source, row_bytes, w.lane_rows, target)
         else:
-            narrow_bf16(source, stride, w.rows, target + at % COLUMNS * 4 * BF16_PAIR)
+            narrow_bf16(source, row_bytes, w.lane_rows, target + at % COLUMNS * 4 * BF16_PAIR)
 
 
 @kernel
-def describe(record, shift, step_bytes, wrap, entries, run):
-    """Begin a record of B (emit_gemm.py), whose lists have so many entries each; returns where the lists begin."""
-    words = i64_at(record)
-    words[0], words[1], words[2], words[3], words[4] = shift, step_bytes, wrap, entries * 8, run
-    return record + LISTS * 8
-
-
-@kernel
-def describe_panel(record, panel, run, pair):
-    """A record of one panel [runs of steps][COLUMNS]; a vector of it holds `pair` steps."""
-    lists = i64_at(describe(record, NEVER, COLUMNS * 4, -1, 1, run))
+def describe_panel(record, panel, run_steps, pair):
+    """Write a WEIGHTS record of one panel [steps][COLUMNS]; a vector of it holds `pair` steps."""
+    weights = weights_at(record)
+    weights.input_bytes_log2 = ALL
+    weights.step_bytes = COLUMNS * 4
+    weights.tile_mask = -1
+    weights.list_bytes = 8
+    weights.run_steps = run_steps
+    lists = i64_at(record + WEIGHTS_BYTES)
     for v in range(VECTORS):
         lists[v] = panel + v * LANES * 4 * pair
 
 
 @kernel
-def describe_tiles(record, tiles, w, head_dim, run, out, vector, vectors, inner, inners):
-    """A record of tiles where they lie: `vectors` from `vector` on, counted from output block `out`; `inners` input
-    blocks from `inner` on."""
-    lists = i64_at(describe(record, w.tile_shift - log2(head_dim), head_dim * 4, w.tile_bytes - 1, inners, run))
-    per_tile = head_dim // LANES
+def describe_tiles(net, w, record, run_steps, first_vector, vectors, first_input, inputs):
+    """Write a WEIGHTS record of tiles where they lie: these vectors of the matrix's columns, these input tiles."""
+    weights = weights_at(record)
+    weights.input_bytes_log2 = w.tile_bytes_log2 - log2(net.head_dim)
+    weights.step_bytes = net.head_dim * 4
+    weights.tile_mask = w.tile_bytes - 1
+    weights.list_bytes = inputs * 8
+    weights.run_steps = run_steps
+    lists = i64_at(record + WEIGHTS_BYTES)
+    tile_vectors = net.head_dim // LANES
     for v in range(vectors):
-        at = vector + v
-        first = w.first + (out + at // per_tile) * w.stride + inner
-        for j in range(inners):
-            lists[v * inners + j] = tiles[first + j] + at % per_tile * LANES * 4
+        at = first_vector + v
+        for j in range(inputs):
+            tile = tile_of(net, w, at // tile_vectors, first_input + j)
+            lists[v * inputs + j] = tile + at % tile_vectors * LANES * 4
 
 
 @kernel
 def run_of(steps):
-    """Of steps, a multiple of 4, how many the tiles of AMX take at once."""
+    """Of steps, a multiple of 4, how many AMX takes at once."""
     return 16 if steps % 16 == 0 else 8 if steps % 8 == 0 else 4
 
 
@@ -118,26 +135,32 @@ def log2(n):
 
 
 @kernel
-def describe_ahead(record, tiles, w, out, outs, inner, inners):
-    """A record of the tiles to fetch next; returns their bytes."""
-    words = i64_at(record)
-    words[0], words[1], words[AHEAD_END] = w.tile_shift, w.tile_bytes - 1, outs * inners * w.tile_bytes
-    words[AHEAD_LINES] = 1
+def describe_ahead(net, w, record, first_output, outputs, first_input, inputs):
+    """Write an AHEAD record of the tiles to fetch: these output and input tiles."""
+    ahead = ahead_at(record)
+    ahead.tile_bytes_log2 = w.tile_bytes_log2
+    ahead.tile_mask = w.tile_bytes - 1
+    ahead.end_bytes = outputs * inputs * w.tile_bytes
+    ahead.lines = 1
+    tiles = i64_at(record + AHEAD_HEAD_BYTES)
     count = 0
-    for i in range(outs):
-        for j in range(inners):
-            words[AHEAD_LIST + count] = tiles[w.first + (out + i) * w.stride + inner + j]
+    for i in range(outputs):
+        for j in range(inputs):
+            tiles[count] = tile_of(net, w, first_output + i, first_input + j)
             count += 1
-    for i in range(inners // 4 + 2):  # the last run of prefetches ends beyond them
-        words[AHEAD_LIST + count + i] = words[AHEAD_LIST]
-    return words[AHEAD_END]
+    for i in range(inputs // 4 + 2):  # the last run of prefetches ends beyond them
+        tiles[count + i] = tiles[0]
 
 
 @kernel
 def describe_nothing(record, address):
-    """A record of nothing to fetch: always the same line."""
-    words = i64_at(record)
-    words[0], words[1], words[AHEAD_END], words[AHEAD_LINES], words[AHEAD_LIST] = NEVER, 0, 0, 0, address
+    """Write an AHEAD record of nothing to fetch: always the line at this address."""
+    ahead = ahead_at(record)
+    ahead.tile_bytes_log2 = ALL
+    ahead.tile_mask = 0
+    ahead.end_bytes = 0
+    ahead.lines = 0
+    i64_at(record + AHEAD_HEAD_BYTES)[0] = address
 
 
 @kernel
@@ -147,126 +170,148 @@ def in_place(precision):
 
 
 @kernel
-def steps_of(w, head_dim):
+def tile_steps_of(net, w):
     """Steps of a dot down one tile."""
     if w.precision == INT8:
-        return head_dim * INT8_EXPAND // 4
+        return net.head_dim * INT8_EXPAND // 4
     if w.precision == BF16:
-        return head_dim * BF16_EXPAND // 2
-    return head_dim
+        return net.head_dim * BF16_EXPAND // 2
+    return net.head_dim
 
 
 @kernel
-def chunk_of(w, depth, per):
-    """Input blocks that are taken together: as equal parts as can be."""
+def chunk_of(net, w):
+    """Input tiles that are taken together: as equal parts as can be."""
     if w.mode == STORE_BF16:
-        return depth  # rounded once, not chunk by chunk
-    chunks = -(-depth * per // (STEPS_IN_PLACE if in_place(w.precision) else STEPS))
-    return -(-depth // chunks)
+        return w.input_tiles  # rounded once, not chunk by chunk
+    most = STEPS_IN_PLACE if in_place(w.precision) else STEPS
+    chunks = -(-w.input_tiles * tile_steps_of(net, w) // most)
+    return -(-w.input_tiles // chunks)
 
 
 @kernel
-def gemm(tiles, w, following, head_dim, begin, end, next_begin, sums, a, lda, row_scale, rows, c, ldc, panels):
-    """C[rows, outputs] = A[rows, inputs] times a matrix, with its scale, bias and gamma.
+def gemm(net, product):
+    """C = A W, with W's scales, bias and layer scale, and GELU where it follows. product: a PRODUCT record.
 
-    tiles: addresses of all tiles; w: the matrix, a MATRIX record; begin, end: its output blocks. following: the matrix
-    whose tiles are needed next, from the output block next_begin on. sums: address of the column sums of all matrices.
-    a, c: addresses, of the first input and the first output; lda, ldc in bytes; a has room for whole register tiles.
-    row_scale: address of [rows][step, low], of integers. rows: blocks of ROWS. panels: scratch of pack_bytes.
+    What becomes of C is the matrix's `mode`. See the numeric contract in hydrart/engine/kernels/__init__.py.
     """
-    depth, per = w.depth, steps_of(w, head_dim)
-    chunk = chunk_of(w, depth, per)
-    group = GROUP // head_dim
+    w = matrix_at(net.matrices + product.matrix * MATRIX_BYTES)
+    following = matrix_at(net.matrices + product.next_matrix * MATRIX_BYTES)
+    head_dim, first, end, strips = net.head_dim, product.first_output_tile, product.end_output_tile, product.strips
+    depth, tile_steps, chunk, group = w.input_tiles, tile_steps_of(net, w), chunk_of(net, w), GROUP // head_dim
     integer = INTEGER and w.precision == INT8
     direct = in_place(w.precision)
-    most = BLOCKS if w.precision != FP32 else 1
-    together = -(-rows // max(-(-rows // most), 1)) or 1  # as equal parts as can be; a thread may have no rows
-    shaped = 0  # for so many blocks, tiles of AMX
-    run = run_of(w.rows) if most > 1 else per
-    element = 2 if w.mode == STORE_BF16 else 4
-    records = panels + PANEL_BYTES
+    element = 2 if w.mode == STORE_BF16 else 4  # bytes of an output
+    most = STRIPS if w.precision != FP32 else 1
+    together = -(-strips // max(-(-strips // most), 1)) or 1  # as equal parts as can be; a thread may have no rows
+    shaped = 0  # strips that AMX's registers have the shape for
+    run_steps = run_of(w.lane_rows) if most > 1 else tile_steps
+    row_bytes, output_row_bytes = product.input_row_bytes, product.output_row_bytes
+    a = product.input + product.first_row * row_bytes
+    c = product.output + product.first_row * output_row_bytes
+    scales = product.input_scales + product.first_row * 8
+    panels = product.panels
+    microtile = microtile_at(panels + PANEL_BYTES)
+    records = panels + PANEL_BYTES + MICROTILE_BYTES
+    microtile.input_row_bytes = row_bytes
+    microtile.output_row_bytes = output_row_bytes
     for inner in range(0, depth, chunk):
-        length = min(chunk, depth - inner)
-        steps = length * per
-        last = inner + length == depth
-        record_bytes = (LISTS + VECTORS * (length if direct else 1)) * 8
-        ahead = records + PANELS * record_bytes
-        for out in range(begin, end, group):
-            count = min(group, end - out)
-            vectors = count * head_dim // LANES
-            column = (out - begin) * head_dim
+        inputs = min(chunk, depth - inner)
+        steps = inputs * tile_steps
+        last = inner + inputs == depth
+        record_bytes = WEIGHTS_BYTES + VECTORS * (inputs if direct else 1) * 8
+        microtile.steps = steps
+        microtile.ahead = records + PANELS * record_bytes
+        microtile.mode = w.mode if inner == 0 else ADD
+        for out in range(first, end, group):
+            outputs = min(group, end - out)
+            vectors = outputs * head_dim // LANES
             if not direct:
-                for i in range(count):
-                    for j in range(length):
-                        tile = tiles[w.first + (out + i) * w.stride + inner + j]
-                        unpack_tile(w, tile, head_dim, i * head_dim, j * per, panels, steps * COLUMNS * 4)
+                for i in range(outputs):
+                    for j in range(inputs):
+                        tile = tile_of(net, w, out + i, inner + j)
+                        unpack_tile(w, tile, head_dim, i * head_dim, j * tile_steps, panels, steps * COLUMNS * 4)
             for panel in range(-(-vectors // VECTORS)):
                 record = records + panel * record_bytes
                 if direct:
-                    here = min(VECTORS, vectors - panel * VECTORS)
-                    describe_tiles(record, tiles, w, head_dim, run, out, panel * VECTORS, here, inner, length)
+                    width, first_vector = min(VECTORS, vectors - panel * VECTORS), out * head_dim // LANES
+                    describe_tiles(net, w, record, run_steps, first_vector + panel * VECTORS, width, inner, inputs)
                 else:
                     pair = INT8_PAIR if w.precision == INT8 else BF16_PAIR
-                    describe_panel(record, panels + panel * steps * COLUMNS * 4, run, pair)
+                    describe_panel(record, panels + panel * steps * COLUMNS * 4, run_steps, pair)
             # the tiles of the next turn
             if out + group < end:
-                to_fetch = describe_ahead(ahead, tiles, w, out + group, min(group, end - out - group), inner, length)
+                describe_ahead(net, w, microtile.ahead, out + group, min(group, end - out - group), inner, inputs)
             elif last:
-                first = chunk_of(following, following.depth, steps_of(following, head_dim))
-                to_fetch = describe_ahead(ahead, tiles, following, next_begin, group, 0, first)
+                wanted = chunk_of(net, following)
+                describe_ahead(net, following, microtile.ahead, product.next_output_tile, group, 0, wanted)
             else:
-                n_length = min(chunk, depth - inner - length)
-                to_fetch = describe_ahead(ahead, tiles, w, begin, min(group, end - begin), inner + length, n_length)
-            advance = steps * AHEAD  # of the prefetches, for each panel
-            if most > 1:  # AMX, whose panel is as wide as a group: evenly over its runs
-                runs = steps // run * -(-vectors // 2)
-                lines = -(-to_fetch // (LINE_BYTES * runs * max(-(-rows // together), 1)))
-                i64_at(ahead)[AHEAD_LINES] = lines
-                advance = runs * lines * LINE_BYTES
-            position = 0
-            for block in range(0, rows, together):
-                row, blocks = block * ROWS, min(together, rows - block)
-                if most > 1 and blocks != shaped:
-                    configure(run, blocks * ROWS // 2)
-                    shaped = blocks
+                wanted = min(chunk, depth - inner - inputs)
+                describe_ahead(net, w, microtile.ahead, first, min(group, end - first), inner + inputs, wanted)
+            ahead = ahead_at(microtile.ahead)
+            advance = steps * AHEAD_BYTES  # of what is fetched, from microtile to microtile
+            if most > 1:  # AMX, whose microtile is as wide as a group: evenly over its runs
+                runs = steps // run_steps * -(-vectors // 2)
+                ahead.lines = -(-ahead.end_bytes // (LINE_BYTES * runs * max(-(-strips // together), 1)))
+                advance = runs * ahead.lines * LINE_BYTES
+            fetched = 0
+            for strip in range(0, strips, together):
+                row, here = strip * ROWS, min(together, strips - strip)
+                if most > 1 and here != shaped:
+                    configure(run_steps, here * ROWS // 2)
+                    shaped = here
+                microtile.strips = here
+                microtile.input = a + row * row_bytes + inner * tile_steps * 4
+                microtile.row_scales = scales + row * 8 if integer else 0
                 for panel in range(-(-vectors // VECTORS)):
-                    at = column + panel * COLUMNS
-                    output = at + begin * head_dim
-                    multiply(
-                        w,
-                        min(VECTORS, vectors - panel * VECTORS),
-                        blocks,
-                        a + row * lda + inner * per * 4,
-                        lda,
-                        records + panel * record_bytes,
-                        steps,
-                        ahead,
-                        min(position, to_fetch),
-                        c + row * ldc + at * element,
-                        ldc,
-                        w.mode if inner == 0 else ADD,
-                        output,
-                        inner == 0,
-                        row_scale + row * 8 if integer else 0,
-                        sums + (w.sums + output) * 4 if integer and inner == 0 else 0,
+                    column = out * head_dim + panel * COLUMNS
+                    microtile.vectors = min(VECTORS, vectors - panel * VECTORS)
+                    microtile.weights = records + panel * record_bytes
+                    microtile.ahead_bytes = min(fetched, ahead.end_bytes)
+                    microtile.output = c + row * output_row_bytes + (column - first * head_dim) * element
+                    microtile.bias = w.bias + column * 4 if inner == 0 and w.bias else 0
+                    microtile.gamma = w.gamma + column * 4 if w.gamma else 0
+                    microtile.column_scales = w.scales + column * 4 if w.precision == INT8 else 0
+                    microtile.column_sums = (
+                        net.column_sums + (w.first_sum + column) * 4 if integer and inner == 0 else 0
                     )
-                    position += advance
-                if w.activate and last:
-                    for r in range(blocks * ROWS):
-                        gelu(c + (row + r) * ldc + column * 4, count * head_dim)
+                    run_microkernel(w.precision, panels + PANEL_BYTES)
+                    fetched += advance
+                if w.gelu and last:
+                    for r in range(row, row + here * ROWS):
+                        gelu(c + r * output_row_bytes + (out - first) * head_dim * 4, outputs * head_dim)
     if most > 1:
         release()
 
 
 @kernel
-def multiply(w, vectors, blocks, a, lda, b, steps, ahead, position, c, ldc, mode, column, first, row_scale, sums):
-    """One register tile, or as many as these blocks of rows: the dot for the precision of the weights."""
-    bias = w.bias + column * 4 if first and w.bias else 0
-    gamma = w.gamma + column * 4 if w.gamma else 0
-    if w.precision == INT8:
-        scale = w.scale + column * 4
-        gemm_int8(vectors, blocks, a, lda, b, steps, ahead, position, c, ldc, mode, bias, gamma, row_scale, scale, sums)
-    elif w.precision == BF16:
-        gemm_bf16(vectors, blocks, a, lda, b, steps, ahead, position, c, ldc, mode, bias, gamma, 0, 0, 0)
+def run_microkernel(precision, microtile):
+    """Compute the MICROTILE record at this address with the dot for weights of this precision."""
+    if precision == INT8:
+        microkernel_int8(microtile)
+    elif precision == BF16:
+        microkernel_bf16(microtile)
     else:
-        gemm_fp32(vectors, blocks, a, lda, b, steps, ahead, position, c, ldc, mode, bias, gamma, 0, 0, 0)
+        microkernel_fp32(microtile)
+
+
+@kernel
+def fill_column_sums(net, counted):
+    """The sums of the columns of all INT8 matrices inside the blocks, which depend on k. counted: int32 [head_dim]."""
+    head_dim, sums_of_tile = net.head_dim, i32_at(counted)
+    for m in range(QKV, QKV + PER_BLOCK * net.depth):
+        w = matrix_at(net.matrices + m * MATRIX_BYTES)
+        if w.precision != INT8:
+            continue
+        role = (m - QKV) % PER_BLOCK + QKV
+        output_tiles = net.k * (3 if role == QKV else 4 if role == FC1 else 1)
+        for out in range(output_tiles):
+            for d in range(head_dim):
+                sums_of_tile[d] = 0
+            for inner in range(w.input_tiles):
+                tile = tile_of(net, w, out, inner)
+                for d in range(0, head_dim, LANES):
+                    tile_sums(tile + d * 4, head_dim * 4, w.lane_rows, counted + d * 4)
+            sums = f32_at(net.column_sums + (w.first_sum + out * head_dim) * 4)
+            for d in range(head_dim):
+                sums[d] = np.float32(sums_of_tile[d])

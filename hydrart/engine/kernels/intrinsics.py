@@ -1,23 +1,25 @@
-"""What plain Numba has no word for: the generated inner loops, addresses, and waiting for other threads."""
+"""What plain Numba cannot say: the emitted inner loops, addresses, atomic operations, and waiting for other threads."""
 
-import platform
 from collections.abc import Callable
 from typing import Any
 
-from numba import types
+from numba import from_dtype, types
 from numba.extending import intrinsic
 
-from hydrart.codegen import emit, emit_pack, emit_product, emit_rows, emit_tiles, isa
+from hydrart.codegen import emit, emit_amx, emit_microkernel, emit_pack, emit_rows, isa
 from hydrart.codegen.emit import F32, I32, I64
+from hydrart.codegen.isa import ARM, X86
 
 ISA = isa.choose()
 
-_SYS_FUTEX = {"x86_64": 202, "aarch64": 98}[platform.machine()]
+_SYS_FUTEX = {X86: 202, ARM: 98}[ISA.architecture]  # the number of the system call futex(2)
 _FUTEX_WAIT, _FUTEX_WAKE = 128, 129  # for threads of one process
+# LLVM's intrinsic for "this is a waiting loop", and its arguments
+_PAUSE = {X86: ("llvm.x86.sse2.pause", []), ARM: ("llvm.aarch64.hint", [I32(1)])}[ISA.architecture]
 
 
 def _wrap(args: int, generate: Callable[[Any], Any]) -> Any:
-    """A Numba function of i64 arguments that calls what generate(module) emits, if it does."""
+    """A Numba function of so many int64 that calls what generate(module) emits, or does nothing if that is nothing."""
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         if function := generate(builder.module):
@@ -31,14 +33,15 @@ def _wrap(args: int, generate: Callable[[Any], Any]) -> Any:
     return intrinsic(scope["function"])
 
 
-def _gemm(precision: str) -> Any:
-    return _wrap(16, lambda module: emit_product.gemm(module, ISA, ISA.dot(precision)))
+def _microkernel(precision: str) -> Any:
+    """Computes one microtile of a product with weights of this precision. Argument: the address of a MICROTILE record."""
+    return _wrap(1, lambda module: emit_microkernel.microkernels(module, ISA, ISA.dot(precision)))
 
 
-gemm_fp32, gemm_bf16, gemm_int8 = _gemm("fp32"), _gemm("bf16"), _gemm("int8")
-# around products in tiles of AMX; nothing elsewhere
-configure = _wrap(2, lambda module: ISA.tiles and emit_tiles.configure(module, ISA))
-release = _wrap(0, lambda module: ISA.tiles and emit_tiles.release(module, ISA))
+microkernel_fp32, microkernel_bf16, microkernel_int8 = map(_microkernel, ("fp32", "bf16", "int8"))
+# before and after products on AMX; nothing elsewhere
+configure = _wrap(2, lambda module: ISA.amx and emit_amx.configure(module, ISA))
+release = _wrap(0, lambda module: ISA.amx and emit_amx.release(module, ISA))
 
 
 def _unpack(precision: str, vectors: int) -> Any:
@@ -47,7 +50,7 @@ def _unpack(precision: str, vectors: int) -> Any:
     return _wrap(4, lambda module: conversion and emit_pack.unpack(module, ISA, conversion, vectors))
 
 
-# whole rows of a register tile; where a head is narrower, a vector at a time
+# whole rows of a microtile; where a head is narrower, a vector at a time
 unpack_bf16, unpack_int8 = (_unpack(precision, ISA.vectors) for precision in ("bf16", "int8"))
 narrow_bf16, narrow_int8 = (_unpack(precision, 1) for precision in ("bf16", "int8"))
 tile_sums = _wrap(4, lambda module: emit_pack.tile_sums(module, ISA))
@@ -55,7 +58,7 @@ pair_rows = _wrap(3, lambda module: emit_pack.pair_rows(module, ISA))
 transpose = _wrap(4, lambda module: emit_pack.transpose(module, ISA))
 gelu = _wrap(2, lambda module: emit_rows.gelu(module, ISA))
 softmax = _wrap(4, lambda module: emit_rows.softmax(module, ISA))
-softmax_bf16 = _wrap(4, lambda module: emit_rows.softmax(module, ISA, short=ISA.short))
+softmax_bf16 = _wrap(4, lambda module: emit_rows.softmax(module, ISA, short=ISA.rounds_bf16))
 quantise = _wrap(4, lambda module: emit_rows.quantise(module, ISA, *isa.ACTIVATIONS.get(ISA.int8, (0, 255))))
 
 
@@ -65,6 +68,19 @@ def _pointer_to(element: Any) -> Any:
             return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
 
         return types.CPointer(element)(types.int64), codegen
+
+    return intrinsic(function)
+
+
+def record_at(dtype: Any) -> Any:
+    """A Numba function: the record of this type at an address."""
+    record = from_dtype(dtype)
+
+    def function(typingctx: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], context.get_value_type(record))
+
+        return record(types.int64), codegen
 
     return intrinsic(function)
 
@@ -93,7 +109,7 @@ def _word(builder: Any, address: Any) -> Any:
 
 @intrinsic
 def fetch_add(typingctx: Any, address: Any, n: Any) -> Any:
-    """Add to the int32 at the address, atomically; returns what it was."""
+    """Add to the int32 at the address, atomically. Returns its value before."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.atomic_rmw("add", _word(builder, args[0]), args[1], "seq_cst")
@@ -103,7 +119,7 @@ def fetch_add(typingctx: Any, address: Any, n: Any) -> Any:
 
 @intrinsic
 def fetch(typingctx: Any, address: Any) -> Any:
-    """The int32 at the address, which other threads write."""
+    """The int32 at the address, which other threads may write."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.load_atomic(_word(builder, args[0]), "seq_cst", 4)
@@ -116,10 +132,8 @@ def pause(typingctx: Any) -> Any:
     """Tell the core that this is a waiting loop."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if ISA.arm:
-            builder.call(emit.declare(builder.module, "llvm.aarch64.hint", emit.VOID, [I32]), [I32(1)])  # yield
-        else:
-            builder.call(emit.declare(builder.module, "llvm.x86.sse2.pause", emit.VOID, []), [])
+        name, operands = _PAUSE
+        builder.call(emit.declare(builder.module, name, emit.VOID, [each.type for each in operands]), operands)
         return context.get_dummy_value()
 
     return types.void(), codegen

@@ -1,10 +1,11 @@
-"""What is done to one row of activations: normalise, convert. Plain loops, which LLVM vectorises.
+"""What is done to one row of activations: normalise, add, convert for a dot. Plain loops, which LLVM vectorises.
 
-Every function takes addresses of float32 rows unless its text says otherwise.
+Arguments are addresses of float32 rows unless their text says otherwise; n is a count of numbers.
 """
 
 import numpy as np
 
+from hydrart.codegen.isa import FLOAT_DOTS
 from hydrart.codegen.jit import kernel
 from hydrart.engine.kernels.intrinsics import (
     ISA,
@@ -18,6 +19,14 @@ F = np.float32
 
 
 @kernel
+def copy(source, target, n):
+    """target = source"""
+    x, y = f32_at(source), f32_at(target)
+    for i in range(n):
+        y[i] = x[i]
+
+
+@kernel
 def add(target, source, n):
     """target += source"""
     x, y = f32_at(target), f32_at(source)
@@ -27,7 +36,10 @@ def add(target, source, n):
 
 @kernel
 def layer_norm(source, target, weight, bias, n, eps):
-    """LayerNorm over n channels."""
+    """LayerNorm: (x - mean) / sqrt(variance + eps) * weight + bias, over n channels.
+
+    The mean is computed first, then the variance from it, in float32; LLVM may reorder both sums.
+    """
     x, y, w, b = f32_at(source), f32_at(target), f32_at(weight), f32_at(bias)
     total = F(0)
     for i in range(n):
@@ -43,12 +55,12 @@ def layer_norm(source, target, weight, bias, n, eps):
 
 @kernel
 def to_fp32(source, target, n, scale):
-    """The row as it is: source and target are the same."""
+    """Nothing: source and target are the same row."""
 
 
 @kernel
 def to_bfloat16(source, target, n, scale):
-    """bfloat16, rounded to nearest, ties to even."""
+    """bfloat16, rounded to nearest, ties to even. Infinities stay, and so do the NaNs that arithmetic makes."""
     x, y = f32_at(source), u16_at(target)
     for i in range(n):
         u = bits(x[i])
@@ -57,23 +69,17 @@ def to_bfloat16(source, target, n, scale):
 
 @kernel
 def to_integers(source, target, n, scale):
-    """Bytes of the range that the dot wants; step and low go to scale."""
+    """Bytes in the range of the dot (isa.ACTIVATIONS), rounded to nearest; step and low are written to scale."""
     quantise(source, n, target, scale)
 
 
-# dot -> how its activations are written, and the bytes of one
-WRITERS = {
-    "fma": (to_fp32, 4),
-    "dpbf16": (to_bfloat16, 2),
-    "tdpbf16": (to_bfloat16, 2),
-    "maddubs": (to_integers, 1),
-    "sdot": (to_integers, 1),
-    "smmla": (to_integers, 1),
-    "bfmmla": (to_bfloat16, 2),
-    "vnni": (to_integers, 1),
-    "tdpbusd": (to_integers, 1),
-}
+def _writer(dot):
+    """How the activations of a dot are written, and the bytes of one."""
+    if dot == "fma":
+        return to_fp32, 4
+    return (to_bfloat16, 2) if dot in FLOAT_DOTS else (to_integers, 1)
 
-bf16_from_row, BF16_BYTES = WRITERS[ISA.bf16]
-int8_from_row, INT8_BYTES = WRITERS[ISA.int8]
+
+bf16_from_row, BF16_BYTES = _writer(ISA.bf16)
+int8_from_row, INT8_BYTES = _writer(ISA.int8)
 FP32_BYTES = 4

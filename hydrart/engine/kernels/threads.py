@@ -1,10 +1,16 @@
-"""Meeting points of the threads that share one call.
+"""How the threads of one call wait for each other.
 
-Who waits looks a little while, then sleeps in the kernel (futex): a core that another program has taken is given the
-time it needs, and nothing turns while there is no work.
+A thread that waits looks for a while, some 50 us, then sleeps in the kernel (futex(2)). A core that another program
+has taken gets the time it needs, and nothing spins while there is no work.
 
-The words, int32 each, a cache line apart: how many have arrived, the turn, how many sleep on the turn, the number of
-the call, how many sleep on that, whether the workers shall end.
+The words that threads share are int32 and lie LINE bytes apart, each in a cache line of its own. Their offsets:
+
+    ARRIVED   threads that have arrived at the barrier
+    TURN      barriers that all threads have passed
+    SLEEPERS  threads that sleep until TURN changes
+    CALL      calls that have begun
+    IDLE      workers that sleep until CALL changes
+    END       not 0: workers shall end
 """
 
 import numpy as np
@@ -17,12 +23,12 @@ ARRIVED, TURN, SLEEPERS, CALL, IDLE, END = (LINE * i for i in range(6))
 WORDS = 6 * LINE // 4
 
 ONE = np.int32(1)
-LOOKS = 3000  # turns of the waiting loop before sleep, some 50 us: longer than a barrier between busy cores takes
+LOOKS = 3000  # turns of the waiting loop before sleep: longer than a barrier between busy cores takes
 
 
 @kernel
 def wait_while(word, value, sleepers):
-    """Return when the word has another value; `sleepers` counts who sleeps on it."""
+    """Return when the word has another value. word, sleepers: addresses; sleepers counts those that sleep on it."""
     for _ in range(LOOKS):
         if fetch(word) != value:
             return
@@ -35,7 +41,7 @@ def wait_while(word, value, sleepers):
 
 @kernel
 def barrier(sync, threads):
-    """Wait until all threads are here."""
+    """Return when so many threads have called it. sync: address of the words; one thread alone does not touch them."""
     if threads == 1:
         return
     turn = fetch(sync + TURN)

@@ -1,23 +1,27 @@
-"""One thread or all: whichever is faster now, for one k and batch, and after a pause or not.
+"""Whether a call takes one thread or all: whichever is faster now.
 
-Two threads on two free cores are nearly twice as fast; for small networks, or where another program holds one of the
-cores, one thread may be faster. While all threads do as well as expected, one is never tried: a camera would miss
-its deadline for it.
+Two threads on two free cores are nearly twice as fast. For small networks, or where another program holds one of the
+cores, one thread may be faster. While all threads are as fast as expected, one is never tried: a camera would miss
+its deadline for the trial.
 """
 
 from collections import deque
 
-RECENT, RECENT_S = 5, 0.03  # the last calls that count: so many and so many seconds
-# what a trial takes, after the first calls: a core that slept takes a few milliseconds to take part. By what is fastest
-# nothing can be told: where another program has the core, every second call may be fast, and the next waits its turn
+RECENT, RECENT_S = 5, 0.03  # the last calls that count: at least so many, and so many seconds
+# A trial takes at least so many calls and seconds, after WARM_S: a core that slept needs a few milliseconds to take
+# part. It is judged by its mean. The fastest call says nothing: where another program has the core, every second call
+# may be fast, and the next one waits its turn.
 WARM_S = 0.005
 TRIAL, TRIAL_S = 2, 0.01
-FIRST, LONGEST = 16, 128  # calls of one thread between trials of all; each that fails doubles the distance
-CALL_S = 0.004  # that a call counts for at least: short ones are not tried all the time
+FIRST, LONGEST = 16, 128  # calls of one thread between trials of all; each trial that fails doubles the distance
+CALL_S = 0.004  # a shorter call counts for so much, so that trials of short calls do not follow each other too soon
 
 
-class Pace:
-    """Chooses for each call; took() tells how long it ran, in seconds."""
+class ThreadCount:
+    """How many threads each call takes, for one k and batch.
+
+    threads() answers for the next call; took() then gets its duration. Calls may have any length.
+    """
 
     def __init__(self, threads: int) -> None:
         self._ways = (threads, 1)
@@ -29,11 +33,11 @@ class Pace:
         self._left, self._left_s = FIRST, FIRST * CALL_S  # calls and seconds of one thread before the next trial
 
     def threads(self) -> int:
-        """How many the next call takes."""
+        """Threads of the next call: 1 or all."""
         return self._ways[self._trials[0] if self._trials else self._now]
 
     def took(self, seconds: float) -> None:
-        """The call that threads() was asked for is over."""
+        """The call that threads() answered for has taken so long."""
         if self._trials:
             self._try_on(seconds)
             return
@@ -66,7 +70,7 @@ class Pace:
             self._judge(way)
 
     def _judge(self, tried: int) -> None:
-        """The trial, without its first calls, against what was usual lately."""
+        """Compare the trial, without its first calls, with the usual duration of the other way."""
         faster = _mean(self._recent[tried]) < _usual(self._recent[1 - tried])
         way = tried if faster else 1 - tried
         self._distance = min(2 * self._distance, LONGEST) if way == self._now == 1 else FIRST
@@ -81,5 +85,5 @@ def _mean(seconds: deque[float]) -> float:
 
 
 def _usual(seconds: deque[float]) -> float:
-    """The mean without the longest: one call may be slow for any reason."""
+    """The mean without the longest call: one may be slow for any reason."""
     return (sum(seconds) - max(seconds)) / (len(seconds) - 1)
