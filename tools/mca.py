@@ -157,7 +157,9 @@ def table(llvm_mca: str) -> list[str]:
             share = rate * cycles(llvm_mca, isa, cpu, free) / products
             spills = sum("%rsp" in code or "[sp" in code for code in body)
             microtile = f"{isa.rows}x{isa.columns}"
-            lines.append(f"| {core} | {name} | {dot} | {microtile} | {turn:.0f} | {rate:.1f} | {share:.0%} | {spills} |")
+            lines.append(
+                f"| {core} | {name} | {dot} | {microtile} | {turn:.0f} | {rate:.1f} | {share:.0%} | {spills} |"
+            )
     return lines
 
 

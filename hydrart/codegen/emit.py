@@ -48,7 +48,7 @@ class _TargetAttributes(ir.values.FunctionAttributes):
 
 
 def define(module: Any, isa: Isa, name: str, args: int, body: Callable[[Any, list[Any]], None]) -> Any:
-    """The function void name(i64, ...) in the module, with so many arguments. body(builder, arguments) writes it once."""
+    """The function void name(i64, ...) in the module, with so many arguments; body(builder, arguments) writes it."""
     name = f"hydrart.{isa.name}.{name}"
     if name in module.globals:
         return module.globals[name]

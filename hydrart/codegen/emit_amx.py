@@ -32,7 +32,7 @@ def pointer(b: Any, address: Any) -> Any:
 
 
 def configure(module: Any, isa: Isa) -> Any:
-    """Give the registers a shape, until release(). Arguments: steps at once, of RUNS, and rows of a register, 1 to 16."""
+    """Give the registers a shape, until release(). Arguments: steps at once (of RUNS), rows of a register (1 to 16)."""
 
     def body(b: Any, args: list[Any]) -> None:
         run_steps, rows = args

@@ -1,6 +1,7 @@
 """LLVM IR of the epilogue: what is done to the sums of a microtile before they are stored."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
@@ -50,20 +51,18 @@ def epilogue(
 
     def with_column_sums() -> list[Any]:
         column_sums, lows = of_columns(terms["column_sums"]), of_rows(4)
-        return [
-            b.fadd(value, b.fmul(lows[r], column_sums[v])) for value, (r, v) in zip(values, places, strict=True)
-        ]
+        return [b.fadd(value, b.fmul(lows[r], column_sums[v])) for value, (r, v) in zip(values, places, strict=True)]
 
     values = _where(b, terms["row_scales"], by_row, values)
     if not floating:
         values = _where(b, terms["column_sums"], with_column_sums, values)
+
+    def by_column(term: str, operation: Any) -> list[Any]:
+        factors = of_columns(terms[term])
+        return [operation(value, factors[v]) for value, (_, v) in zip(values, places, strict=True)]
+
     for term, operation in (("column_scales", b.fmul), ("bias", b.fadd), ("gamma", b.fmul)):
-
-        def by_column(term: str = term, operation: Any = operation) -> list[Any]:
-            factors = of_columns(terms[term])
-            return [operation(value, factors[v]) for value, (_, v) in zip(values, places, strict=True)]
-
-        values = _where(b, terms[term], by_column, values)
+        values = _where(b, terms[term], partial(by_column, term, operation), values)
     wide = [offset(b, outputs[r], v * n * 4) for r, v in places]
     adds = b.zext(b.icmp_unsigned("==", terms["mode"], I64(ADD)), I64)
     values = _where(b, adds, lambda: [b.fadd(v, load(b, at, f32)) for v, at in zip(values, wide, strict=True)], values)

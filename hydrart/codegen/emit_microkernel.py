@@ -175,7 +175,7 @@ def _steps(b: Any, isa: Isa, name: str, sums: _Sums, rows: _Rows, weights: _Weig
 
 
 def _mmla_steps(b: Any, isa: Isa, name: str, sums: _Sums, rows: _Rows, weights: _Weights) -> Any:
-    """The same for dots of 2 x 2: sums[2 * i + j, v] holds rows 2 * i and the next, columns 4 * v + 2 * j and the next."""
+    """The same for dots of 2 x 2: sums[2 * i + j, v] has rows 2 * i, 2 * i + 1 and columns 4 * v + 2 * j, the next."""
     quads, two_steps = _quads(b, isa, rows), b.shl(weights.step_bytes, I64(1))
     addresses = [b.add(base, weights.at) for base in weights.bases]
     for pair in range(UNROLL // 2):

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 
 from hydrart.errors import SettingError
 
-
 # dot -> values of a lane
 LANE_VALUES = {"fma": 1, "dpbf16": 2, "tdpbf16": 2, "bfmmla": 2}
 LANE_VALUES |= {"maddubs": 4, "vnni": 4, "tdpbusd": 4, "sdot": 4, "smmla": 4}
@@ -63,7 +62,7 @@ class Isa:
 
     @property
     def rounds_bf16(self) -> bool:
-        """Whether float32 becomes bfloat16 in one instruction: q, k and v are then bfloat16, unless weights are fp32."""
+        """Whether one instruction makes bfloat16 of float32. q, k and v are then bfloat16, unless weights are fp32."""
         return "avx512bf16" in self.needs
 
     @property
@@ -139,9 +138,7 @@ def choose(name: str | None = None) -> Isa:
     if not name:
         return next(iter(usable.values()))
     if name not in usable:
-        raise SettingError(
-            f"this CPU does not have the instruction set {name!r}: choose from {', '.join(usable)}"
-        )
+        raise SettingError(f"this CPU does not have the instruction set {name!r}: choose from {', '.join(usable)}")
     return usable[name]
 
 

@@ -1,7 +1,7 @@
 """How Numba compiles the functions that only compiled functions call.
 
 Numba optimises every function by itself, with all that it calls, and makes machine code of it that Python could call.
-Here all of them end up in one entry: it is enough to do that once, for the entry.
+Here all functions end up in one entry, so that doing this once, for the entry, is enough.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ class _LowerPart(typed_passes.NativeLowering):
         state.flags.no_compile = True
         super().run_pass(state)
         lowered = state["cr"]
-        # Numba knows a function by what Python would call; here nothing is behind it
+        # Numba knows a function by the object that Python would call: this one stands in for it and calls nothing
         name, keep = lowered.fndesc.qualname, (state.library,)
         stand_in = _dynfunc.make_function(lowered.fndesc.lookup_module(), name, "", 0, lowered.env, keep)
         state.targetctx.insert_user_function(stand_in, lowered.fndesc, [state.library])

@@ -172,9 +172,7 @@ class _Team:
         ending[0]["sync"] = self.sync
         read = (network, weights.matrices, weights.table, words)
         self._threads = [
-            threading.Thread(
-                target=_work, args=(run, network, thread, read), name=f"hydrart-{thread}", daemon=True
-            )
+            threading.Thread(target=_work, args=(run, network, thread, read), name=f"hydrart-{thread}", daemon=True)
             for thread in range(1, threads)
         ]
         for worker in self._threads:

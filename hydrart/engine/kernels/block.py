@@ -4,8 +4,6 @@ In the lines of the paper, p = k * head_dim, and W is a stored matrix [outputs, 
 of k heads are used; forward.py says more.
 """
 
-import numpy as np
-
 from hydrart.codegen.jit import kernel
 from hydrart.engine.kernels.attention import attend, padded
 from hydrart.engine.kernels.gemm import BF16, MATRIX_BYTES, ROWS, gemm, matrix_at

@@ -28,7 +28,7 @@ ZERO = np.int64(0)  # not a literal, for which Numba would compile another varia
 
 @register_jitable
 def scratch_bytes(batch: int, tokens: int, head_dim: int, p: int) -> int:
-    """Scratch of a thread: y, q, converted inputs and their scales of all class tokens; scores of one; room to align."""
+    """Scratch of a thread: y, q, converted inputs with scales of all class tokens; scores of one; room to align."""
     rows = padded(batch, ROWS)
     of_rows = rows * (row_bytes(p) + row_bytes(head_dim) + row_bytes(4 * p) + SCALE_BYTES)
     return of_rows + (padded(tokens, 16) + 1) * 4 + 192
@@ -36,7 +36,7 @@ def scratch_bytes(batch: int, tokens: int, head_dim: int, p: int) -> int:
 
 @kernel
 def keys_and_values(net, work, qkv):
-    """k and v of the own rows and heads in the last block: no other queries than those of the class tokens are asked."""
+    """k and v of the own rows and heads in the last block. Queries are those of the class tokens alone."""
     index = net.depth - 1
     m, product = index * PER_BLOCK, work.product
     first, end = work.first_head, work.end_head

@@ -34,7 +34,7 @@ def _wrap(args: int, generate: Callable[[Any], Any]) -> Any:
 
 
 def _microkernel(precision: str) -> Any:
-    """Computes one microtile of a product with weights of this precision. Argument: the address of a MICROTILE record."""
+    """Computes a MICROTILE record, whose address is the argument, with the dot for weights of this precision."""
     return _wrap(1, lambda module: emit_microkernel.microkernels(module, ISA, ISA.dot(precision)))
 
 

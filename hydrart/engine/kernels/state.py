@@ -56,7 +56,8 @@ PRODUCT = np.dtype(
     align=True,
 )
 
-# One head of one picture, for some of its tokens. q, k and v of a head lie side by side in a row: [head][q, k, v][head_dim]
+# One head of one picture, for some of its tokens. q, k and v of a head lie side by side in a row of qkv, which is
+# [head][q, k, v][head_dim]
 ATTENTION = np.dtype(
     [
         ("qkv", Address),  # of the first token's q of this head; bfloat16 if `bfloat16`

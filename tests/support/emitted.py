@@ -1,0 +1,96 @@
+"""The emitted functions of an instruction set, as machine code that tests read and call."""
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+from itertools import product
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numpy.typing import NDArray
+
+from hydrart.codegen import emit, emit_pack, emit_rows, isa
+from hydrart.codegen.emit_amx import amx_microkernel, configure, release
+from hydrart.codegen.emit_microkernel import microkernel
+from hydrart.codegen.isa import ACTIVATIONS, AMX_DOTS, ISAS, Isa
+from tools.mca import optimised, target_machine, triple
+
+Array = NDArray[Any]
+
+SPILL = r"%[xyz]mm.*\(%rsp\)|\(%rsp\).*%[xyz]mm|\b[qv]\d+\b.*\[sp"
+DOTS = [(i, dot) for i in ISAS for dot in dict.fromkeys(i.dot(precision) for precision in ("fp32", "bf16", "int8"))]
+MICROTILES = [(i, dot, vectors) for i, dot in DOTS for vectors in range(1, i.vectors + 1)]
+CONVERSIONS = [(i, name, wide) for i, name, wide in product(ISAS, filter(None, emit.EXPAND), (True, False))]
+HERE = [i for i in ISAS if isa.host_features().issuperset(i.needs)]
+
+
+def quantise_name(i: Isa) -> str:
+    """The name of the function that makes the activations of an instruction set's int8 dot."""
+    low, high = ACTIVATIONS[i.int8]
+    return f"quantise.{low}.{high}"
+
+
+def named(value: Any) -> str | None:
+    """An instruction set in the name of a test."""
+    return value.name if isinstance(value, Isa) else None
+
+
+@cache
+def module(i: Isa) -> Any:
+    """All functions of an instruction set, through LLVM's passes."""
+    out = ir.Module()
+    functions = [
+        (amx_microkernel if dot in AMX_DOTS else microkernel)(out, i, dot, vectors)
+        for own, dot, vectors in MICROTILES
+        if own is i
+    ]
+    functions += [
+        emit_pack.unpack(out, i, name, i.vectors if wide else 1) for own, name, wide in CONVERSIONS if own is i
+    ]
+    functions += [configure(out, i), release(out, i)] if i.amx else []
+    functions += [emit_pack.transpose(out, i), emit_pack.tile_sums(out, i), emit_pack.pair_rows(out, i)]
+    functions += [emit_rows.gelu(out, i), emit_rows.softmax(out, i)]
+    if i.rounds_bf16:
+        functions.append(emit_rows.softmax(out, i, short=True))
+    if i.int8 in ACTIVATIONS:
+        functions.append(emit_rows.quantise(out, i, *ACTIVATIONS[i.int8]))
+    for each in functions:
+        each.linkage = ""  # a function that nothing calls would be dropped
+    return optimised(out, i)
+
+
+@cache
+def assembly(i: Isa) -> str:
+    """The same as text."""
+    return str(target_machine(triple(i), "").emit_assembly(module(i)))
+
+
+@cache
+def _engine(i: Isa) -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_triple(triple(i)).create_target_machine(opt=3, jit=True)
+    compiler = llvm.create_mcjit_compiler(module(i).clone(), machine)
+    compiler.finalize_object()
+    return compiler
+
+
+def function(i: Isa, name: str, args: int) -> Callable[..., None]:
+    """An emitted function, to be called with arrays, addresses and numbers."""
+    address = _engine(i).get_function_address(f"hydrart.{i.name}.{name}")
+    assert address
+    call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * args)(address)
+    return lambda *values: call(*(int(v.ctypes.data) if isinstance(v, np.ndarray) else int(v) for v in values))
+
+
+def random_bf16(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """Random bfloat16: the values as float32, and their bits as uint16."""
+    bits = (rng.standard_normal(shape).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    return (bits.astype(np.uint32) << 16).view(np.float32), bits
+
+
+def from_bf16(bits: Array) -> Array:
+    """The values of bfloat16, as float32."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
