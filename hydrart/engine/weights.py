@@ -6,17 +6,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.codegen.records import ADD, STORE_BF16
-from hydrart.engine.kernels import gemm
+from hydrart.engine.kernels import gemm, state
 from hydrart.engine.kernels.intrinsics import ISA
-from hydrart.engine.kernels.state import MATRIX
 from hydrart.errors import WeightFileError
 from hydrart.format.layout import Vector, tensor_name
 from hydrart.format.precision import BF16, FP32, INT8
 from hydrart.format.reader import WeightFile
-from hydrart.format.roles import BLOCK_NORMS, CLASS_TOKEN, FINAL_NORM, NORM, POSITIONS, Role, Then, classifier
+from hydrart.format.roles import (
+    BLOCK_MATRICES,
+    BLOCK_NORMS,
+    CLASS_TOKEN,
+    FC1,
+    FC2,
+    FINAL_NORM,
+    NORM,
+    NORM1,
+    NORM2,
+    PATCH,
+    POSITIONS,
+    PROJ,
+    QKV,
+    Role,
+    Then,
+    classifier,
+    matrix_index,
+)
 
 _CODES = {FP32.name: gemm.FP32, BF16.name: gemm.BF16, INT8.name: gemm.INT8}
 _SPARE = 2 * gemm.GROUP  # microtiles read past the end of a vector
+
+
+def check_order() -> None:
+    """The kernels' order of matrices and norms is that of the roles.
+
+    It is written into the kernels, which do not import the roles, so that an edit of the roles compiles nothing again.
+    """
+    order = {PATCH: state.PATCH, QKV: state.QKV, PROJ: state.PROJ, FC1: state.FC1, FC2: state.FC2}
+    if (
+        any(matrix_index(role) != place for role, place in order.items())
+        or len(BLOCK_MATRICES) != state.PER_BLOCK
+        or BLOCK_NORMS != (NORM1, NORM2)
+    ):
+        raise AssertionError("engine/kernels/state.py has another order of matrices than format/roles.py")
+
+
+check_order()
 
 
 class KernelWeights:
@@ -38,7 +72,7 @@ class KernelWeights:
         self._k = 0  # in use
         layout, head_dim, most = self._layout, self._arch.head_dim, self._arch.heads[-1]
         matrices = list(layout.matrices.values())
-        self.matrices: NDArray[Any] = np.zeros(len(matrices) + 1, MATRIX)
+        self.matrices: NDArray[Any] = np.zeros(len(matrices) + 1, state.MATRIX)
         places = {name: place for place, name in enumerate(layout.matrices)}
         self._classifiers = {k: places[classifier(self._arch).names(k)[0]] for k in self._arch.heads}
         self.norm_stride = most * head_dim
