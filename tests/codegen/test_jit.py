@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hydrart.codegen import jit
+from hydrart.codegen import isa, jit
 
 PACKAGE = Path(jit.__file__).parents[1]
 
@@ -112,13 +112,13 @@ def test_every_form_of_import_is_found(source: str, module: str) -> None:
 
 def test_the_key_has_the_instruction_set(monkeypatch: pytest.MonkeyPatch) -> None:
     found = set()
-    for isa in (i for i in jit.isa.ISAS if jit.isa.host_features().issuperset(i.needs)):
-        monkeypatch.setenv("HYDRART_ISA", isa.name)
+    for here in (i for i in isa.ISAS if isa.host_features().issuperset(i.needs)):
+        monkeypatch.setenv("HYDRART_ISA", here.name)
         jit.key.cache_clear()
         found.add(jit.key("hydrart.engine.kernels.forward"))
     monkeypatch.undo()
     jit.key.cache_clear()
-    assert len(found) == sum(jit.isa.host_features().issuperset(i.needs) for i in jit.isa.ISAS)
+    assert len(found) == sum(isa.host_features().issuperset(i.needs) for i in isa.ISAS)
 
 
 def test_a_damaged_cache_is_compiled_again(tmp_path: Path) -> None:

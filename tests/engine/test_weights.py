@@ -12,6 +12,7 @@ from hydrart.codegen.records import ADD, STORE, STORE_BF16
 from hydrart.engine import weights
 from hydrart.engine.kernels import gemm, state
 from hydrart.engine.weights import KernelWeights, check_order
+from hydrart.format import roles
 from hydrart.format.architecture import Architecture
 from hydrart.format.reader import WeightFile
 from tests.support.networks import SMALL, make_file
@@ -26,7 +27,7 @@ def test_the_kernels_take_matrices_in_the_order_of_the_roles(monkeypatch: pytest
             patch.setattr(state, name, other)
             with pytest.raises(AssertionError, match="another order of matrices"):
                 check_order()
-    monkeypatch.setattr(weights, "BLOCK_NORMS", weights.BLOCK_NORMS[::-1])
+    monkeypatch.setattr(weights, "BLOCK_NORMS", roles.BLOCK_NORMS[::-1])
     with pytest.raises(AssertionError, match="another order of matrices"):
         check_order()
 
