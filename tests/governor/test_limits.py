@@ -5,6 +5,8 @@ import math
 import pytest
 
 from hydrart.governor.governor import Decision, Governor
+from hydrart.governor.limits import PowerLimit
+from hydrart.governor.parameters import DEFAULTS
 from hydrart.governor.points import OperatingPoint, Profile
 
 KS = range(3, 13)
@@ -84,3 +86,77 @@ def test_between_two_readings_of_the_gauge_it_is_still_plugged_in() -> None:
     assert governor.choose(plant.now).reason == "accuracy", "the gauge is gone"
     governor.observe(plant.now, battery=0.04, charging=False)
     assert plant.run(governor, 3, rise_c=0)[-1].reason == "battery"
+
+
+# the limit alone: k draws 2 + k W while it computes, which is half of the time
+
+
+POWERED = Profile(tuple(OperatingPoint(k, k, power_w=2.0 + k) for k in KS), idle_w=2.0, capacity_wh=10.0)
+
+
+def limit(until_h: float | None = None, max_temp_c: float | None = None) -> PowerLimit:
+    made = PowerLimit(POWERED, POWERED.points, max_temp_c, until_h, lambda k: 0.5, DEFAULTS)
+    made.review(0.0)
+    return made
+
+
+def second(of: PowerLimit, now: float, **readings: float | bool) -> None:
+    """k=4 computes for half a second, and sensors are read."""
+    of.ran(4, 500.0)
+    of.sense(readings)
+    of.review(now)
+
+
+def test_what_is_open_fits_the_battery() -> None:
+    of = limit(until_h=1.0)
+    assert of.open == set(KS) and of.reason == ""
+    second(of, 1.0, battery=0.605)
+    # 6 Wh for an hour, and what k=4 saved in the first second: 6 W are idle and half of k=8
+    assert of.open == set(range(3, 9)) and of.reason == "battery"
+    assert of.numbers is not None and of.numbers[0] == pytest.approx(2 + 9 / 2)
+    assert of.numbers[1] == pytest.approx(6.0, abs=0.05)
+
+
+def test_it_falls_at_once_and_rises_after_a_wait() -> None:
+    of = limit()
+    for now in (1.0, 2.0):
+        second(of, now, throttled=True)
+    assert len(of.open) == len(KS) - 2 and of.reason == "heat" and of.numbers is None
+    changed = 2.0
+    for now in range(3, 60):
+        second(of, float(now))
+        if now < changed + DEFAULTS.choice.retry_s:
+            assert len(of.open) == len(KS) - 2 and of.reason == "heat"
+    assert of.open == set(KS)
+
+
+def test_a_weak_supply_goes_before_heat_and_one_k_stays() -> None:
+    of = limit()
+    for now in range(1, 30):
+        second(of, float(now), throttled=True, undervoltage=True)
+    assert of.open == {3} and of.reason == "supply"
+
+
+def test_between_two_reviews_nothing_changes() -> None:
+    of = limit()
+    second(of, 0.5, throttled=True)
+    assert of.open == set(KS)
+    second(of, 0.995)
+    assert len(of.open) == len(KS) - 1, "the reading was kept, and a second is nearly over"
+
+
+@pytest.mark.parametrize(("power_w", "believed"), [(5.0, True), (500.0, False), (0.1, False)])
+def test_powers_that_cannot_be_are_ignored(power_w: float, believed: bool) -> None:
+    """By the table it is 2 W idle and half of 4 W: 4 W."""
+    of, quiet = limit(until_h=1.0), limit(until_h=1.0)
+    for now in range(1, 200):
+        second(of, float(now), battery=0.605, power_w=power_w)
+        second(quiet, float(now), battery=0.605)
+    assert (of.open != quiet.open or of.numbers != quiet.numbers) == believed
+
+
+def test_the_capacity_counts_until_the_budget_begins() -> None:
+    of = limit(until_h=1.0)
+    second(of, 1.0, capacity_wh=20.0, battery=0.5)
+    second(of, 2.0, capacity_wh=40.0)
+    assert of.capacity_wh == 20.0

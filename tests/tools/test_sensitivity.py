@@ -1,0 +1,45 @@
+"""The command that measures what half and twice of a parameter do: a short run, and the page made of it."""
+
+from argparse import Namespace
+
+import pytest
+
+from hydrart.governor.parameters import DEFAULTS, described
+from tools import sensitivity, sensitivity_page
+
+
+def test_a_short_run() -> None:
+    args = Namespace(trace=["quiet"], seed=[1], seconds=20.0, parameter=["choice.late_price"], processes=1)
+    record = sensitivity.collect(args)
+    assert record["run"] == {"traces": ["quiet"], "rates": [30, 15], "seeds": [1], "seconds": 20.0}
+    assert 0 <= record["base"]["late"] < 0.1 and 0.7 < record["base"]["accuracy"] < 0.82
+    assert list(record["changes"]) == ["choice.late_price"] and list(record["changes"]["choice.late_price"]) == [
+        "half",
+        "twice",
+    ]
+    lines = sensitivity_page.changes(record).splitlines()
+    assert lines[0].startswith("as it is: ") and lines[1].startswith("choice.late_price ")
+
+
+def record(late: float, accuracy: float, over_target_c_s: float) -> dict[str, object]:
+    nothing = {"late": 0.0, "accuracy": 0.0, "over_target_c_s": 0.0}
+    moved = {"late": late, "accuracy": accuracy, "over_target_c_s": over_target_c_s}
+    changes = {name: {"half": nothing, "twice": nothing} for name in described(DEFAULTS)}
+    changes["latency.window"] = {"half": moved, "twice": nothing}
+    what = {"traces": ["sun", "case"], "rates": [15], "seeds": [1], "seconds": 60.0}
+    return {"run": what, "base": {"late": 0.01, "accuracy": 0.8, "over_target_c_s": 0.0}, "changes": changes}
+
+
+def test_a_row_for_each_parameter() -> None:
+    text = sensitivity_page.tables(record(0.0012, -0.0034, 2.4))
+    (row,) = [line for line in text.splitlines() if line.startswith("| `latency.window` | 800 frames | ")]
+    assert "| +0.12, -0.34, +2 C s. A change of the scatter" in row and "| +0.00, +0.00. Rare tails" in row
+    assert sum(line.startswith("| `") for line in text.splitlines()) == len(described(DEFAULTS))
+    still = text[text.index("### What moves nothing") :]
+    assert "`latency.window`" not in still and "`latency.prior`" in still
+
+
+@pytest.mark.parametrize(("late", "moves"), [(0.0003, True), (0.0001, False)])
+def test_what_moves_nothing(late: float, moves: bool) -> None:
+    text = sensitivity_page.tables(record(late, 0.0, 0.0))
+    assert ("`latency.window`" not in text[text.index("### What moves nothing") :]) == moves
