@@ -13,7 +13,7 @@ GROUPS = {
     "thermal": "Heat",
     "battery": "Battery and power",
 }
-_STILL = 2e-4  # a change of late frames and of accuracy below a fiftieth of a point moves nothing
+_LITTLE = 2e-4  # a fiftieth of a point
 
 
 def write(record: dict[str, Any], path: Path) -> None:
@@ -24,7 +24,9 @@ def write(record: dict[str, Any], path: Path) -> None:
 def tables(record: dict[str, Any]) -> str:
     """What stands between the markers: the runs, a table for each group, and what moves nothing."""
     what, base = record["run"], record["base"]
-    still = [f"`{name}`" for name, change in record["changes"].items() if not _moves(change)]
+    moves = {f"`{name}`": _moves(change) for name, change in record["changes"].items()}
+    without = [name for name, most in moves.items() if most == 0]
+    little = [name for name, most in moves.items() if 0 < most < _LITTLE]
     parts = [
         f"Measured on the traces {', '.join(what['traces'])}, made for tuning, at "
         f"{' and '.join(map(str, what['rates']))} frames a second, for {what['seconds']:g} s each. With the values as "
@@ -53,8 +55,10 @@ def tables(record: dict[str, Any]) -> str:
     parts += [
         "### What moves nothing here",
         "",
-        "Neither half nor twice of these changes late frames or accuracy by a fiftieth of a point on these traces: "
-        + ", ".join(still)
+        f"Neither half nor twice of these changes anything on these traces: {', '.join(without)}.",
+        "",
+        "Neither half nor twice of these changes late frames or accuracy by a fiftieth of a point: "
+        + ", ".join(little)
         + ".",
     ]
     return "\n".join([*parts, ""])
@@ -69,13 +73,14 @@ def changes(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _moves(change: dict[str, dict[str, float]]) -> bool:
-    return any(abs(figures[key]) >= _STILL for figures in change.values() for key in ("late", "accuracy"))
+def _moves(change: dict[str, dict[str, float]]) -> float:
+    """The largest change of late frames or of accuracy, as a share of all frames."""
+    return max(abs(figures[key]) for figures in change.values() for key in ("late", "accuracy"))
 
 
 def _change(figures: dict[str, float]) -> str:
     heat = figures["over_target_c_s"]
-    parts = [f"{round(100 * figures[key], 2) + 0.0:+.2f}" for key in ("late", "accuracy")]  # no negative zero
+    parts = [f"{round(100 * figures[key], 3) + 0.0:+.3f}" for key in ("late", "accuracy")]  # no negative zero
     return ", ".join([*parts, f"{heat:+.0f} C s"] if abs(heat) >= 0.5 else parts)
 
 

@@ -1,8 +1,10 @@
 """The governor's parameters: every one is described, used, and shown in the documents as it is."""
 
+import json
 import math
 import random
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,10 @@ import pytest
 from hydrart.governor.governor import Governor
 from hydrart.governor.parameters import DEFAULTS, ChoiceParameters, LatencyParameters, Parameters, described
 from hydrart.governor.points import OperatingPoint, Profile, Stage, Thermal
+from tools import sensitivity_page
+from tools.results_tables import END, START
 
+DOCS = Path(__file__).parents[2] / "docs"
 POINTS = tuple(OperatingPoint(k, k * k, k / 12, float(k * k), 2 + k / 2) for k in range(3, 13))
 PROFILE = Profile(POINTS, idle_w=2.0)
 
@@ -21,6 +26,14 @@ def test_every_parameter_is_described(name: str, about: Any) -> None:
     assert about.source.split()[0].rstrip(":;") in ("measured", "specification", "chosen")
     assert about.meaning.endswith(".") and about.half.endswith(".") and about.twice.endswith(".")
     assert about.half != about.twice
+
+
+def test_the_page_shows_them_as_they_are() -> None:
+    record = json.loads(DOCS.joinpath("governor-parameters.json").read_text("utf-8"))
+    assert set(record["changes"]) == set(described(DEFAULTS)), "measure them: python -m tools.sensitivity"
+    text = DOCS.joinpath("governor-parameters.md").read_text("utf-8")
+    shown = text.partition(START)[2].partition(END)[0].strip()
+    assert shown == sensitivity_page.tables(record).strip(), "write it again: python -m tools.sensitivity --page"
 
 
 def watched(group: Any, read: set[str], name: str) -> Any:

@@ -64,7 +64,7 @@ class ThermalParameters:
     horizons_s: tuple[float, ...] = parameter(
         (3.0, 8.0, 20.0),
         "s",
-        "Times ahead at which the target must hold. A trend of the surroundings is taken to go on for half of the longest.",
+        "Times ahead at which the target must hold. A trend of the surroundings goes on for half of the longest.",
         "chosen: around the time constants of a die and a heat sink",
         "Heat is stored and spent over shorter times: hotter peaks.",
         "Steers as if the present power lasted for longer: cooler.",
