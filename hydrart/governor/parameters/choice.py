@@ -13,15 +13,15 @@ class ChoiceParameters:
         1.5,
         "right answers",
         "Price of a late frame, on top of the answer that is lost.",
-        "chosen: docs/governor.md shows what 7 and 12 bring",
-        "More accuracy, more late frames.",
+        "chosen; docs/governor-results.md shows what 7 and 12 bring",
+        "Larger ks at more risk: more late frames.",
         "Fewer late frames, less accuracy.",
     )
     stay: float = parameter(
         0.004,
         "share of the accuracy",
         "What another k must gain over the present one before it is worth a switch.",
-        "chosen: about what luck makes between two runs",
+        "chosen",
         "More switches for the same accuracy.",
         "Fewer switches; small gains are left.",
     )
@@ -37,7 +37,7 @@ class ChoiceParameters:
         0.15,
         "share of the time left",
         "The same for a k whose latency nobody has measured.",
-        "chosen: how far a latency scaled by the multiply-accumulates is off between neighbours",
+        "chosen: a latency that is scaled by the multiply-accumulates is rough",
         "An unknown k is tried sooner.",
         "An unknown k is tried later.",
     )
@@ -79,7 +79,7 @@ class ChoiceParameters:
         0.5,
         "cores",
         "When other programs use so much less than at their busiest, what their load did is half forgotten.",
-        "chosen: half a core; no trace has this reading",
+        "chosen; no trace has this reading",
         "Noise of the reading counts as relief.",
         "Only the end of a whole core's load counts.",
     )

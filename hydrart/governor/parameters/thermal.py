@@ -17,7 +17,7 @@ class ThermalParameters:
         (Stage(3.0, 5.0), Stage(4.0, 60.0), Stage(5.0, 400.0)),
         "K/W, s",
         "Where the profile has no thermal model: the stages to start from.",
-        "measured (by others): rounded from fits to logs of a Raspberry Pi 3B (github.com/sjchiass/pitemp)",
+        "chosen: the order of magnitude of the boards in devices/",
         "The device is taken to be cooler and quicker until it is identified.",
         "The device is taken to be warmer and slower until it is identified.",
     )
@@ -42,7 +42,7 @@ class ThermalParameters:
         "K/sqrt(s)",
         "How fast the temperature without power wanders (sun, case).",
         "chosen: 1.2 K a minute",
-        "Changes of the surroundings are blamed on the device.",
+        "Changes of the surroundings are blamed on the device: it gets warmer than the target.",
         "The device's own warmth is blamed on the surroundings.",
     )
     memory: int = parameter(
@@ -66,14 +66,14 @@ class ThermalParameters:
         "s",
         "Times ahead at which the target must hold. A trend of the surroundings goes on for half of the longest.",
         "chosen: around the time constants of a die and a heat sink",
-        "Heat is stored and spent over shorter times: hotter peaks.",
-        "Steers as if the present power lasted for longer: cooler.",
+        "Steers by what is near: more accuracy at once.",
+        "Steers as if the present power lasted for longer: cooler, with less accuracy.",
     )
     gate_c: float = parameter(
         5.0,
         "K",
         "A reading that is off by less is believed at once; the most that one reading may count for.",
-        "chosen: above the 4 to 6 K that a die moves within a second of a step of the load",
+        "chosen: more than noise and a sensor's step, less than a wrong reading is off by",
         "True jumps are doubted.",
         "Wrong readings are believed.",
     )
@@ -122,7 +122,7 @@ class ThermalParameters:
         "K",
         "Distance that is always kept from the target.",
         "chosen: the noise of a reading",
-        "Nearer to the target, more often above it.",
+        "Nearer to the target.",
         "Cooler, with less accuracy.",
     )
     margin_std: float = parameter(
@@ -161,7 +161,7 @@ class ThermalParameters:
         2.0,
         "K",
         "Without a target, the target is so far below where the profile says that the device throttles.",
-        "chosen: what the control overshoots by, and a degree",
+        "chosen: the worst overshoot in docs/governor-results.md is 1.1 C",
         "More accuracy in the heat, throttles more easily.",
         "Less accuracy in the heat.",
     )
