@@ -70,6 +70,14 @@ def test_no_worn_phrase(name: str) -> None:
     assert not [phrase for phrase in BANNED if re.search(rf"\b{phrase}\b", text)]
 
 
+def test_no_worn_phrase_in_the_code() -> None:
+    folders = [ROOT / name for name in ("hydrart", "tools", "tests", "examples")]
+    files = [file for folder in folders for file in folder.rglob("*.py") if file != Path(__file__)]
+    texts = {str(file.relative_to(ROOT)): " ".join(file.read_text("utf-8").lower().split()) for file in files}
+    found = {file: phrase for file, text in texts.items() for phrase in BANNED if re.search(rf"\b{phrase}\b", text)}
+    assert not found
+
+
 def anchors(text: str) -> set[str]:
     """What `#...` in a link may say, as GitHub makes it of headings."""
     heads = re.findall(r"^#+ (.*)$", FENCE.sub("", text), re.MULTILINE)

@@ -1,6 +1,6 @@
 """The governor for real: `hydrart run` on a looping clip while another program comes and goes.
 
-    python tools/closed_loop.py [--seconds 20] [--threads 2] [-o DIR]
+    python -m tools.closed_loop [--seconds 20] [--threads 2] [-o DIR]
 
 HydraViT-B's shape in int8 with random weights: the times are real, the labels are not. The rate is one at which k=12
 just fits on this machine, measured first. Each of governor, fixed k=12 and fixed k=3 runs for three times the seconds;

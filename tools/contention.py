@@ -1,6 +1,6 @@
 """Record how co-runners slow each k down on this machine: a trace for `hydrart simulate`.
 
-    python tools/contention.py -o devices/traces/recorded.csv [--seconds 60]
+    python -m tools.contention -o devices/traces/recorded.csv [--seconds 60]
 
 HydraViT-B in float32 with random weights, all cores, every k in turn, ten times a second at most: its calls take about
 as long as frames do on a small board, and what interrupts a call weighs the more, the shorter it is. Meanwhile nothing,

@@ -1,8 +1,8 @@
 """The governor against the others on every trace: docs/governor-results.json and .md.
 
-    python tools/results.py                 # everything: minutes
-    python tools/results.py --trace sun     # that trace again; the rest stays; --seed 11, --fps 15 likewise
-    python tools/results.py --tune-alert    # how alert-tuned got its constants
+    python -m tools.results                 # everything: minutes
+    python -m tools.results --trace sun     # that trace again; the rest stays; --seed 11, --fps 15 likewise
+    python -m tools.results --tune-alert    # how alert-tuned got its constants
 
 Each trace runs for 30 minutes at 5, 15 and 30 frames a second, with the accuracies of the model that ships and of
 HydraViT-B, with seeds that nothing was tuned on, on the (estimated) Raspberry Pi 5 in a closed passive case. In the

@@ -1,6 +1,6 @@
 """Write the traces that ship, devices/traces/*.csv, or others like them from another seed.
 
-    python tools/traces.py [--seed 1] [-o devices/traces]
+    python -m tools.traces [--seed 1] [-o devices/traces]
 
 Those recorded on a real machine come from tools/contention.py.
 """

@@ -108,7 +108,7 @@ def _sources(module: str) -> set[Path]:
 
 
 def _imported(source: str, module: str) -> set[str]:
-    """Our modules, and packages of which a name is used, that a module with this source imports."""
+    """The modules and packages of ours that a module with this source imports names from."""
     names = set[str]()
     for origin, imported in _FROM.findall(source):
         dots = len(origin) - len(origin.lstrip("."))

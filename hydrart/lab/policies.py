@@ -57,7 +57,7 @@ class AlertConstants:
     alpha: float = 0.3
 
 
-# the best of a grid on the tuning seeds: python tools/results.py --tune-alert
+# the best of a grid on the tuning seeds: python -m tools.results --tune-alert
 TUNED = AlertConstants(r=0.01, q0=0.001)
 
 

@@ -23,7 +23,7 @@ def keys() -> list[str]:
 
 @pytest.fixture
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the package, of which keys are then made."""
+    """A copy of the package, to make keys of."""
     folder = tmp_path / "hydrart"
     shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     with monkeypatch.context() as patch:

@@ -43,4 +43,4 @@ def test_tables(rows: list[results_tables.Row], tmp_path: Path) -> None:
 def test_every_trace_is_in_the_recorded_results() -> None:
     text = Path(__file__).parents[2].joinpath("docs/governor-results.md").read_text("utf-8")
     for trace in bundled("devices/traces", ".csv"):
-        assert f"| {trace} | 15 | " in text, "measure it: python tools/results.py --trace"
+        assert f"| {trace} | 15 | " in text, "measure it: python -m tools.results --trace"

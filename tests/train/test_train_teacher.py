@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def taught(*arguments: Any) -> str:
-    """Train a teacher; the accuracy that is told."""
+    """Train a teacher; the accuracy that it prints."""
     options = ("--image-size", 16, "--batch", 8, "--threads", 1, "--epochs", 4)
     return good("train-teacher", *options, *arguments).stdout.strip()
 

@@ -106,7 +106,7 @@ def pack_pairs(values, row_bytes, tokens, steps, head_dim, zeros, panels):
 
 @kernel
 def multiply(microtile, bfloat16, columns):
-    """Compute a MICROTILE record, of which at most so many columns are wanted."""
+    """Compute at most so many columns of a MICROTILE record."""
     microtile_at(microtile).vectors = min(VECTORS, -(-columns // LANES))
     if BFLOAT16 and bfloat16:
         microkernel_bf16(microtile)

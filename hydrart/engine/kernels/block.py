@@ -1,7 +1,7 @@
 """One block of the network, for the rows and heads of one thread.
 
-In the lines of the paper, p = k * head_dim, and W is a stored matrix [outputs, inputs] of which the outputs and inputs
-of k heads are used; forward.py says more.
+In the lines of the paper, p = k * head_dim, and W is a stored matrix [outputs, inputs], cut to the outputs and inputs
+of k heads; forward.py says more.
 """
 
 from hydrart.codegen.jit import kernel
