@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LINES = 400  # of a file
+PARAMETERS = 8  # that may be passed by position
 HEAVY = {"aiohttp", "click", "cv2", "llvmlite", "matplotlib", "nncf", "numba", "onnx", "onnxruntime", "openvino"}
 HEAVY |= {"rich", "safetensors", "threadpoolctl", "torch"}
 ALONE = """
@@ -80,6 +81,27 @@ def test_files_are_short() -> None:
     files = [*sources("hydrart", "tools", "tests", "examples"), *(ROOT / "hydrart/dashboard").glob("page.*")]
     long = {str(path): count for path in files if (count := len(path.read_text("utf-8").splitlines())) > LINES}
     assert not long
+
+
+def positional(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
+    return len(names) - (names[:1] in (["self"], ["cls"]))
+
+
+def test_calls_are_short() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in sources("hydrart", "tools", "tests", "examples")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and positional(node) > PARAMETERS
+    ]
+    assert not long
+
+
+def test_parameters_are_counted() -> None:
+    method, function = ast.parse("def a(self, x, /, y, *, z): ...\ndef b(x, y=1, *rest): ...").body
+    assert isinstance(method, ast.FunctionDef) and isinstance(function, ast.FunctionDef)
+    assert (positional(method), positional(function)) == (2, 2)
 
 
 def test_a_class_s_name_means_one_thing() -> None:

@@ -118,7 +118,7 @@ def main() -> None:
 @click.option("--lr", default=2e-3, type=click.FloatRange(0, 1, min_open=True))
 @options.seed_option
 @options.device_option
-@options.threads_option
+@options.training_threads_option
 @one_sentence
 def train_command(
     data: Path, results: Path, work: Path, only: tuple[str, ...], device: str, threads: int, **settings: Any

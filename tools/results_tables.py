@@ -107,10 +107,10 @@ def policies_table(rows: list[Row], table: str) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     here = of(rows, table=table)
-    best = {run_of(row): row for row in of(here, policy="oracle")}
+    best = {job_of(row): row for row in of(here, policy="oracle")}
     for policy in dict.fromkeys(row["policy"] for row in here):
         own = of(here, policy=policy)
-        ratio = mean(row["accuracy"] / best[run_of(row)]["accuracy"] for row in own)
+        ratio = mean(row["accuracy"] / best[job_of(row)]["accuracy"] for row in own)
         planned = policy.startswith(("oracle", "static", "fixed"))
         us = "-" if planned else f"{m(own, 'decision_us_p50'):.1f}, {max(r['decision_us_p99'] for r in own):.1f}"
         lines.append(
@@ -123,10 +123,10 @@ def policies_table(rows: list[Row], table: str) -> str:
 def goals(rows: list[Row]) -> str:
     """What was asked for, in how many of the runs it holds, and the worst."""
     own = of(rows, policy="governor")
-    other = {(row["policy"], *run_of(row)): row for row in rows}
+    other = {(row["policy"], *job_of(row)): row for row in rows}
 
     def rival(policy: str, row: Row) -> Row:
-        return other[(policy, *run_of(row))]
+        return other[(policy, *job_of(row))]
 
     def ratio(row: Row) -> float:
         return float(row["accuracy"] / rival("oracle", row)["accuracy"])
@@ -208,7 +208,7 @@ def goals(rows: list[Row]) -> str:
     return "\n".join([*lines, ""])
 
 
-def run_of(row: Row) -> tuple[Any, ...]:
+def job_of(row: Row) -> tuple[Any, ...]:
     """Which run it belongs to."""
     return row["trace"], row["fps"], row["table"], row["seed"]
 

@@ -11,7 +11,7 @@ from hydrart.cli.exit_codes import drop_stdout, one_sentence
 from hydrart.cli.interrupt import handled
 from hydrart.cli.options import Number, json_option, model_options
 from hydrart.cli.output_options import OUTPUT_NAMES, output_options
-from hydrart.cli.serving import Address, serve
+from hydrart.cli.serving import HostPort, serve
 from hydrart.cli.source_options import SOURCE_NAMES, make_opener, source_options
 from hydrart.device.profiles import load_device
 from hydrart.device.sensors import Sensors
@@ -48,7 +48,7 @@ from hydrart.stream.stream import Stream
 @click.option("--smooth", type=click.IntRange(1, 1000), default=1, help="Frames whose probabilities are averaged.")
 @click.option("--duration", type=Number(0.001, 1e9), default=None, help="Seconds to run.")
 @click.option("--max-frames", type=click.IntRange(1), default=None, help="Frames to answer.")
-@click.option("--serve", "serve_at", type=Address(), default=None, help="Serve the live page there.")
+@click.option("--serve", "serve_at", type=HostPort(), default=None, help="Serve the live page there.")
 @output_options
 @model_options
 @json_option

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _TOKEN = "HYDRART_TOKEN"
 
 
-class Address(click.ParamType[tuple[str, int]]):
+class HostPort(click.ParamType[tuple[str, int]]):
     """[HOST:]PORT as a pair. Without a host it is loopback. Port 0 takes any port that is free."""
 
     name = "[HOST:]PORT"

@@ -15,7 +15,7 @@ from hydrart.cli.training import (
     need_pytorch,
     resume_option,
     seed_option,
-    threads_option,
+    training_threads_option,
 )
 from hydrart.format.precision import BF16, FP32
 from hydrart.train.recipe import HEADS, OPTIMIZERS, SHAPE, Recipe, WantedShape
@@ -79,7 +79,7 @@ def _shares(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 @click.option(
     "--precision", default="auto", type=click.Choice(["auto", FP32.name, BF16.name]), help="Of the activations."
 )
-@threads_option
+@training_threads_option
 @resume_option
 @click.option("--save-every", default=120.0, help="Seconds between checkpoints.")
 @click.option("--dataset", help="Name of the test pictures, stored in the file.  [default: the path]")

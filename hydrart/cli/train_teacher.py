@@ -15,7 +15,7 @@ from hydrart.cli.training import (
     need_pytorch,
     resume_option,
     seed_option,
-    threads_option,
+    training_threads_option,
 )
 from hydrart.train.recipe import Recipe
 
@@ -36,7 +36,7 @@ from hydrart.train.recipe import Recipe
 @augment_option
 @seed_option
 @device_option
-@threads_option
+@training_threads_option
 @resume_option
 @json_option
 @one_sentence

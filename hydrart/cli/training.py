@@ -15,7 +15,7 @@ augment_option = click.option(
 )
 seed_option = click.option("--seed", default=Recipe.seed, type=click.IntRange(0))
 device_option = click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]))
-threads_option = click.option(
+training_threads_option = click.option(
     "--threads",
     type=click.IntRange(1, 256),
     callback=lambda ctx, param, value: value or len(os.sched_getaffinity(0)),

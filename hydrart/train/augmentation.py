@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-PADDING = 0.125  # of the picture's side, by which crops move at most
+MAX_SHIFT = 0.125  # of the picture's side, by which crops move at most
 
 _OPERATIONS = 2  # a picture undergoes, out of those below
 _GREY = (0.299, 0.587, 0.114)
@@ -22,7 +22,7 @@ _GREY = (0.299, 0.587, 0.114)
 
 def augment(x: Tensor, rng: np.random.Generator, kind: str) -> Tensor:
     """uint8 [B, 3, S, S] -> float32 of the same shape, 0 to 255."""
-    x = crop_and_mirror(x, rng, round(PADDING * x.shape[-1])).float()
+    x = crop_and_mirror(x, rng, round(MAX_SHIFT * x.shape[-1])).float()
     return rand_augment(x, rng) if kind == "strong" else x
 
 
