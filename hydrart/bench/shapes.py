@@ -42,7 +42,8 @@ _KEYS = {
 def parse_shape(text: str) -> Architecture:
     """'hydravit-b', 'heads=3-12,head_dim=64,depth=12,image=224,patch=16,classes=1000', or a preset and changes to it.
 
-    What is not said is as in hydravit-b; heads are one number, a range, or numbers joined by '+'. Raises SettingError.
+    Entries that are left out are those of hydravit-b. Heads are a number, a range, or several joined by '+'. Raises
+    SettingError.
     """
     first, *rest = text.split(",")
     if "=" in first:

@@ -11,10 +11,10 @@ import numpy as np
 
 from hydrart.convert.checkpoint import Checkpoint, read
 from hydrart.convert.identify import Identified, identify
-from hydrart.convert.stored import CheckpointError, FloatArray, Stored, as_float32
+from hydrart.convert.stored import CheckpointError, Stored, as_float32
 from hydrart.format.architecture import Architecture, listing
 from hydrart.format.metadata import Accuracy, Metadata
-from hydrart.format.precision import FP32, PRECISIONS
+from hydrart.format.precision import FP32, PRECISIONS, FloatArray
 from hydrart.format.preprocessing import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS, Preprocessing
 from hydrart.format.reader import WeightFile
 from hydrart.format.roles import parameters_of
@@ -190,7 +190,7 @@ class Decoded(Mapping[str, FloatArray]):
 def _preprocessing(
     checkpoint: Checkpoint, network: Identified, family: str | None
 ) -> tuple[Preprocessing, tuple[str, ...]]:
-    """timm's way for the network's family, or what the training was told otherwise; and assumptions."""
+    """timm's preprocessing of the network's family, changed by the options of its training; and assumptions."""
     size = network.architecture.image_size
     if checkpoint.recipe and not family:
         return _overridden(Preprocessing(size), checkpoint.settings), ()

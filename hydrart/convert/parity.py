@@ -14,9 +14,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from hydrart.convert.origin import Decoded
-from hydrart.convert.stored import FloatArray
 from hydrart.engine import reference
 from hydrart.format.architecture import Architecture
+from hydrart.format.precision import FloatArray
 from hydrart.format.preprocessing import Preprocessing
 from hydrart.format.reader import WeightFile
 from hydrart.picture.preprocess import preprocess, read_picture

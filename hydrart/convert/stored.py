@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.errors import HydrartError
+from hydrart.format.precision import BF16, FloatArray
 
 # float16, float32 or float64; uint16 holds the bits of bf16, for which NumPy has no type
 Stored = NDArray[Any]
-FloatArray = NDArray[np.float32]
 
 
 class CheckpointError(HydrartError):
@@ -32,6 +32,6 @@ def integers(kind: str) -> Unusable:
 def as_float32(tensor: Stored) -> FloatArray:
     """The numbers of a tensor; float32 ones stay where they lie, if they are aligned."""
     if tensor.dtype == np.uint16:
-        return (tensor.astype(np.uint32) << 16).view(np.float32)
+        return BF16.decode(tensor)
     with np.errstate(over="ignore"):  # what overflows is infinite, and refused where it is written
         return np.require(tensor, np.float32, "A")

@@ -9,11 +9,11 @@ import numpy as np
 
 from hydrart.convert import parity
 from hydrart.convert.output import ConvertError, appearing
-from hydrart.convert.stored import FloatArray
 from hydrart.engine import onnx_export, reference
 from hydrart.engine.onnx_engine import load_runtime, session_options
 from hydrart.errors import MissingExtraError
 from hydrart.format.metadata import Metadata
+from hydrart.format.precision import FloatArray
 from hydrart.format.reader import WeightFile
 
 LIMIT = 1e-4  # of the largest logit or of 1

@@ -60,7 +60,7 @@ class OnnxEngine:
 def load_runtime(what: str, extra: str = "onnx") -> Any:
     """The module onnxruntime. Raises MissingExtraError: `what` needs it, `extra` has it."""
     try:
-        import onnx  # noqa: F401 - the export needs it: better told now than at the first call
+        import onnx  # noqa: F401 - the export needs it, and the error should come before the first call
         import onnxruntime
     except ImportError:
         raise MissingExtraError(what, "onnx and onnxruntime", extra) from None

@@ -24,13 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.format.architecture import Architecture
-from hydrart.format.precision import FP32, PRECISIONS, Precision
+from hydrart.format.precision import FP32, PRECISIONS, FloatArray, Precision
 from hydrart.format.roles import Each, Parameter, parameters_of
 
 PAGE = 4096
 PADDING = "U8"  # safetensors' type of the zeros at the end of a shell
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

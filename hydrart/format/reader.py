@@ -19,13 +19,11 @@ from numpy.typing import NDArray
 from hydrart.errors import WeightFileError
 from hydrart.format.layout import PAGE, Entry, Layout, Matrix, Vector, tensor_name
 from hydrart.format.metadata import Metadata, dump, parse
-from hydrart.format.precision import PRECISIONS
+from hydrart.format.precision import PRECISIONS, FloatArray
 
 MAX_HEADER = 100_000_000  # safetensors' own limit
 
 _STORED = {precision.dtype: precision.stored for precision in PRECISIONS.values()}
-
-FloatArray = NDArray[np.float32]
 
 
 class WeightFile:

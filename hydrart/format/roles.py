@@ -180,8 +180,9 @@ def _linear(outputs: Side, *inputs: Side) -> tuple[Part, Part]:
 NORM = (Part("weight", (CHANNELS,), start=1.0), Part("bias", (CHANNELS,)))
 SCALE = (Part("gamma", (CHANNELS,), start=1e-5),)
 
-# Token recycling and the stages of progressive networks fit here too: the inputs of a fusion are a Side of their own,
-# a scalar is Side(), and a depthwise kernel has two fixed sides after its channels.
+# Networks that look again fit into the same list. A fusion is a role whose inputs are a Side of their own; a scalar is
+# a part with one Side(). A depthwise kernel has two fixed sides after its channels. What a network has once per stage,
+# such as a gate or the positions of a grid, needs one more member of Each.
 CLASS_TOKEN = Role("cls_token", (Part("", (Side(), Side(), CHANNELS)),))
 POSITIONS = Role("pos_embed", (Part("", (Side(), Side(fixed="tokens"), CHANNELS)),))
 PATCH = Role(
@@ -217,7 +218,7 @@ _BEFORE_BLOCKS = [role for role in ROLES[: ROLES.index(BLOCK_MATRICES[0])] if ro
 
 
 def classifier(arch: Architecture) -> Role:
-    """The role that classifies; its index is k where each k has a classifier of its own."""
+    """The role that classifies. Where each k has a classifier of its own, its index is k."""
     return CLASSIFIERS if arch.separate_classifiers else CLASSIFIER
 
 

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.errors import WeightFileError
-from hydrart.format.layout import FloatArray, Layout, Matrix, Vector, tensor_name
+from hydrart.format.layout import Layout, Matrix, Vector, tensor_name
 from hydrart.format.metadata import Metadata
+from hydrart.format.precision import FloatArray
 from hydrart.format.reader import WeightFile, header_bytes
 from hydrart.format.roles import Parameter
 
