@@ -1,5 +1,6 @@
 """roles.py against names, shapes, cuts and counts that are written out."""
 
+import doctest
 from dataclasses import replace
 
 import numpy as np
@@ -169,3 +170,7 @@ def test_counts_of_the_variants() -> None:
 def test_numbers_in_names(name: str, block: int | None, k: int | None) -> None:
     assert roles.block_number(name) == block
     assert roles.own_k(name) == k
+
+
+def test_the_example_of_the_docstring_is_true() -> None:
+    assert doctest.testmod(roles) == (0, 3)
