@@ -7,8 +7,10 @@ HydrartError
  |- SettingError        an unknown backend, precision, thread count or goal (also a ValueError)
  |- SourceError         a camera, video or folder gives no frames
  |- ProfileError        a device profile is missing or malformed
- `- MissingExtraError   an optional dependency is not installed
+ `- MissingExtraError   an optional dependency is not installed, or does not load
 """
+
+import re
 
 
 class HydrartError(Exception):
@@ -40,7 +42,28 @@ class ProfileError(HydrartError):
 
 
 class MissingExtraError(HydrartError):
-    """An optional dependency is not installed."""
+    """An optional dependency is not installed, or is installed and cannot be imported.
 
-    def __init__(self, what: str, package: str, extra: str) -> None:
-        super().__init__(f"{what} needs {package}: install it with: pip install 'hydrart[{extra}]'")
+    what: the feature that needs it; package: its name for people; extra: of hydrart; error: of the import, if any.
+    """
+
+    def __init__(self, what: str, package: str, extra: str, error: ImportError | None = None) -> None:
+        super().__init__(_missing(what, package, extra, error))
+
+
+def _missing(what: str, package: str, extra: str, error: ImportError | None) -> str:
+    from hydrart import installation  # imported here because only those who lack a package need it
+
+    module = (error and error.name) or ""
+    if error is None or (isinstance(error, ModuleNotFoundError) and not (module and installation.is_there(module))):
+        return f"{what} needs {package}: install it with: {installation.install_command(extra)}"
+    reason = " ".join(str(error).split())[:200]
+    if library := re.search(r"(\S+\.so\S*): cannot open shared object file", reason):
+        return (
+            f"{what} needs {package}, which lacks the library {library[1]}: "
+            "install that with the system's package manager"
+        )
+    return (
+        f"{what} needs {package}, which is installed but cannot be imported ({reason}): "
+        f"install it again with: {installation.reinstall_command(module, extra)}"
+    )

@@ -21,8 +21,8 @@ def figure_class() -> Any:
     """Return matplotlib.figure.Figure. Raises MissingExtraError."""
     try:
         return importlib.import_module("matplotlib.figure").Figure
-    except ImportError:
-        raise MissingExtraError("a plot", "Matplotlib", "bench") from None
+    except ImportError as error:
+        raise MissingExtraError("a plot", "Matplotlib", "bench", error) from None
 
 
 def log_axis(axes: Any, label: str) -> None:

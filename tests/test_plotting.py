@@ -1,5 +1,6 @@
 """Matplotlib, where it is installed and where it is not."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -7,12 +8,16 @@ import pytest
 
 from hydrart import plotting
 from hydrart.errors import MissingExtraError, SettingError
+from hydrart.installation import install_command
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    for module in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, module, None)
     for ask in (plotting.figure_class, lambda: plotting.check_target(tmp_path / "x.png")):
-        with pytest.raises(MissingExtraError, match=r"Matplotlib: install it with: pip install 'hydrart\[bench\]'"):
+        with pytest.raises(
+            MissingExtraError, match=re.escape(f"Matplotlib: install it with: {install_command('bench')}")
+        ):
             ask()
 
 

@@ -93,7 +93,7 @@ def run(clean: Path, *arguments: object, code: int = 0) -> str:
 
 
 @pytest.mark.slow
-def test_the_wheel_alone_converts_and_runs(clean: Path, tmp_path: Path) -> None:
+def test_the_wheel_alone_converts_and_runs(wheel: Path, clean: Path, tmp_path: Path) -> None:
     save_file(random_state(SMALL), tmp_path / "hydravit.safetensors")
     weights = tmp_path / "out.safetensors"
     options = ("--heads", "3-12", "--head-dim", 16, "--json")
@@ -113,10 +113,10 @@ def test_the_wheel_alone_converts_and_runs(clean: Path, tmp_path: Path) -> None:
     report = json.loads(run(clean, "simulate", "--device", "raspberrypi4", "--trace", "quiet", "--json"))
     assert report["policy"] == "governor" and report["frames"] > 0
     (tmp_path / "a.pth").write_bytes(b"PK\x03\x04")
-    assert "'hydrart[train]'" in run(clean, "convert", tmp_path / "a.pth", "-o", tmp_path / "b.safetensors", code=1)
+    assert f"'{wheel}[train]'" in run(clean, "convert", tmp_path / "a.pth", "-o", tmp_path / "b.safetensors", code=1)
     training = ("--data", tmp_path, "-o", tmp_path / "c.safetensors")
-    assert "'hydrart[train]'" in run(clean, "train", *training, code=1)
-    assert "'hydrart[onnx]'" in run(clean, "export", weights, "-o", tmp_path / "a.onnx", code=1)
+    assert f"'{wheel}[train]'" in run(clean, "train", *training, code=1)
+    assert f"'{wheel}[onnx]'" in run(clean, "export", weights, "-o", tmp_path / "a.onnx", code=1)
     for library in ("torch", "onnx", "cv2", "matplotlib", "aiohttp"):
         assert not list(clean.glob(f"lib/python*/site-packages/{library}")), "it would prove nothing"
 

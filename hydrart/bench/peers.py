@@ -174,8 +174,8 @@ class TorchPeer:
     def __init__(self, file: WeightFile, precision: str, threads: int, plain: bool) -> None:
         try:
             import torch
-        except ImportError:  # the extra `bench` leaves it out: PyPI's build for x86 brings gigabytes of CUDA
-            raise MissingExtraError("the comparison with PyTorch", "PyTorch", "train") from None
+        except ImportError as error:  # the extra `bench` leaves it out: PyPI's build for x86 brings gigabytes of CUDA
+            raise MissingExtraError("the comparison with PyTorch", "PyTorch", "train", error) from None
         self._torch: Any = torch
         self._file = file
         self.version: str = torch.__version__
@@ -225,8 +225,8 @@ def _load_untracked(module: str, what: str, package: str, extra: str) -> Any:
     os.environ.update(dict.fromkeys(before, "true"))
     try:
         return importlib.import_module(module)
-    except ImportError:
-        raise MissingExtraError(what, package, extra) from None
+    except ImportError as error:
+        raise MissingExtraError(what, package, extra, error) from None
     finally:
         for name, value in before.items():
             os.environ.pop(name)

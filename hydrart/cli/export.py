@@ -8,6 +8,7 @@ from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.options import json_option, print_json, suffixed
 from hydrart.errors import WeightFileError
 from hydrart.format.reader import WeightFile
+from hydrart.installation import install_command
 from hydrart.resources import find
 
 
@@ -46,6 +47,6 @@ def export_command(weights: str, output: Path, k: int | None, as_json: bool) -> 
         return
     click.echo(f"{done.output}: k={done.k}, {done.size / 1e6:,.1f} MB, opset {done.opset}")
     if done.difference is None:
-        click.echo("not compared with hydrart's answers: for that, pip install 'hydrart[onnx]'")
+        click.echo(f"not compared with hydrart's answers, which needs ONNX Runtime: {install_command('onnx')}")
     else:
         click.echo(f"largest difference between the logits of ONNX Runtime and the reference: {done.difference:.2e}")

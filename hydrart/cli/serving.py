@@ -41,7 +41,7 @@ def serve(address: tuple[str, int], stream: Stream, fixed_k: int | None, say: Ca
         from hydrart.dashboard.guard import is_loopback
         from hydrart.dashboard.server import Dashboard
     except ImportError as error:
-        raise MissingExtraError("--serve", error.name or "aiohttp", "dashboard") from None
+        raise MissingExtraError("--serve", error.name or "aiohttp", "dashboard", error) from None
     host, port = address
     token = None if is_loopback(host) else os.environ.get(_TOKEN) or secrets.token_urlsafe(16)
     try:

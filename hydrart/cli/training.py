@@ -1,6 +1,5 @@
-"""What `hydrart train` and `hydrart train-teacher` share: options, and the question whether PyTorch is installed."""
+"""What `hydrart train` and `hydrart train-teacher` share: options, and the check that PyTorch is installed."""
 
-import importlib.util
 import os
 from pathlib import Path
 
@@ -27,6 +26,8 @@ resume_option = click.option(
 
 
 def need_pytorch(command: str) -> None:
-    """Raises MissingExtraError where PyTorch is not installed. Does not import it."""
-    if importlib.util.find_spec("torch") is None:
-        raise MissingExtraError(command, "PyTorch", "train")
+    """Import PyTorch. Raises MissingExtraError."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(command, "PyTorch", "train", error) from None

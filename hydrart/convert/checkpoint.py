@@ -82,10 +82,8 @@ def read(path: Path, ema: bool = True) -> Checkpoint:
 def _pickled(path: Path, zipped: bool) -> dict[Any, Any]:
     try:
         from hydrart.convert import pickled
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingExtraError(f"{path} is no safetensors file, and reading it", "PyTorch", "train") from None
+    except ImportError as error:
+        raise MissingExtraError(f"{path} is no safetensors file, and reading it", "PyTorch", "train", error) from None
     return pickled.read(path, zipped)
 
 

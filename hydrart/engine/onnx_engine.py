@@ -62,8 +62,8 @@ def load_runtime(what: str, extra: str = "onnx") -> Any:
     try:
         import onnx  # noqa: F401 - the export needs it, and the error should come before the first call
         import onnxruntime
-    except ImportError:
-        raise MissingExtraError(what, "onnx and onnxruntime", extra) from None
+    except ImportError as error:
+        raise MissingExtraError(what, "onnx and onnxruntime", extra, error) from None
     return onnxruntime
 
 

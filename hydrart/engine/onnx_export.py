@@ -80,8 +80,8 @@ class _Exporter:
     ) -> None:
         try:
             import onnx
-        except ImportError:
-            raise MissingExtraError("the ONNX export", "onnx", "onnx") from None
+        except ImportError as error:
+            raise MissingExtraError("the ONNX export", "onnx", "onnx", error) from None
         self._onnx: Any = onnx
         self._state, self._arch, self._k, self._batch, self._gemm = state, arch, k, batch, gemm
         self._p = arch.width(k)

@@ -20,8 +20,8 @@ def load_cv2(what: str) -> Any:
     """The module cv2, silenced. `what` needs it: a MissingExtraError says so where it is missing."""
     try:
         import cv2
-    except ImportError:
-        raise MissingExtraError(what, "OpenCV", "video") from None
+    except ImportError as error:
+        raise MissingExtraError(what, "OpenCV", "video", error) from None
     # OpenCV's warnings would go to stderr, into the live line. Older builds have the setting elsewhere.
     getattr(cv2.utils, "logging", cv2).setLogLevel(0)
     return cv2

@@ -13,6 +13,7 @@ from PIL import Image
 from hydrart.bench.benchmark import BenchReport
 from hydrart.bench.report import as_json, as_text, title
 from hydrart.device.profiles import load_device
+from hydrart.installation import install_command
 from tests.support.benching import REPORT, SHAPE, needs
 from tests.support.commands import PATIENCE_S, PROGRAM, call, good, sentence, unsealed
 from tests.support.json_page import check
@@ -95,7 +96,7 @@ def test_what_cannot_be_measured(args: str, words: str, weights: Path, tmp_path:
 @pytest.mark.parametrize("target", ["{folder}", "{folder}/none/x.png"])
 def test_pictures_that_cannot_be_drawn(target: str, tmp_path: Path) -> None:
     said = sentence("bench", "--quick", "--plot", target.format(folder=tmp_path))
-    assert ("name a file in a folder" if importlib.util.find_spec("matplotlib") else "hydrart[bench]") in said
+    assert ("name a file in a folder" if importlib.util.find_spec("matplotlib") else install_command("bench")) in said
 
 
 @pytest.mark.parametrize(

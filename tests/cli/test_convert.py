@@ -9,6 +9,7 @@ import pytest
 from safetensors.torch import save_file
 
 from hydrart.format.reader import WeightFile
+from hydrart.installation import install_command
 from tests.support.commands import unsealed
 from tests.support.converting import (
     CLASSES,
@@ -156,7 +157,7 @@ def test_pickled_checkpoints_need_pytorch(tmp_path: Path) -> None:
     done = without_pytorch(tmp_path / "a.pth", "-o", tmp_path / "out.safetensors")
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith("hydrart: ") and done.stderr.count("\n") == 1
-    assert "a.pth is no safetensors file" in done.stderr and "pip install 'hydrart[train]'" in done.stderr
+    assert "a.pth is no safetensors file" in done.stderr and install_command("train") in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]
 
 

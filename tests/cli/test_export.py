@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hydrart.installation import install_command
 from tests.support.commands import call, good, sentence, unsealed
 from tests.support.json_page import check
 
@@ -45,7 +46,7 @@ def test_bad_input_is_one_sentence(weights: Path, tmp_path: Path) -> None:
 def test_a_missing_extra_is_one_sentence(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     said = sentence("export", weights, "-o", tmp_path / "a.onnx")
-    assert said.endswith("pip install 'hydrart[onnx]'")
+    assert said.endswith(install_command("onnx"))
 
 
 def test_without_onnx_runtime_it_says_so(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 import hydrart
+from hydrart.installation import install_command
 from hydrart.stream.result import Result
 from hydrart.stream.stream import Stream
 from tests.support.commands import PATIENCE_S, PROGRAM, animation, good, json_lines, noise, run_json, sentence, video
@@ -130,7 +131,7 @@ def test_run_without_opencv(weights: Path, tmp_path: Path, monkeypatch: pytest.M
     path.write_bytes(b"a video")
     monkeypatch.setitem(sys.modules, "cv2", None)
     said = sentence("run", "--source", path, "--weights", weights)
-    assert "needs OpenCV" in said and "pip install 'hydrart[video]'" in said
+    assert f"needs OpenCV: install it with: {install_command('video')}" in said
 
 
 def test_run_starts_from_a_device_profile(album: Path, weights: Path, tmp_path: Path) -> None:

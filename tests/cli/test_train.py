@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hydrart.format.reader import WeightFile
+from hydrart.installation import install_command
 from tests.support import commands
 from tests.support.colours import SMALL
 from tests.support.commands import call, good, sentence
@@ -113,10 +114,10 @@ def test_the_report(data: Path, tmp_path: Path) -> None:
 
 
 def test_without_pytorch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "torch", None)
     for command, name in (("train", "x.safetensors"), ("train-teacher", "x.pth")):
         said = sentence(command, "--data", tmp_path, "-o", tmp_path / name)
-        assert said == f"hydrart {command} needs PyTorch: install it with: pip install 'hydrart[train]'"
+        assert said == f"hydrart {command} needs PyTorch: install it with: {install_command('train')}"
 
 
 def test_a_script_of_the_checkout_calls_the_command() -> None:

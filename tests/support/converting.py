@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from hydrart.engine import reference
 from hydrart.format.reader import WeightFile
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'hydrart[train]'")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: train)")
 
 from hydrart.cli.main import main  # noqa: E402
 from hydrart.convert.parity import one_thread  # noqa: E402
