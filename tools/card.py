@@ -21,7 +21,8 @@ from hydrart.format.metadata import Metadata
 from hydrart.format.precision import FP32, PRECISIONS
 from hydrart.format.reader import WeightFile
 from hydrart.model import Model, load
-from hydrart.picture.folders import class_folders, class_indices
+from hydrart.picture.classes import class_indices
+from hydrart.picture.folders import class_folders
 from hydrart.plotting import figure_class
 from tools import figures
 

@@ -10,7 +10,8 @@ import numpy as np
 from hydrart.errors import PictureError, SourceError
 from hydrart.format.metadata import Accuracy
 from hydrart.model import Model
-from hydrart.picture.folders import class_folders, class_indices
+from hydrart.picture.classes import class_indices
+from hydrart.picture.folders import class_folders
 
 
 @dataclass
@@ -44,15 +45,17 @@ def evaluate(
     ks: Sequence[int],
     *,
     batch: int = 64,
+    in_order: bool = False,
     step: Callable[[int], None] = lambda pictures: None,
 ) -> Evaluation:
     """Classify every picture of root/CLASS/* with each of the ks.
 
-    batch: pictures per call; step: called after each batch with the number of its pictures. Raises SourceError where
-    no picture can be read, and where the folders do not fit the labels.
+    batch: pictures per call. in_order: the sorted folders are the classes in their order, whatever their names are.
+    They always are for a network without labels. step: called after each batch with the number of its pictures.
+    Raises SourceError where no picture can be read, and where the folders do not fit the labels.
     """
     folders = class_folders(root)
-    indices = class_indices(list(folders), model.labels)
+    indices = class_indices(list(folders), model.labels, in_order or not model.file.meta.labels)
     entries = [(path, i) for i, files in zip(indices, folders.values(), strict=True) for path in files]
     correct = {k: np.zeros(2, int) for k in ks}
     seconds = dict.fromkeys(ks, 0.0)

@@ -19,6 +19,7 @@ from hydrart.picture.folders import class_folders
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--k", "ks", type=int, multiple=True, help="Heads to use; may be given several times.  [default: all]")
 @click.option("--batch", default=64, type=click.IntRange(1, 4096), help="Pictures at a time.")
+@click.option("--in-order", is_flag=True, help="The sorted folders are the classes in order, whatever their names are.")
 @click.option(
     "--record", default=None, metavar="DATASET", help="Write the accuracy into the weight file; DATASET names the data."
 )
@@ -26,16 +27,21 @@ from hydrart.picture.folders import class_folders
 @json_option
 @one_sentence
 def evaluate_command(
-    folder: Path, ks: tuple[int, ...], batch: int, record: str | None, as_json: bool, **options: Any
+    folder: Path, ks: tuple[int, ...], batch: int, in_order: bool, record: str | None, as_json: bool, **options: Any
 ) -> None:
-    """Measure accuracy and speed on the pictures DIR/CLASS/*."""
+    """Measure accuracy and speed on the pictures DIR/CLASS/*.
+
+    CLASS is a label of the network, in any case.
+    """
     model = load(**options)
     if record is not None and ks:
         raise click.UsageError("--record needs every k: leave out --k")
     ks = tuple(model.architecture.check_k(k) for k in ks) or model.heads
     total = sum(map(len, class_folders(folder).values()))
     with click.progressbar(length=total, label="Evaluating", file=sys.stderr, show_pos=True) as bar:
-        result = evaluate(model, folder, ks, batch=batch, step=bar.update)
+        result = evaluate(model, folder, ks, batch=batch, in_order=in_order, step=bar.update)
+    if not model.file.meta.labels:
+        warn(f"{model.file.path} names no classes: the sorted folders are taken in the order of its classes")
     for sentence in result.skipped:
         warn(f"skipped: {sentence}")
     if result.skipped:

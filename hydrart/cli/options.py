@@ -11,8 +11,10 @@ import click
 
 from hydrart.engine import BACKENDS
 from hydrart.engine.variants import PRECISION_CHOICES
+from hydrart.errors import WeightFileError
 from hydrart.json_lines import json_line
 from hydrart.output.text import printable
+from hydrart.resources import find
 
 threads_option = click.option(
     "--threads", default=None, type=click.IntRange(1), help="Cores that a call may use.  [default: all]"
@@ -50,6 +52,14 @@ def heads_list(ctx: click.Context, param: click.Parameter, value: str | None) ->
             raise click.BadParameter(f"{value!r} is no list of heads: write 3-12, or 3,6,12, or 6", ctx, param)
         ks.update(range(first, last + 1))
     return tuple(sorted(ks))
+
+
+def shipped(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
+    """The path of a checkpoint or weight file, or of the network that ships under that name."""
+    try:
+        return None if value is None else find(value, "weights", ".safetensors", WeightFileError)
+    except WeightFileError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
 
 
 def suffixed(suffix: str) -> Callable[[click.Context, click.Parameter, Path], Path]:

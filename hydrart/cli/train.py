@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from hydrart.cli.exit_codes import one_sentence
-from hydrart.cli.options import heads_list, json_option, print_json, suffixed
+from hydrart.cli.options import heads_list, json_option, print_json, shipped, suffixed
 from hydrart.cli.progress import Bars
 from hydrart.cli.training import (
     augment_option,
@@ -60,8 +60,8 @@ def _shares(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 @click.option("--depth", type=click.IntRange(1), help="Blocks.  [default: 6]")
 @click.option("--patch", type=click.IntRange(1), help="Pixels on a patch's side.  [default: 4]")
 @click.option("--image-size", type=click.IntRange(1), help="Pixels that pictures are resized to.  [default: 32]")
-@click.option("--init", type=click.Path(path_type=Path), help="Start from this checkpoint or weight file.")
-@click.option("--teacher", type=click.Path(path_type=Path), help="Learn from this checkpoint or weight file as well.")
+@click.option("--init", callback=shipped, help="Start from this checkpoint or weight file, or one that ships, by name.")
+@click.option("--teacher", callback=shipped, help="Learn from such a file as well.")
 @click.option("--distill", default=Recipe.distill, type=click.FloatRange(0, 1), help="The teacher's share of the loss.")
 @click.option("--optimizer", default=Recipe.optimizer, type=click.Choice(OPTIMIZERS))
 @click.option("--batch", default=Recipe.batch, type=click.IntRange(1), help="Pictures a step.")

@@ -1,7 +1,6 @@
 """Picture files in folders, and data sets with a folder for each class: root/CLASS/*."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from hydrart.errors import PictureError, SourceError
@@ -42,26 +41,6 @@ def class_folders(root: Path) -> dict[str, list[Path]]:
     if not any(found.values()):
         raise SourceError(f"{root} holds no pictures in class folders: it must look like {root}/cat/1.jpg")
     return found
-
-
-def class_indices(folders: Sequence[str], labels: Sequence[str]) -> list[int]:
-    """Give each folder the index of its class.
-
-    A folder's name is its label, in any case. Where no name is a label and there are as many folders as classes, the
-    folders are in the order of the classes; names that are numbers are sorted as numbers. Raises SourceError.
-    """
-    by_label = {label.casefold(): i for i, label in enumerate(labels)}
-    unknown = [name for name in folders if name.casefold() not in by_label]
-    if not unknown:
-        return [by_label[name.casefold()] for name in folders]
-    if len(unknown) == len(folders) == len(labels):
-        numbered = all(name.isdecimal() for name in folders)
-        order = sorted(folders, key=int) if numbered else sorted(folders)
-        return [order.index(name) for name in folders]
-    raise SourceError(
-        f"the folder {unknown[0]} is none of the network's {len(labels)} classes: name the folders by the labels, "
-        "or give one folder per class in the order of the classes"
-    )
 
 
 def _unreadable(error: OSError) -> None:

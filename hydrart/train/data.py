@@ -1,5 +1,7 @@
 """Class folders of pictures as one tensor in memory."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from hydrart.errors import PictureError
 from hydrart.format.preprocessing import Preprocessing
+from hydrart.picture.classes import Classes, class_indices, listed, normal
 from hydrart.picture.folders import class_folders
 from hydrart.picture.preprocess import fit, read_picture
 from hydrart.train.progress import SILENT, Progress
@@ -28,12 +31,43 @@ class Pictures:
     labels: list[str]
 
 
-def read_folder(root: Path, spec: Preprocessing, threads: int = 1, progress: Progress = SILENT) -> Pictures:
+def folders_of(data: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    """The pictures of data/train/CLASS/* and data/test/CLASS/*: class -> files, both in the order of train's classes.
+
+    The names of the classes are those of train's folders, composed (NFC). Raises TrainError where the two hold
+    different classes, SourceError.
+    """
+    train, test = (class_folders(data / part) for part in ("train", "test"))
+    labels = [normal(name) for name in train]
+    if twice := [name for name, count in Counter(labels).items() if count > 1]:
+        raise TrainError(f"{data}/train holds two folders called {twice[0]}: put their pictures into one")
+    classes = Classes(labels)
+    unknown = [name for name in test if not classes.of(name)]
+    tests = {} if unknown else dict(zip(class_indices(list(test), labels), test.values(), strict=True))
+    lacking = [label for i, label in enumerate(labels) if i not in tests]
+    for part, names in (("train", unknown), ("test", lacking)):
+        if names:
+            raise TrainError(
+                f"{data}/train and {data}/test hold different classes, {data}/{part} lacks {listed(names)}: "
+                "make them the same"
+            )
+    return (
+        dict(zip(labels, train.values(), strict=True)),
+        {label: tests[i] for i, label in enumerate(labels)},
+    )
+
+
+def read_pictures(
+    root: Path,
+    folders: Mapping[str, Sequence[Path]],
+    spec: Preprocessing,
+    threads: int = 1,
+    progress: Progress = SILENT,
+) -> Pictures:
     """Decode every picture of root/CLASS/* once, of any size; unreadable ones are named and left out.
 
-    Raises TrainError for fewer than two classes and for a class without a readable picture.
+    folders: class -> files. Raises TrainError for fewer than two classes and for a class without a readable picture.
     """
-    folders = class_folders(root)
     if len(folders) < 2:
         raise TrainError(f"{root} holds {len(folders)} class folders: training needs at least two")
     for name, files in folders.items():

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,17 @@ class Place:
     progress: Progress = SILENT
 
 
+def fitted(recipe: Recipe, pictures: int, progress: Progress) -> Recipe:
+    """The recipe with a batch that so many pictures fill. Where it shrinks, the progress gets a note."""
+    if pictures >= recipe.batch:
+        return recipe
+    progress.note(f"note: {pictures} pictures fill no batch of {recipe.batch}: the batch is {pictures}")
+    return replace(recipe, batch=pictures)
+
+
 def batches(data: Pictures, recipe: Recipe, start: int) -> Iterator[Batch]:
-    """The batches from step `start` on, without end. Raises TrainError where the pictures fill no batch."""
+    """The batches from step `start` on, without end. The recipe fits the pictures: fitted() makes it so."""
     per_epoch = len(data.y) // recipe.batch
-    if not per_epoch:
-        raise TrainError(f"{len(data.y)} pictures make no batch of {recipe.batch}: give a smaller --batch")
     for step in itertools.count(start):
         epoch, at = divmod(step, per_epoch)
         if at == 0 or step == start:

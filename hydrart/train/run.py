@@ -14,9 +14,8 @@ from hydrart.bench.evaluate import Evaluation
 from hydrart.format.architecture import listing
 from hydrart.format.precision import BF16, FP32
 from hydrart.format.preprocessing import Preprocessing
-from hydrart.picture.folders import class_folders
-from hydrart.train.data import Pictures, mean_and_std, read_folder
-from hydrart.train.loop import Place, make_folder, train
+from hydrart.train.data import Pictures, folders_of, mean_and_std, read_pictures
+from hydrart.train.loop import Place, fitted, make_folder, train
 from hydrart.train.recipe import HEADS, SHAPE, Recipe, TrainError, WantedShape
 from hydrart.train.start import Pretrained, adopt, build
 from hydrart.train.teacher import Teacher
@@ -102,12 +101,10 @@ def train_and_test(
 ) -> TrainingResult:
     """Read the pictures, train, write the weight file, and measure it on the test pictures. Raises HydrartError."""
     make_folder(place.checkpoint.parent)
-    tests = class_folders(files.data / "test")
+    folders, _ = folders_of(files.data)
     spec = Preprocessing(recipe.image_size, recipe.crop_pct, interpolation=recipe.interpolation)
-    pictures = read_folder(files.data / "train", spec, place.threads, place.progress)
-    if list(tests) != pictures.labels:
-        raise TrainError(f"{files.data}/train and {files.data}/test hold different classes: make them the same")
-    recipe = normalised(recipe, origin, pictures)
+    pictures = read_pictures(files.data / "train", folders, spec, place.threads, place.progress)
+    recipe = fitted(normalised(recipe, origin, pictures), len(pictures.y), place.progress)
     teacher = None
     if files.teacher:
         teacher = Teacher(files.teacher, pictures.labels, recipe.preprocessing).to(place.device, recipe.dtype)

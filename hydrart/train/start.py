@@ -1,6 +1,6 @@
 """What a training starts from: new weights, or those of a checkpoint or weight file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from hydrart.format.architecture import listing
 from hydrart.format.metadata import Metadata
 from hydrart.format.roles import CLASSIFIER, CLASSIFIERS, POSITIONS, Parameter, parameters_of
 from hydrart.format.writer import sha256
+from hydrart.picture.classes import difference
 from hydrart.train.recipe import Recipe, TrainError
 
 
@@ -66,15 +67,15 @@ def adopt(model: NestedViT, pretrained: Pretrained, recipe: Recipe, labels: list
         )
     notes = []
     own = model.state_dict()
-    known = known_classes(pretrained.meta.labels, labels)
-    if not known:
-        notes.append(f"the classifier starts anew: {pretrained.path} has other classes")
+    other = difference(pretrained.meta.labels, labels)
+    if other:
+        notes.append(f"the classifier starts anew, because {pretrained.path} has other classes: {other}")
     parameters, there = parameters_of(model.architecture), parameters_of(arch)
     state = {}
     for name, value in own.items():
         parameter = parameters[name]
         if parameter.role in (CLASSIFIER, CLASSIFIERS):
-            found = _classifier(pretrained.tensors, parameter) if known else None
+            found = _classifier(pretrained.tensors, parameter) if not other else None
             state[name] = value if found is None else found
         elif name not in pretrained.tensors:
             raise TrainError(f"{pretrained.path} lacks the tensor {name}: it is another kind of network")
@@ -86,11 +87,6 @@ def adopt(model: NestedViT, pretrained: Pretrained, recipe: Recipe, labels: list
         notes.append(f"positions are interpolated from pictures of {arch.image_size} pixels to {recipe.image_size}")
     model.load_state_dict(state)
     return notes
-
-
-def known_classes(known: Sequence[str], labels: Sequence[str]) -> bool:
-    """The same classes in the same order, in capitals or not."""
-    return [label.casefold() for label in known] == [label.casefold() for label in labels]
 
 
 def _classifier(tensors: Mapping[str, Tensor], parameter: Parameter) -> Tensor | None:

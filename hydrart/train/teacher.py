@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from hydrart.convert.nested_vit import NestedViT
 from hydrart.format.preprocessing import Preprocessing
 from hydrart.format.writer import sha256
+from hydrart.picture.classes import difference
 from hydrart.train import convnet
 from hydrart.train.recipe import TrainError
-from hydrart.train.start import known_classes, read_pretrained
+from hydrart.train.start import read_pretrained
 
 
 class Teacher:
@@ -20,8 +21,10 @@ class Teacher:
     def __init__(self, path: Path, labels: list[str], student: Preprocessing) -> None:
         """Raises TrainError for other classes, CheckpointError or WeightFileError for a file of another kind."""
         self._model, self._k, classes, own, self.digest = _read(path)
-        if not known_classes(classes, labels):
-            raise TrainError(f"{path} knows other classes than the pictures: a teacher must know the same")
+        if other := difference(classes, labels):
+            raise TrainError(
+                f"{path} knows other classes than the pictures, {other}: a teacher must know the same in the same order"
+            )
         self._size = own.size
         self._dtype = torch.float32
         # from the student's normalisation to the teacher's

@@ -14,11 +14,10 @@ from torch import Tensor
 
 from hydrart.convert.parity import one_thread
 from hydrart.format.preprocessing import Preprocessing
-from hydrart.picture.folders import class_folders
 from hydrart.train import convnet
 from hydrart.train.convnet import ConvNet, Trained
-from hydrart.train.data import Pictures, mean_and_std, read_folder
-from hydrart.train.loop import Place, batches, make_folder, save, train
+from hydrart.train.data import Pictures, folders_of, mean_and_std, read_pictures
+from hydrart.train.loop import Place, batches, fitted, make_folder, save, train
 from hydrart.train.recipe import Recipe
 
 _CALIBRATION = 64  # batches whose statistics the finished network keeps
@@ -34,11 +33,11 @@ def recipe_of(**options: Any) -> Recipe:
 def train_teacher(data: Path, output: Path, recipe: Recipe, place: Place, resume: bool) -> float:
     """Train, write `output`, and return top-1 on the test pictures, from 0 to 1. Raises HydrartError."""
     make_folder(output.parent)
-    class_folders(data / "test")
+    folders, test_folders = folders_of(data)
     spec = Preprocessing(recipe.image_size, recipe.crop_pct, interpolation=recipe.interpolation)
-    pictures = read_folder(data / "train", spec, place.threads, place.progress)
+    pictures = read_pictures(data / "train", folders, spec, place.threads, place.progress)
     mean, std = mean_and_std(pictures.x)
-    recipe = replace(recipe, mean=mean, std=std)
+    recipe = fitted(replace(recipe, mean=mean, std=std), len(pictures.y), place.progress)
     generator = torch.Generator().manual_seed(recipe.seed)
     model = ConvNet(len(pictures.labels))
     for parameter in model.parameters():
@@ -47,7 +46,7 @@ def train_teacher(data: Path, output: Path, recipe: Recipe, place: Place, resume
     result = train(pictures, recipe, model, place, None, resume)
     weights = {name: tensor.cpu() for name, tensor in result["state_dict_ema"].items()}
     seen = (_normalised(batch.x, recipe) for batch in batches(pictures, recipe, 0))
-    tests = read_folder(data / "test", spec, place.threads, place.progress)
+    tests = read_pictures(data / "test", test_folders, spec, place.threads, place.progress)
     with one_thread():
         finished = convnet.calibrated(weights, len(pictures.labels), itertools.islice(seen, _CALIBRATION))
         top1 = accuracy(finished, tests, recipe)

@@ -53,3 +53,11 @@ def test_pictures_that_cannot_be_read_do_not_count(model: hydrart.Model, tmp_pat
         path.write_bytes(b"nothing")
     with pytest.raises(SourceError, match="holds no readable picture: all 3 failed, the first: "):
         evaluate(model, tmp_path, [3])
+
+
+def test_renamed_folders_are_not_taken_in_order_unasked(model: hydrart.Model, tmp_path: Path) -> None:
+    names = [f"n{i:02}" for i in range(10)]
+    root = class_tree(tmp_path, dict(enumerate(names)))
+    with pytest.raises(SourceError, match=r"the folder n00 is none of the network's 10 classes \(airplane, automobile"):
+        evaluate(model, root, [3])
+    assert evaluate(model, root, [3], in_order=True).pictures == 10

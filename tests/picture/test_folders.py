@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from hydrart.errors import PictureError, SourceError
-from hydrart.picture.folders import PICTURE_SUFFIXES, class_folders, class_indices, picture_files
+from hydrart.picture.folders import PICTURE_SUFFIXES, class_folders, picture_files
 from tests.support.commands import class_tree, closed, no_root
 
 
@@ -35,25 +35,6 @@ def test_what_is_no_folder_of_classes(tmp_path: Path) -> None:
 def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
     with closed(tmp_path), pytest.raises(SourceError, match="cannot be read"):
         class_folders(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("folders", "labels", "indices"),
-    [
-        (["cat", "Dog"], ["dog", "CAT", "bird"], [1, 0]),
-        (["n01", "n02"], ["cat", "dog"], [0, 1]),
-        (["10", "2"], ["cat", "dog"], [1, 0]),
-    ],
-    ids=["by label, in any case", "by order", "numbers by value"],
-)
-def test_the_class_of_each_folder(folders: list[str], labels: list[str], indices: list[int]) -> None:
-    assert class_indices(folders, labels) == indices
-
-
-@pytest.mark.parametrize("folders", [["cat", "mouse"], ["a", "b", "c"]])
-def test_folders_that_fit_no_class(folders: list[str]) -> None:
-    with pytest.raises(SourceError, match=r"is none of the network's 2 classes: name the folders by the labels"):
-        class_indices(folders, ["cat", "dog"])
 
 
 def test_pictures_below_a_folder(tmp_path: Path) -> None:

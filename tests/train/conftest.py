@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def pictures(data: Path) -> "Pictures":
     """The training pictures, at 16 pixels."""
-    from hydrart.train.data import read_folder
+    from hydrart.train.data import folders_of, read_pictures
 
-    return read_folder(data / "train", Preprocessing(16, crop=1.0))
+    return read_pictures(data / "train", folders_of(data)[0], Preprocessing(16, crop=1.0))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.commands import good
+from tests.support.commands import call, good
 from tests.support.training import meta_of
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: train)")
@@ -67,3 +67,13 @@ def test_a_folder_with_a_configuration_is_a_start_and_a_teacher(data: Path, trai
     assert meta.accuracy is not None and meta.accuracy.top1[12] > 0.9
     digest = sha256(folder / "model.safetensors")
     assert meta.history[0]["init_sha256"] == meta.history[0]["teacher_sha256"] == digest
+
+
+def test_training_starts_from_a_network_that_ships(data: Path, tmp_path: Path) -> None:
+    meta = meta_of(
+        "--data", data, "-o", tmp_path / "x.safetensors", "--init", "hydravit-cifar10", "--epochs", 1, "--batch", 8,
+        "--threads", 1,
+    )  # fmt: skip
+    assert meta.history[-1]["init"] == "hydravit-cifar10.safetensors" and len(meta.history) > 1
+    said = call("train", "--data", data, "-o", tmp_path / "y.safetensors", "--init", "hydravit-cifar")
+    assert said.exit_code == 2 and "did you mean hydravit-cifar10?" in said.stderr

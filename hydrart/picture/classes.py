@@ -1,0 +1,99 @@
+"""Which of a network's classes a folder of pictures, or a class of another network, is."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from hydrart.errors import SourceError
+
+_SHOWN = 160  # characters of a list in a message
+
+
+def normal(name: str) -> str:
+    """The name with composed letters (Unicode NFC): Macs decompose the names of files."""
+    return unicodedata.normalize("NFC", name)
+
+
+def folded(name: str) -> str:
+    """The name without its case, composed."""
+    return normal(normal(name).casefold())
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for a message: the first of them, and how many there are besides."""
+    known = list(names)
+    shown, length = 0, 0
+    while shown < len(known) and (not shown or length + len(known[shown]) <= _SHOWN):
+        length += len(known[shown]) + 2
+        shown += 1
+    return ", ".join(known[:shown]) + (f" and {len(known) - shown} more" if shown < len(known) else "")
+
+
+class Classes:
+    """The classes of a network, found by name."""
+
+    def __init__(self, labels: Iterable[str]) -> None:
+        self._exact: dict[str, list[int]] = {}
+        self._alike: dict[str, list[int]] = {}
+        for i, label in enumerate(labels):
+            self._exact.setdefault(normal(label), []).append(i)
+            self._alike.setdefault(folded(label), []).append(i)
+
+    def of(self, name: str) -> list[int]:
+        """The indices of the classes of that name, or else of those whose names differ from it in case alone."""
+        return self._exact.get(normal(name)) or self._alike.get(folded(name), [])
+
+
+def class_indices(folders: Sequence[str], labels: Sequence[str], in_order: bool = False) -> list[int]:
+    """Give each folder the index of its class.
+
+    A folder's name is its label. Letters may be composed or not, and capitals count only where two labels differ in
+    nothing else. in_order: the sorted folders are the classes in their order instead, whatever their names are; names
+    that are numbers are sorted as numbers. Raises SourceError, which names the classes.
+    """
+    if in_order:
+        if len(folders) != len(labels):
+            raise SourceError(
+                f"{len(folders)} folders cannot be the network's {len(labels)} classes in order: "
+                "give one folder per class"
+            )
+        numbered = all(name.isdecimal() for name in folders)
+        order = sorted(folders, key=int) if numbered else sorted(folders)
+        return [order.index(name) for name in folders]
+    classes = Classes(labels)
+    found: dict[int, str] = {}
+    for folder in folders:
+        indices = classes.of(folder)
+        if not indices:
+            raise SourceError(
+                f"the folder {folder} is none of the network's {len(labels)} classes ({listed(labels)}): "
+                "name the folders by the labels, or give one folder per class, in order, and --in-order"
+            )
+        if len(indices) > 1:
+            raise SourceError(
+                f"the folder {folder} may be any of the classes {listed(labels[i] for i in indices)}: "
+                "name the folders by the labels, in the same case, or give one folder per class, in order, "
+                "and --in-order"
+            )
+        if indices[0] in found:
+            raise SourceError(
+                f"the folders {found[indices[0]]} and {folder} are both the class {labels[indices[0]]}: "
+                "put their pictures into one folder"
+            )
+        found[indices[0]] = folder
+    return list(found)
+
+
+def difference(known: Sequence[str], labels: Sequence[str]) -> str | None:
+    """How the classes `known` of a network differ from `labels`, as a clause; None where they are the same.
+
+    They are the same in the same order, with the letters composed or not, in capitals or not.
+    """
+    theirs, ours = Classes(known), Classes(labels)
+    if lacking := [label for label in labels if not theirs.of(label)]:
+        return f"it does not know {listed(lacking)}"
+    if more := [name for name in known if not ours.of(name)]:
+        return f"it knows {listed(more)} as well"
+    for at, (name, label) in enumerate(zip(known, labels, strict=False)):
+        if theirs.of(label) != [at]:
+            return f"its class {at} is {name}, that of the pictures is {label}"
+    return None
