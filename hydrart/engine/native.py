@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.engine.kernels import attention, class_tokens, forward, gemm
-from hydrart.engine.kernels.layers import SCALE_BYTES, row_bytes
+from hydrart.engine.kernels.layers import row_bytes
 from hydrart.engine.kernels.state import NETWORK, WORK
 from hydrart.engine.kernels.threads import WORDS
 from hydrart.engine.thread_count import ThreadCount
@@ -130,7 +130,7 @@ class NativeEngine:
             "qkv": 2 * rows * row_bytes(3 * p),
             "hidden": rows * wide,
             "converted": rows * wide,
-            "scales": rows * SCALE_BYTES,
+            "scales": rows * gemm.ROW_SCALE_BYTES,
             "last_x": last * row_bytes(p),
             "last_y": last * row_bytes(p),
             "last_hidden": last * row_bytes(4 * p),

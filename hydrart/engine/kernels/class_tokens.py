@@ -3,15 +3,13 @@
 Threads share the outputs of each product. Each prepares the inputs of all class tokens itself, in its own scratch.
 """
 
-import numpy as np
 from numba.extending import register_jitable
 
 from hydrart.codegen.jit import kernel
 from hydrart.engine.kernels.attention import attend_first, padded
 from hydrart.engine.kernels.block import feed, norm_rows, share
-from hydrart.engine.kernels.gemm import GROUP, MATRIX_BYTES, ROWS, gemm, matrix_at
+from hydrart.engine.kernels.gemm import GROUP, MATRIX_BYTES, ROW_SCALE_BYTES, ROWS, ZERO, gemm, matrix_at
 from hydrart.engine.kernels.layers import (
-    SCALE_BYTES,
     choose_weights,
     norm,
     qkv_row_bytes,
@@ -23,14 +21,12 @@ from hydrart.engine.kernels.rows import copy
 from hydrart.engine.kernels.state import FC1, FC2, PATCH, PER_BLOCK, PROJ, QKV
 from hydrart.engine.kernels.threads import barrier
 
-ZERO = np.int64(0)  # not a literal, for which Numba would compile another variant
-
 
 @register_jitable
 def scratch_bytes(batch: int, tokens: int, head_dim: int, p: int) -> int:
     """Scratch of a thread: y, q, converted inputs with scales of all class tokens; scores of one; room to align."""
     rows = padded(batch, ROWS)
-    of_rows = rows * (row_bytes(p) + row_bytes(head_dim) + row_bytes(4 * p) + SCALE_BYTES)
+    of_rows = rows * (row_bytes(p) + row_bytes(head_dim) + row_bytes(4 * p) + ROW_SCALE_BYTES)
     return of_rows + (padded(tokens, 16) + 1) * 4 + 192
 
 
@@ -109,7 +105,7 @@ def last_block(net, work):
     product.converted = q + rows * row_bytes(net.head_dim)
     product.converted_row_bytes = row_bytes(4 * p)
     product.converted_scales = product.converted + rows * product.converted_row_bytes
-    work.attention.scratch = padded(product.converted_scales + rows * SCALE_BYTES, 64)
+    work.attention.scratch = padded(product.converted_scales + rows * ROW_SCALE_BYTES, 64)
     product.first_row = 0
     product.strips = rows // ROWS
 
@@ -156,6 +152,6 @@ def classify(net, work):
             copy(y + row * stride, net.features + row * p * 4, p)
     # logits = y Whead^T + b
     if net.logits:
-        choose_shared(product, net.classifier, np.int64(PATCH))
+        choose_shared(product, net.classifier, ZERO + PATCH)
         set_input(net, product, y, stride, p, ZERO, net.batch)
         multiply_share(net, work, -(-net.classes // net.head_dim), net.logits, net.logits_row_bytes)

@@ -18,14 +18,13 @@ from hydrart.codegen.jit import compiled, kernel
 from hydrart.engine.kernels.attention import padded
 from hydrart.engine.kernels.block import block
 from hydrart.engine.kernels.class_tokens import classify, last_block
-from hydrart.engine.kernels.gemm import MATRIX_BYTES, ROWS, fill_column_sums, gemm, matrix_at, pack_bytes
+from hydrart.engine.kernels.gemm import MATRIX_BYTES, ROWS, ZERO, fill_column_sums, gemm, matrix_at, pack_bytes
 from hydrart.engine.kernels.intrinsics import f32_at, fetch, fetch_add, futex_wake, i64_at, record_at
 from hydrart.engine.kernels.layers import choose_weights, converted_row_bytes, row_bytes, set_input, set_output
 from hydrart.engine.kernels.rows import add, copy
 from hydrart.engine.kernels.state import NETWORK, PATCH, QKV, WORK
 from hydrart.engine.kernels.threads import CALL, END, IDLE, ONE, barrier, wait_while
 
-ZERO, FIRST_QKV = np.int64(0), np.int64(QKV)  # not literals, for which Numba would compile other variants
 WORK_BYTES = WORK.itemsize
 work_at = record_at(WORK)
 
@@ -55,7 +54,7 @@ def embed(net, work):
         if token and picture < net.batch:
             cut_patch(net, picture, token - 1, net.hidden + row * patch_bytes, inputs)
     # x = patch Wpatch^T + b
-    choose_weights(product, ZERO, ZERO, net.k, FIRST_QKV, ZERO)
+    choose_weights(product, ZERO + PATCH, ZERO, net.k, ZERO + QKV, ZERO)
     set_input(net, product, net.hidden, patch_bytes, inputs, work.first_row, work.end_row)
     set_output(product, net.x, x_bytes)
     product.first_row = work.first_row
@@ -72,8 +71,8 @@ def embed(net, work):
 
 
 @kernel
-def forward(net, thread):
-    """One thread's part of the call that `net` describes."""
+def begin_work(net, thread):
+    """Write the WORK record of a thread for the call that `net` describes; returns its address."""
     at = padded(net.scratch + thread * net.scratch_bytes, 64)
     work, panels = work_at(at), padded(at + WORK_BYTES, 64)
     strips = -(-net.batch * net.tokens // ROWS)
@@ -90,7 +89,13 @@ def forward(net, thread):
     attention.tokens = net.tokens
     attention.head_dim = net.head_dim
     attention.scratch = work.scratch
+    return at
 
+
+@kernel
+def forward(net, thread):
+    """One thread's part of the call that `net` describes."""
+    work = work_at(begin_work(net, thread))
     embed(net, work)
     for index in range(net.depth - 1):
         block(net, work, index)

@@ -42,8 +42,10 @@ PANELS = GROUP // COLUMNS
 # place: longer runs pay, and a float32 sum of more terms loses accuracy
 STEPS, STEPS_IN_PLACE = 256, 384
 PANEL_BYTES = GROUP * STEPS * 4
+ZERO, ONE = np.int64(0), np.int64(1)  # not literals, for which Numba would compile other variants
 ALL = 62  # log2 of more bytes than there are: what is shifted right by it is 0
 AHEAD_BYTES = LINE_BYTES // UNROLL  # fetched for each step
+ROW_SCALE_BYTES = 8  # of a row of integers: step and low
 
 BF16_EXPAND = EXPAND[ISA.conversion("bf16")]  # steps of a dot for each stored row of lanes
 INT8_EXPAND = EXPAND[ISA.conversion("int8")]
@@ -190,17 +192,58 @@ def chunk_of(net, w):
 
 
 @kernel
+def weights_record_bytes(w, inputs):
+    """Bytes of the WEIGHTS record of one microtile with so many input tiles, and its lists."""
+    return WEIGHTS_BYTES + VECTORS * (inputs if in_place(w.precision) else 1) * 8
+
+
+@kernel
+def place_weights(net, w, panels, run_steps, first_output, outputs, first_input, inputs):
+    """Write the WEIGHTS records of a group's microtiles. Tiles that are not multiplied in place are unpacked first."""
+    tile_steps, record_bytes = tile_steps_of(net, w), weights_record_bytes(w, inputs)
+    vectors, panel_bytes = outputs * net.head_dim // LANES, inputs * tile_steps * COLUMNS * 4
+    direct = in_place(w.precision)
+    if not direct:
+        for i in range(outputs):
+            for j in range(inputs):
+                tile = tile_of(net, w, first_output + i, first_input + j)
+                unpack_tile(w, tile, net.head_dim, i * net.head_dim, j * tile_steps, panels, panel_bytes)
+    for panel in range(-(-vectors // VECTORS)):
+        record = panels + PANEL_BYTES + MICROTILE_BYTES + panel * record_bytes
+        if direct:
+            vector = first_output * net.head_dim // LANES + panel * VECTORS
+            width = min(VECTORS, vectors - panel * VECTORS)
+            describe_tiles(net, w, record, run_steps, vector, width, first_input, inputs)
+        else:
+            pair = INT8_PAIR if w.precision == INT8 else BF16_PAIR
+            describe_panel(record, panels + panel * panel_bytes, run_steps, pair)
+
+
+@kernel
+def place_ahead(net, product, w, record, output, first_input, inputs):
+    """Write the AHEAD record for the group at an output tile: the tiles of the group, chunk or product after it."""
+    group, chunk, end = GROUP // net.head_dim, chunk_of(net, w), product.end_output_tile
+    after = first_input + inputs
+    if output + group < end:
+        describe_ahead(net, w, record, output + group, min(group, end - output - group), first_input, inputs)
+    elif after < w.input_tiles:
+        first = product.first_output_tile
+        describe_ahead(net, w, record, first, min(group, end - first), after, min(chunk, w.input_tiles - after))
+    else:
+        following = matrix_at(net.matrices + product.next_matrix * MATRIX_BYTES)
+        describe_ahead(net, following, record, product.next_output_tile, group, ZERO, chunk_of(net, following))
+
+
+@kernel
 def gemm(net, product):
     """C = A W, with W's scales, bias and layer scale, and GELU where it follows. product: a PRODUCT record.
 
-    What becomes of C is the matrix's `mode`. See the numeric contract in hydrart/engine/kernels/__init__.py.
+    What becomes of C is the matrix's `mode`. Errors are those of the table in hydrart/engine/kernels/__init__.py.
     """
     w = matrix_at(net.matrices + product.matrix * MATRIX_BYTES)
-    following = matrix_at(net.matrices + product.next_matrix * MATRIX_BYTES)
     head_dim, first, end, strips = net.head_dim, product.first_output_tile, product.end_output_tile, product.strips
-    depth, tile_steps, chunk, group = w.input_tiles, tile_steps_of(net, w), chunk_of(net, w), GROUP // head_dim
+    tile_steps, chunk, group = tile_steps_of(net, w), chunk_of(net, w), GROUP // head_dim
     integer = INTEGER and w.precision == INT8
-    direct = in_place(w.precision)
     element = 2 if w.mode == STORE_BF16 else 4  # bytes of an output
     most = STRIPS if w.precision != FP32 else 1
     together = -(-strips // max(-(-strips // most), 1)) or 1  # as equal parts as can be; a thread may have no rows
@@ -209,45 +252,23 @@ def gemm(net, product):
     row_bytes, output_row_bytes = product.input_row_bytes, product.output_row_bytes
     a = product.input + product.first_row * row_bytes
     c = product.output + product.first_row * output_row_bytes
-    scales = product.input_scales + product.first_row * 8
+    scales = product.input_scales + product.first_row * ROW_SCALE_BYTES
     panels = product.panels
-    microtile = microtile_at(panels + PANEL_BYTES)
     records = panels + PANEL_BYTES + MICROTILE_BYTES
+    microtile = microtile_at(panels + PANEL_BYTES)
     microtile.input_row_bytes = row_bytes
     microtile.output_row_bytes = output_row_bytes
-    for inner in range(0, depth, chunk):
-        inputs = min(chunk, depth - inner)
-        steps = inputs * tile_steps
-        last = inner + inputs == depth
-        record_bytes = WEIGHTS_BYTES + VECTORS * (inputs if direct else 1) * 8
+    for inner in range(0, w.input_tiles, chunk):
+        inputs = min(chunk, w.input_tiles - inner)
+        steps, record_bytes = inputs * tile_steps, weights_record_bytes(w, inputs)
         microtile.steps = steps
         microtile.ahead = records + PANELS * record_bytes
         microtile.mode = w.mode if inner == 0 else ADD
         for out in range(first, end, group):
             outputs = min(group, end - out)
             vectors = outputs * head_dim // LANES
-            if not direct:
-                for i in range(outputs):
-                    for j in range(inputs):
-                        tile = tile_of(net, w, out + i, inner + j)
-                        unpack_tile(w, tile, head_dim, i * head_dim, j * tile_steps, panels, steps * COLUMNS * 4)
-            for panel in range(-(-vectors // VECTORS)):
-                record = records + panel * record_bytes
-                if direct:
-                    width, first_vector = min(VECTORS, vectors - panel * VECTORS), out * head_dim // LANES
-                    describe_tiles(net, w, record, run_steps, first_vector + panel * VECTORS, width, inner, inputs)
-                else:
-                    pair = INT8_PAIR if w.precision == INT8 else BF16_PAIR
-                    describe_panel(record, panels + panel * steps * COLUMNS * 4, run_steps, pair)
-            # the tiles of the next turn
-            if out + group < end:
-                describe_ahead(net, w, microtile.ahead, out + group, min(group, end - out - group), inner, inputs)
-            elif last:
-                wanted = chunk_of(net, following)
-                describe_ahead(net, following, microtile.ahead, product.next_output_tile, group, 0, wanted)
-            else:
-                wanted = min(chunk, depth - inner - inputs)
-                describe_ahead(net, w, microtile.ahead, first, min(group, end - first), inner + inputs, wanted)
+            place_weights(net, w, panels, run_steps, out, outputs, inner, inputs)
+            place_ahead(net, product, w, microtile.ahead, out, inner, inputs)
             ahead = ahead_at(microtile.ahead)
             advance = steps * AHEAD_BYTES  # of what is fetched, from microtile to microtile
             if most > 1:  # AMX, whose microtile is as wide as a group: evenly over its runs
@@ -262,7 +283,7 @@ def gemm(net, product):
                     shaped = here
                 microtile.strips = here
                 microtile.input = a + row * row_bytes + inner * tile_steps * 4
-                microtile.row_scales = scales + row * 8 if integer else 0
+                microtile.row_scales = scales + row * ROW_SCALE_BYTES if integer else 0
                 for panel in range(-(-vectors // VECTORS)):
                     column = out * head_dim + panel * COLUMNS
                     microtile.vectors = min(VECTORS, vectors - panel * VECTORS)
@@ -272,12 +293,11 @@ def gemm(net, product):
                     microtile.bias = w.bias + column * 4 if inner == 0 and w.bias else 0
                     microtile.gamma = w.gamma + column * 4 if w.gamma else 0
                     microtile.column_scales = w.scales + column * 4 if w.precision == INT8 else 0
-                    microtile.column_sums = (
-                        net.column_sums + (w.first_sum + column) * 4 if integer and inner == 0 else 0
-                    )
+                    sums = net.column_sums + (w.first_sum + column) * 4
+                    microtile.column_sums = sums if integer and inner == 0 else 0
                     run_microkernel(w.precision, panels + PANEL_BYTES)
                     fetched += advance
-                if w.gelu and last:
+                if w.gelu and inner + inputs == w.input_tiles:
                     for r in range(row, row + here * ROWS):
                         gelu(c + r * output_row_bytes + (out - first) * head_dim * 4, outputs * head_dim)
     if most > 1:

@@ -6,10 +6,8 @@ from numba.extending import register_jitable
 from hydrart.codegen.jit import kernel
 from hydrart.engine.kernels import rows
 from hydrart.engine.kernels.attention import padded
-from hydrart.engine.kernels.gemm import BF16, COLUMNS, INT8, MATRIX_BYTES, matrix_at
+from hydrart.engine.kernels.gemm import BF16, COLUMNS, INT8, MATRIX_BYTES, ROW_SCALE_BYTES, matrix_at
 from hydrart.engine.kernels.rows import layer_norm
-
-SCALE_BYTES = 8  # of a row of integers: step and low
 
 
 @register_jitable
@@ -69,7 +67,7 @@ def set_input(net, product, source, source_row_bytes, n, first_row, end_row):
     for row in range(first_row, end_row):
         x, y = source + row * source_row_bytes, product.converted + row * to_bytes
         if precision == INT8:
-            rows.int8_from_row(x, y, n, product.converted_scales + row * SCALE_BYTES)
+            rows.int8_from_row(x, y, n, product.converted_scales + row * ROW_SCALE_BYTES)
         else:
             rows.bf16_from_row(x, y, n, np.int64(0))
     product.input = product.converted
