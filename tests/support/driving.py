@@ -1,0 +1,85 @@
+"""Parts of the network called one by one, on the buffers of an engine."""
+
+from dataclasses import replace
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from hydrart.engine.kernels import block as blocks
+from hydrart.engine.kernels import class_tokens, forward, layers
+from hydrart.engine.native import NativeEngine
+from hydrart.format.architecture import Architecture
+from hydrart.format.reader import WeightFile
+from tests.support.networks import SMALL
+
+Array = NDArray[Any]
+
+ARCH = replace(SMALL, head_dim=32, heads=(2, 3), depth=2, layer_scale=True)
+K, BATCH = 3, 2
+
+_begin, _work_at = forward.begin_work, forward.work_at
+_embed, _block, _last_block, _classify = forward.embed, blocks.block, class_tokens.last_block, class_tokens.classify
+
+
+@numba.njit(nogil=True)
+def _run(network: Array, part: int, index: int) -> None:
+    net = network[0]
+    work = _work_at(_begin(net, 0))
+    if part == 0:
+        _embed(net, work)
+    elif part == 1:
+        _block(net, work, index)
+    elif part == 2:
+        _last_block(net, work)
+    else:
+        _classify(net, work)
+
+
+class Parts:
+    """An engine of one thread that is made ready for a call of K heads and BATCH pictures, and then driven by hand."""
+
+    def __init__(self, file: WeightFile, x: NDArray[np.float32]) -> None:
+        self.arch: Architecture = file.meta.architecture
+        self._pictures = x
+        self._engine = NativeEngine(file, 1)
+        self._engine.logits(x, K)  # fills the tables and the record of the call
+        self.network: Array = self._engine._network
+        self.network["pictures"] = x.ctypes.data
+        self.p = self.arch.width(K)
+
+    def rows(self, name: str, count: int, width: int) -> NDArray[np.float32]:
+        """A buffer of the engine as float32 [count, width]; a view."""
+        buffers = self._engine._buffers
+        begin = int(self.network[0][name]) - buffers.ctypes.data
+        stride = layers.row_bytes(width)
+        part = buffers[begin : begin + count * stride].view(np.float32)
+        return part.reshape(count, stride // 4)[:, :width]
+
+    @property
+    def x(self) -> NDArray[np.float32]:
+        """The residual stream, [BATCH * tokens, p]."""
+        return self.rows("x", BATCH * self.arch.tokens, self.p)
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """[BATCH, p]"""
+        return self._engine._features[: BATCH * self.p].reshape(BATCH, self.p)
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """[BATCH, classes]"""
+        return self._engine._logits[:BATCH, : self.arch.classes]
+
+    def embed(self) -> None:
+        _run(self.network, 0, 0)
+
+    def block(self, index: int) -> None:
+        _run(self.network, 1, index)
+
+    def last_block(self) -> None:
+        _run(self.network, 2, 0)
+
+    def classify(self) -> None:
+        _run(self.network, 3, 0)
