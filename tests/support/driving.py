@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +11,7 @@ from hydrart.engine.kernels import class_tokens, forward, layers
 from hydrart.engine.native import NativeEngine
 from hydrart.format.architecture import Architecture
 from hydrart.format.reader import WeightFile
+from tests.support.jitted import jitted
 from tests.support.networks import SMALL
 
 Array = NDArray[Any]
@@ -23,7 +23,7 @@ _begin, _work_at = forward.begin_work, forward.work_at
 _embed, _block, _last_block, _classify = forward.embed, blocks.block, class_tokens.last_block, class_tokens.classify
 
 
-@numba.njit(nogil=True)
+@jitted
 def _run(network: Array, part: int, index: int) -> None:
     net = network[0]
     work = _work_at(_begin(net, 0))

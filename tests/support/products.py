@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +12,7 @@ from hydrart.engine.kernels import gemm
 from hydrart.engine.kernels.intrinsics import ISA, record_at
 from hydrart.engine.kernels.state import MATRIX, NETWORK, PRODUCT
 from tests.support.emitted import from_bf16
+from tests.support.jitted import jitted
 
 Array = NDArray[Any]
 
@@ -22,7 +22,7 @@ _product_at = record_at(PRODUCT)
 _gemm = gemm.gemm
 
 
-@numba.njit(nogil=True)
+@jitted
 def run_gemm(network: Array, product: int) -> None:
     """gemm() for one NETWORK record and the address of a PRODUCT record."""
     _gemm(network[0], _product_at(product))
@@ -137,7 +137,8 @@ class Activations:
         q = (self.values - low) / step
         tiles = range(0, q.shape[1], w.head_dim)  # sums of integers are exact, until those of chunks are added
         exact = sum(np.abs(q[:, t : t + w.head_dim] @ w.raw[:, t : t + w.head_dim].T) for t in tiles)
-        return (step * exact + np.abs(low * w.raw.sum(axis=1))) * w.scales
+        added: Array = (step * exact + np.abs(low * w.raw.sum(axis=1))) * w.scales
+        return added
 
 
 def activations(rng: np.random.Generator, precision: str, rows: int, inputs: int) -> Activations:

@@ -1,6 +1,5 @@
 """Attention of one head against NumPy in float64."""
 
-import numba
 import numpy as np
 import pytest
 
@@ -8,6 +7,7 @@ from hydrart.engine.kernels import attention
 from hydrart.engine.kernels.intrinsics import record_at
 from hydrart.engine.kernels.state import ATTENTION
 from tests.support.emitted import from_bf16
+from tests.support.jitted import jitted
 from tests.support.products import GUARD, Array, address, bf16
 
 _head_at = record_at(ATTENTION)
@@ -17,21 +17,22 @@ SHAPES = [(1, 16), (5, 32), (17, 16), (50, 64), (65, 32), (197, 64)]  # tokens, 
 TYPES = [False, pytest.param(True, marks=pytest.mark.skipif(not attention.BFLOAT16, reason="no bfloat16 here"))]
 
 
-@numba.njit(nogil=True)
+@jitted
 def run(head: int) -> None:
     """attend() for the address of an ATTENTION record."""
     _attend(_head_at(head))
 
 
-@numba.njit(nogil=True)
+@jitted
 def run_first(head: int, query: int) -> None:
     """attend_first() for the addresses of an ATTENTION record and a query."""
     _attend_first(_head_at(head), query)
 
 
 def softmax(scores: Array) -> Array:
-    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return weights / weights.sum(axis=-1, keepdims=True)
+    weights: Array = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return weights
 
 
 def qkv_rows(tokens: int, head_dim: int, bfloat16: bool, spread: float = 1.0) -> tuple[Array, Array]:
@@ -141,6 +142,6 @@ def test_a_value_that_is_nan_reaches_every_query() -> None:
 
 
 def test_bits_of_bf16_are_what_the_test_takes_them_for() -> None:
-    values, bits = bf16(np.float32([1, -2.5, 3.14159, 1 + 2**-8, 1 + 3 * 2**-8]))
-    np.testing.assert_array_equal(values, np.float32([1, -2.5, 3.140625, 1, 1 + 2**-6]))
+    values, bits = bf16(np.array([1, -2.5, 3.14159, 1 + 2**-8, 1 + 3 * 2**-8], np.float32))
+    np.testing.assert_array_equal(values, np.array([1, -2.5, 3.140625, 1, 1 + 2**-6], np.float32))
     np.testing.assert_array_equal(from_bf16(bits), values)

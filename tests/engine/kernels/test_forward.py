@@ -30,7 +30,8 @@ def network(make_weights: Callable[..., Path]) -> tuple[Parts, State, Array]:
 def norm(x: Array, state: State, name: str) -> Array:
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = (centred**2).mean(axis=-1, keepdims=True)
-    return centred / np.sqrt(variance + ARCH.layer_norm_eps) * state[f"{name}.weight"] + state[f"{name}.bias"]
+    scaled: Array = centred / np.sqrt(variance + ARCH.layer_norm_eps) * state[f"{name}.weight"]
+    return scaled + state[f"{name}.bias"]
 
 
 def block(x: Array, state: State, index: int) -> Array:

@@ -3,7 +3,6 @@
 import math
 from itertools import product
 
-import numba
 import numpy as np
 import pytest
 
@@ -12,6 +11,7 @@ from hydrart.codegen.records import ADD, STORE, STORE_BF16
 from hydrart.engine.kernels import gemm
 from hydrart.engine.kernels.intrinsics import ISA
 from hydrart.engine.kernels.state import FC1, FC2, PATCH, PER_BLOCK, PROJ, QKV
+from tests.support.jitted import jitted
 from tests.support.products import Activations, Array, Table, Weights, activations, address, multiply, random_weights
 
 PRECISIONS = ("fp32", "bf16", "int8")
@@ -113,14 +113,14 @@ def test_the_largest_integers_are_summed_exactly() -> None:
         w.raw[:] = weight
         w.scales[:] = 1
         stored = np.full((6, tiles * 64), activation)
-        ones = np.tile(np.float32([1, 0]), (6, 1))
+        ones = np.tile(np.array([1, 0], np.float32), (6, 1))
         a = Activations(stored.astype(np.float64), stored.astype(np.int8 if ACTIVATIONS[dot][0] else np.uint8), ones)
         np.testing.assert_array_equal(
             multiply(Table([w, w]), a, (0, 1)), np.float32(tiles * 64 * activation * weight) * np.ones((6, 64))
         )
 
 
-@numba.njit(nogil=True)
+@jitted
 def run_fill(network: Array, counted: int) -> None:
     _fill(network[0], counted)
 

@@ -1,6 +1,5 @@
 """Sizes of rows and the inputs of products."""
 
-import numba
 import numpy as np
 import pytest
 
@@ -9,12 +8,13 @@ from hydrart.engine.kernels import layers
 from hydrart.engine.kernels.gemm import COLUMNS
 from hydrart.engine.kernels.intrinsics import ISA, record_at
 from hydrart.engine.kernels.state import PRODUCT
+from tests.support.jitted import jitted
 from tests.support.products import CODES, Array, Table, address, bf16, random_weights
 
 _set_input, _choose_weights, _product_at = layers.set_input, layers.choose_weights, record_at(PRODUCT)
 
 
-@numba.njit(nogil=True)
+@jitted
 def run(network: Array, product: int, source: int, source_row_bytes: int, n: int, first: int, end: int) -> None:
     """set_input() for matrix 0."""
     _choose_weights(_product_at(product), 0, 1, 2, 3, 4)

@@ -2,19 +2,19 @@
 
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
 
 from hydrart.codegen.isa import ACTIVATIONS, FLOAT_DOTS
 from hydrart.engine.kernels import rows
 from hydrart.engine.kernels.intrinsics import ISA
+from tests.support.jitted import jitted
 from tests.support.products import GUARD, Array, address, bf16
 
 WIDTHS = (1, 7, 16, 48, 192, 768)
 
 
-@numba.njit(nogil=True)
+@jitted
 def _run(what: int, source: int, target: int, n: int, weight: int, bias: int, eps: float) -> None:
     if what == 0:
         rows.copy(source, target, n)
@@ -71,7 +71,8 @@ def test_layer_norm_of_equal_numbers_is_the_bias() -> None:
 
 
 def test_bfloat16_is_rounded_to_nearest_ties_to_even() -> None:
-    special = np.float32([0, -0.0, 1 + 2**-8, 1 + 3 * 2**-8, np.inf, -np.inf, np.nan, 3.3895314e38, 1e-40, -1.5])
+    numbers = [0, -0.0, 1 + 2**-8, 1 + 3 * 2**-8, np.inf, -np.inf, np.nan, 3.3895314e38, 1e-40, -1.5]
+    special = np.array(numbers, np.float32)
     x = np.concatenate((special, random_row(1000) * np.float32(1e3)))
     y = np.full(x.size + 16, 7, np.uint16)
     run(3, x, y, n=x.size)

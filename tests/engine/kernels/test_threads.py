@@ -3,12 +3,12 @@
 import threading
 import time
 
-import numba
 import numpy as np
 import pytest
 
 from hydrart.engine.kernels import threads
 from hydrart.engine.kernels.intrinsics import fetch, fetch_add, futex_wake
+from tests.support.jitted import jitted
 from tests.support.products import Array, address
 
 TURNS = 300
@@ -16,7 +16,7 @@ _barrier, _wait_while = threads.barrier, threads.wait_while
 _ONE = threads.ONE
 
 
-@numba.njit(nogil=True)
+@jitted
 def meet(sync: int, count: int, turns: int, mine: int, all_words: int, wrong: int) -> None:
     """Count up, meet the others, look whether each has counted as far, meet again."""
     for turn in range(1, turns + 1):
@@ -28,12 +28,12 @@ def meet(sync: int, count: int, turns: int, mine: int, all_words: int, wrong: in
         _barrier(sync, count)
 
 
-@numba.njit(nogil=True)
+@jitted
 def wait(word: int, value: int, sleepers: int) -> None:
     _wait_while(word, np.int32(value), sleepers)
 
 
-@numba.njit(nogil=True)
+@jitted
 def change(word: int) -> None:
     fetch_add(word, _ONE)
     futex_wake(word)
