@@ -12,11 +12,19 @@ HEAD_DIMS = (16, 32, 64)
 
 @dataclass(frozen=True)
 class Architecture:
-    """A HydraViT; k of its heads form a network that is p = k * head_dim wide (NeurIPS 2024).
+    """A HydraViT (NeurIPS 2024). The first k of its heads are a network with embed_dim p = k * head_dim.
 
-    heads: the ks that were trained, ascending; depth: blocks; patch, image_size: pixels; classes: outputs;
-    layer_scale: each branch of a block is scaled per channel; separate_classifiers: one classifier per k instead
-    of the prefix of a common one. Raises ValueError where the numbers do not fit together.
+    - image_size, patch: side of the input and of a patch, in pixels.
+    - depth: number of blocks.
+    - head_dim: channels of one head.
+    - heads: the trained ks, ascending.
+    - classes: number of classes.
+    - channels: channels of the input.
+    - layer_scale: whether each branch of a block is scaled per channel.
+    - separate_classifiers: whether each k has its own classifier. Otherwise all ks use prefixes of one classifier.
+    - layer_norm_eps: what LayerNorm adds to the variance.
+
+    Raises ValueError where the numbers do not fit together.
     """
 
     image_size: int
@@ -55,25 +63,25 @@ class Architecture:
 
     @property
     def patches(self) -> int:
-        """Patches of a picture."""
+        """Number of patches of a picture."""
         return (self.image_size // self.patch) ** 2
 
     @property
     def tokens(self) -> int:
-        """Patches and the class token."""
+        """Number of tokens: the patches and the class token."""
         return self.patches + 1
 
     @property
     def patch_inputs(self) -> int:
-        """Values in one patch: channels * patch * patch."""
+        """Number of values in one patch: channels * patch * patch."""
         return self.channels * self.patch**2
 
     def width(self, k: int) -> int:
-        """Channels of the residual stream with k heads (embed_dim)."""
+        """Channels of the residual stream with k heads: the embed_dim p."""
         return k * self.head_dim
 
     def check_k(self, k: int | None) -> int:
-        """k itself, or the largest one for None. Raises HeadsError naming the trained ones."""
+        """Return k, or the largest k for None. Raises HeadsError, which names the trained ks."""
         if k is None:
             return self.heads[-1]
         if isinstance(k, bool) or not isinstance(k, Integral) or k not in self.heads:
@@ -81,16 +89,16 @@ class Architecture:
         return int(k)
 
     def parameters(self, k: int) -> int:
-        """Parameters of the network of k heads."""
+        """Number of parameters of the network of k heads."""
         return roles.count(self, k)
 
     def macs(self, k: int) -> int:
-        """Multiply-accumulates for one picture with k heads: all matrices, and the two products of attention."""
+        """Multiply-accumulates for one picture with k heads, in all matrices and in the two products of attention."""
         return roles.products(self, k) + self.depth * 2 * self.tokens**2 * self.width(k)
 
 
 def listing(heads: Iterable[int]) -> str:
-    """The ks as people write them: '3-12' for a run, '3, 6, 12' otherwise."""
+    """Write the ks for people: '3-12' for consecutive ones, '3, 6, 12' otherwise."""
     ks = list(heads)
     if len(ks) > 2 and ks == list(range(ks[0], ks[-1] + 1)):
         return f"{ks[0]}-{ks[-1]}"

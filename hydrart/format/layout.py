@@ -1,16 +1,16 @@
 """Where every weight lies in a version 1 weight file.
 
-A matrix is cut into head_dim x head_dim tiles. Tile (i, j), output block i and input block j, belongs to the head
-that first needs it: the larger of the two blocks' heads. The file is a sequence of shells, one per trained k, each
-with what k needs beyond the k before it, so that the bytes of any k are a prefix of the data:
+A matrix is cut into head_dim x head_dim tiles. Tile (i, j) multiplies input block j into output block i. It belongs to
+the head that first needs it: the larger of the two blocks' heads. The file is a sequence of shells, one per trained k.
+A shell holds what its k needs beyond the k before it. The bytes of any k are therefore a prefix of the data:
 
     shell = tiles of patch_embed, blocks.0.attn.qkv, .attn.proj, .mlp.fc1, .mlp.fc2, ..., head
             (a matrix's tiles by output block, then input block), then vectors, then zeros up to a page
 
-A tile is stored [head_dim / per][head_dim][per]: each 32-bit lane holds `per` consecutive inputs of one output
-(1 for fp32, 2 for bf16, 4 for int8). Rows of qkv are ordered by head, q then k then v, so that a prefix of heads is
-a prefix of rows. Edges that are no multiple of head_dim (patch inputs, classes) are filled with zeros.
-int8 is used inside the blocks, with one scale per output; both ends of such a file are bf16.
+A tile is stored as [head_dim / per][head_dim][per]. Each 32-bit lane holds `per` consecutive inputs of one output:
+1 in fp32, 2 in bf16, 4 in int8. The rows of qkv are ordered by head, and within a head q, k, v. A prefix of heads is
+therefore a prefix of rows. Sides that are no multiple of head_dim (patch inputs, classes) are filled with zeros.
+An int8 file is int8 inside the blocks, with one scale per output. Its patch embedding and classifier are bf16.
 """
 
 from collections.abc import Iterator
@@ -35,8 +35,9 @@ PADDING = "U8"  # safetensors' type of the zeros at the end of a shell
 class Matrix:
     """How a weight matrix [outputs, inputs] lies in the file, and how it grows with the heads.
 
-    out_per_head, in_per_head: blocks of head_dim that each head adds; 0 where the side has the same length for
-    every k (`outputs` or `inputs` then say which). only: the one k that uses it, for separate classifiers.
+    - out_per_head, in_per_head: blocks of head_dim that each head adds to a side; 0 for a side that does not grow.
+    - outputs, inputs: the length of a side that does not grow.
+    - only: the one k that uses the matrix. Separate classifiers have it.
     """
 
     parameter: Parameter
@@ -50,7 +51,7 @@ class Matrix:
 
     @classmethod
     def of(cls, parameter: Parameter, precision: Precision) -> "Matrix":
-        """The layout of a matrix; inputs that do not grow are taken as one side."""
+        """The layout of a matrix. Its input axes are merged into one where none of them grows."""
         arch, (out, *inner) = parameter.arch, parameter.part.sides
         fixed_out = 0 if out.per_head else out.length(arch, 1)
         fixed_in = 0 if inner[0].per_head else prod(side.length(arch, 1) for side in inner)
@@ -62,15 +63,15 @@ class Matrix:
         return self.parameter.name
 
     def out_blocks(self, k: int) -> int:
-        """Blocks of head_dim outputs with k heads; the last may be filled up with zeros."""
+        """Blocks of head_dim outputs with k heads. Zeros may fill the last block."""
         return self.out_per_head * k or -(-self.outputs // self.head_dim)
 
     def in_blocks(self, k: int) -> int:
-        """Blocks of head_dim inputs with k heads; the last may be filled up with zeros."""
+        """Blocks of head_dim inputs with k heads. Zeros may fill the last block."""
         return self.in_per_head * k or -(-self.inputs // self.head_dim)
 
     def rows_of(self, dense: FloatArray, k: int) -> FloatArray:
-        """timm's shape -> [outputs, inputs] with the file's rows: those of a head together, q before k before v."""
+        """timm's shape -> [outputs, inputs], with the rows in the file's order: by head, and within a head q, k, v."""
         flat = dense.reshape(dense.shape[0], -1)
         parts = self.parameter.part.sides[0].parts
         if parts == 1:
@@ -94,10 +95,10 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Vector:
-    """Numbers per head, float32: `rows` of head_dim for each head, or `fixed` numbers in all.
+    """A float32 tensor that is no matrix: `rows` times head_dim numbers per head, or `fixed` numbers in all.
 
-    parameter: None for the scales of a matrix. only: the one k that uses it; a fixed vector otherwise belongs to the
-    first shell.
+    - parameter: the tensor; None for the scales of a matrix.
+    - only: the one k that uses the vector. A fixed vector without it belongs to the first shell.
     """
 
     name: str
@@ -128,7 +129,7 @@ class Vector:
 
     @property
     def _run(self) -> int:
-        """Rows of a head that follow each other in timm's order; the tokens, or q, k and v, lie around them."""
+        """How many rows of a head are neighbours in timm's order. The axis of tokens, or of q, k and v, is outside."""
         if self.parameter is None or self.parameter.growing is None:
             return self.rows
         side = self.parameter.part.sides[self.parameter.growing]
@@ -136,7 +137,7 @@ class Vector:
 
 
 class Entry(NamedTuple):
-    """A tensor of the file: safetensors' dtype and shape, its range of bytes in the data, and its shell."""
+    """A tensor of the file: its dtype and shape as safetensors writes them, its bytes in the data, and its shell."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -146,9 +147,10 @@ class Entry(NamedTuple):
 
 
 class Layout:
-    """The tensors of a file, from its architecture and the name of its precision alone.
+    """The tensors of a file. They follow from its architecture and the name of its precision alone.
 
-    matrices, vectors: by timm's name. scales: by the name of their matrix, where its precision has them.
+    - matrices, vectors: by timm's name.
+    - scales: by the name of the matrix. A matrix whose precision has no scales is absent.
     """
 
     def __init__(self, arch: Architecture, precision: str) -> None:
@@ -169,7 +171,7 @@ class Layout:
 
     @cached_property
     def tensors(self) -> dict[str, Entry]:
-        """Every tensor by name, in the order of the file."""
+        """Every tensor of the file by its name there, in the order of the file."""
         tensors, at = {}, 0
         for before, k in pairwise((0, *self.arch.heads)):
             for name, precision, shape in self._shell(before, k):
@@ -184,7 +186,7 @@ class Layout:
 
     @cached_property
     def ends(self) -> dict[int, int]:
-        """For each k, how many bytes of the data its network needs."""
+        """k -> number of bytes of the data that its network needs."""
         return {t.shell: t.end for t in self.tensors.values()}
 
     def heads_in(self, shell: int) -> range:
@@ -192,7 +194,7 @@ class Layout:
         return range(max((k for k in self.arch.heads if k < shell), default=0), shell)
 
     def tiles(self, matrix: Matrix, shell: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Output and input block of each tile that the shell holds of the matrix, in the order of the file."""
+        """The output blocks and the input blocks of the matrix's tiles in this shell, in the order of the file."""
         if matrix.only not in (None, shell):
             return np.empty(0, np.intp), np.empty(0, np.intp)
         i = np.arange(matrix.out_blocks(shell))
@@ -224,7 +226,7 @@ class Layout:
 
 
 def tensor_name(shell: int, name: str) -> str:
-    """The name in the file of the part of `name` that `shell` holds."""
+    """How the file names the part of tensor `name` that `shell` holds."""
     return f"shell{shell:02d}.{name}"
 
 

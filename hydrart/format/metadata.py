@@ -12,14 +12,16 @@ from hydrart.format.preprocessing import INTERPOLATIONS, Preprocessing
 
 VERSION = 1
 
-_LARGEST = 1e6  # mean or 1 / std
+_LARGEST = 1e6  # the largest mean, and the largest 1 / std, that a file may hold
 
 
 @dataclass(frozen=True)
 class Accuracy:
     """Measured accuracy per k, as shares from 0 to 1.
 
-    dataset: what it was measured on; pictures: how many; top1, top5: by k.
+    - dataset: name of the test pictures.
+    - pictures: how many there were.
+    - top1, top5: accuracy by k.
     """
 
     dataset: str
@@ -43,9 +45,13 @@ Training = Mapping[str, str | int | float]  # the options of one training and wh
 class Metadata:
     """Everything a run needs besides the weights.
 
-    labels: one per class, empty where unknown; source: name of the checkpoint that the file was made from;
-    source_sha256: its SHA-256; digests: SHA-256 of each shell's bytes, by k; history: the trainings that led to the
-    weights, the oldest first, as far as they are known.
+    - architecture, precision, preprocessing: what the tensors are, how they are stored, how pictures become inputs.
+    - labels: one per class, empty where unknown.
+    - accuracy: the measured accuracy; None where nobody measured it.
+    - source, source_sha256: name and SHA-256 of the checkpoint that the file was made from.
+    - licence: of the weights.
+    - digests: SHA-256 of each shell's bytes, by k.
+    - history: the known trainings that led to the weights, the oldest first.
     """
 
     architecture: Architecture
@@ -60,7 +66,7 @@ class Metadata:
     history: tuple[Training, ...] = ()
 
     def cut(self, k: int) -> "Metadata":
-        """The same for a file that ends after the shell of k."""
+        """The metadata of a file that ends after the shell of k."""
         return replace(
             self,
             architecture=replace(self.architecture, heads=tuple(i for i in self.architecture.heads if i <= k)),
@@ -90,7 +96,7 @@ def dump(meta: Metadata) -> str:
 
 
 def parse(text: str) -> Metadata:
-    """Read and check the JSON text. Raises WeightFileError; the caller adds the file's name."""
+    """Read and check the JSON text. Raises WeightFileError without the file's name, which the caller adds."""
     try:
         entries = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
@@ -134,7 +140,7 @@ def parse(text: str) -> Metadata:
 
 
 def _normal(mean: tuple[float, ...], std: tuple[float, ...]) -> bool:
-    # bounds that float32 holds; whole numbers of any size compare, but may not convert
+    # float32 holds these bounds. Compared before they become float: JSON's whole numbers may be too large for one.
     return all(abs(value) <= _LARGEST for value in mean) and all(1 / _LARGEST <= value <= _LARGEST for value in std)
 
 
@@ -163,7 +169,7 @@ def _accuracy(part: Any, heads: tuple[int, ...]) -> Accuracy | None:
 
 
 def _history(runs: Any) -> tuple[Training, ...]:
-    """Runs of plain values; files that were written before there was such an entry have none."""
+    """Check the list of trainings, each a table of plain values. Older files have no such entry."""
     for run in _typed(runs, list, "history"):
         for key, value in _typed(run, dict, "history").items():
             _typed(key, str, "history")
@@ -210,7 +216,7 @@ def _choice(part: dict[str, Any], key: str, choices: Collection[str]) -> str:
 
 
 def _typed(value: Any, kind: type, what: str) -> Any:
-    """The value if it is of the JSON type; whole numbers pass as float."""
+    """Return the value if it has this type. A whole number passes as float. Raises WeightFileError."""
     kinds = (int, float) if kind is float else (kind,)
     if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
         names: dict[type, str] = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}

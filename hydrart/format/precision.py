@@ -17,10 +17,11 @@ LANE_BYTES = 4  # the kernels read weights in 32-bit lanes
 class Precision:
     """How the weights of a matrix are stored.
 
-    name: "fp32"; codegen.isa.Isa.dot takes it and names the arithmetic that these weights meet. dtype: safetensors'
-    name of the type. stored: NumPy's type of the stored numbers (bfloat16 has none: its bits are uint16). levels: the
-    largest stored integer where each output has a scale, 0 without scales. ends: the precision of the patch embedding
-    and of the classifier, where it differs from that inside the blocks.
+    - name: such as "fp32". codegen.isa.Isa.dot maps it to the arithmetic that multiplies these weights.
+    - dtype: safetensors' name of the type.
+    - stored: NumPy's type of the stored numbers. NumPy has no bfloat16: its bits are stored as uint16.
+    - levels: the largest stored integer where each output has a scale; 0 without scales.
+    - ends: the precision of the patch embedding and of the classifier, where it differs from that of the blocks.
     """
 
     name: str
@@ -33,12 +34,12 @@ class Precision:
 
     @property
     def bytes(self) -> int:
-        """Bytes of a stored number."""
+        """Size of a stored number, in bytes."""
         return self.stored.itemsize
 
     @property
     def per(self) -> int:
-        """Consecutive inputs of one output in a 32-bit lane."""
+        """How many consecutive inputs of one output a 32-bit lane holds."""
         return LANE_BYTES // self.bytes
 
     @property
@@ -52,10 +53,10 @@ class Precision:
         return self.ends or self
 
     def encode(self, rows: FloatArray) -> tuple[NDArray[Any], FloatArray | None]:
-        """float32 [outputs, inputs] -> numbers of the type `stored`, same shape, and scales float32 [outputs] or None.
+        """float32 [outputs, inputs] -> numbers of type `stored` in the same shape, and scales float32 [outputs].
 
-        Numbers are rounded to nearest, ties to even. A scale is the row's largest absolute value over `levels`, or 1
-        for a row of zeros.
+        The scales are None where the precision has none. Numbers are rounded to nearest, ties to even. A scale is the
+        largest absolute value of its row over `levels`, or 1 for a row of zeros.
         """
         if not self.scaled:
             return self.to_stored(rows), None
@@ -64,7 +65,10 @@ class Precision:
         return self.to_stored(rows / scales[:, None]), scales
 
     def decode(self, stored: NDArray[Any], scales: FloatArray | None = None) -> FloatArray:
-        """Stored [outputs, inputs] -> float32, same shape. scales: float32 [outputs] where the precision has them."""
+        """Stored [outputs, inputs] -> float32, same shape.
+
+        scales: float32 [outputs]; None where the precision has none.
+        """
         values = self.from_stored(stored)
         return values if scales is None else values * scales.reshape(-1, 1)
 

@@ -10,11 +10,12 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pictures become inputs; it lives in the weight file.
+    """How pictures become inputs. The weight file stores it.
 
-    size: height and width of the input in pixels. crop: the share of the resized short side that is kept
-    (timm's crop_pct). mean, std: per channel of the RGB picture scaled to 0..1. interpolation: bicubic or
-    bilinear, both antialiased.
+    - size: height and width of the input, in pixels.
+    - crop: share of the resized short side that the crop keeps (timm's crop_pct).
+    - mean, std: per channel of the RGB picture, whose values are scaled to 0..1.
+    - interpolation: "bicubic" or "bilinear", both antialiased.
     """
 
     size: int
@@ -25,5 +26,5 @@ class Preprocessing:
 
     @property
     def resize(self) -> int:
-        """The length in pixels that the short side is resized to."""
+        """Length of the short side after resizing, in pixels."""
         return math.floor(self.size / self.crop)

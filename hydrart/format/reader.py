@@ -21,7 +21,7 @@ from hydrart.format.layout import PAGE, Entry, Layout, Matrix, Vector, tensor_na
 from hydrart.format.metadata import Metadata, dump, parse
 from hydrart.format.precision import PRECISIONS, FloatArray
 
-MAX_HEADER = 100_000_000  # safetensors' own limit
+MAX_HEADER = 100_000_000  # bytes; the safetensors library has the same limit
 
 _STORED = {precision.dtype: precision.stored for precision in PRECISIONS.values()}
 
@@ -29,7 +29,10 @@ _STORED = {precision.dtype: precision.stored for precision in PRECISIONS.values(
 class WeightFile:
     """A mapped weight file.
 
-    path, meta (Metadata), layout (Layout); data: read-only uint8 array over the mapped bytes after the header.
+    - path: of the file.
+    - meta, layout: its Metadata and its Layout.
+    - data: the mapped bytes after the header, a read-only uint8 array.
+
     Raises WeightFileError where the file is not exactly what its architecture asks for.
     """
 
@@ -63,24 +66,24 @@ class WeightFile:
         return self.meta.architecture.heads
 
     def end(self, k: int) -> int:
-        """How many bytes of the data the network of k heads needs."""
+        """Number of bytes of the data that the network of k heads needs."""
         return self.layout.ends[self.meta.architecture.check_k(k)]
 
     def part(self, shell: int, name: str) -> NDArray[Any]:
-        """What one shell holds of a tensor, as it lies in the mapped file (bf16 as uint16); read-only."""
+        """The part of a tensor in one shell: a read-only view of the mapped file, with bf16 as uint16."""
         tensor = self.layout.tensors[tensor_name(shell, name)]
         values: NDArray[Any] = self.data[tensor.begin : tensor.end].view(_STORED[tensor.dtype])
         return values.reshape(tensor.shape)
 
     def state(self, k: int) -> "State":
-        """The network of k heads as dense float32 tensors in timm's names and shapes, each made on access.
+        """The network of k heads as dense float32 tensors in timm's names and shapes. Each is made on access.
 
-        Separate classifiers are there for every k up to this one.
+        Of separate classifiers it holds those of every k up to this one. Raises HeadsError.
         """
         return State(self, self.meta.architecture.check_k(k))
 
     def verify(self) -> None:
-        """Compare every shell with its SHA-256 (reads the whole file). Raises WeightFileError."""
+        """Read the whole file and compare every shell with its SHA-256. Raises WeightFileError."""
         begin = 0
         for k, end in self.layout.ends.items():
             if hashlib.sha256(self.data[begin:end].data).hexdigest() != self.meta.digests.get(k):
@@ -91,7 +94,7 @@ class WeightFile:
 
 
 class State(Mapping[str, FloatArray]):
-    """Dense tensors of the first k heads, decoded from the tiles whenever one is asked for."""
+    """Dense tensors of the first k heads. Each access decodes the tensor from its tiles."""
 
     def __init__(self, file: WeightFile, k: int) -> None:
         self._file = file
@@ -145,7 +148,7 @@ class State(Mapping[str, FloatArray]):
 
 
 def header_bytes(meta: Metadata, tensors: Mapping[str, Entry]) -> bytes:
-    """Length and JSON header, filled with spaces so that the data starts on a page."""
+    """The header's length and its JSON. Spaces fill the JSON up, so that the data starts on a page."""
     header: dict[str, Any] = {"__metadata__": {"hydrart": dump(meta)}}
     for name, t in tensors.items():
         header[name] = {"dtype": t.dtype, "shape": t.shape, "data_offsets": (t.begin, t.end)}
@@ -177,7 +180,7 @@ def _metadata(header: dict[str, Any]) -> Metadata:
 
 
 def _compare(header: dict[str, Any], tensors: Mapping[str, Entry]) -> None:
-    """The architecture decides every name, type, shape and place: anything else is an error."""
+    """Compare with what the architecture asks for: every name, type, shape and place. Raises WeightFileError."""
     for name, t in tensors.items():
         wanted = {"dtype": t.dtype, "shape": list(t.shape), "data_offsets": [t.begin, t.end]}
         if header.get(name) != wanted:

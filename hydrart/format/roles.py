@@ -1,12 +1,12 @@
 """What a network is made of: the one list from which every name, shape, order and cut derives.
 
-A role is a kind of layer, such as the qkv of every block. It has one or two tensors, its parts, and each part says how
-its sides grow with the heads. A parameter is one part at one place of one network: the qkv weight of block 3. Names
-and shapes are timm's (https://github.com/huggingface/pytorch-image-models, VisionTransformer), and so is the order.
+A role is a kind of layer, such as the qkv of every block. Its parts are its one or two tensors. Each part says how its
+sides grow with the heads. A parameter is one part at one place of one network, such as the qkv weight of block 3.
+Names, shapes and order are timm's (https://github.com/huggingface/pytorch-image-models, VisionTransformer).
 
-The layout, the reader, the writer, the kernels' tables, the reference, the ONNX export, the PyTorch network, the
-converter and the counts of parameters and multiply-accumulates all read this list. A new tensor is one more role, and
-one more step in the reference and in the kernels.
+Everything that needs names or shapes reads this list: layout, reader, writer, the kernels' tables, reference, ONNX
+export, PyTorch network, converter, and the counts of parameters and multiply-accumulates. A new tensor is one more
+role, and one more step in the reference and in the kernels.
 
 >>> from hydrart.format.architecture import Architecture
 >>> arch = Architecture(image_size=224, patch=16, depth=12, head_dim=64, heads=(3, 6, 12), classes=1000)
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 class Side:
     """One side of a tensor.
 
-    per_head: blocks of head_dim channels that each head adds; 0 where the side has one length for every k.
-    fixed: that length, or the name of the property of Architecture that holds it.
-    parts: the side consists of so many equal parts, and a head adds blocks to each (3 for queries, keys and values).
+    - per_head: blocks of head_dim channels that each head adds; 0 where the side has one length for every k.
+    - fixed: that one length, or the name of the property of Architecture that holds it.
+    - parts: number of equal parts of the side, such as 3 for queries, keys and values. A head adds blocks to each.
     """
 
     per_head: int = 0
@@ -42,7 +42,7 @@ class Side:
     parts: int = 1
 
     def length(self, arch: Architecture, k: int) -> int:
-        """Elements of the side with k heads."""
+        """Number of elements along the side with k heads."""
         if self.per_head:
             return self.per_head * arch.width(k)
         return self.fixed if isinstance(self.fixed, int) else int(getattr(arch, self.fixed))
@@ -52,9 +52,11 @@ class Side:
 class Part:
     """One tensor of a role.
 
-    suffix: what follows the role's name; sides: of timm's shape, outputs first; is_matrix: its inputs are summed over,
-    and the file stores it in tiles of the precision (a part that is none is float32); start: the value that training
-    starts from where nothing is drawn.
+    - suffix: what the tensor's name has after the role's name.
+    - sides: of timm's shape, outputs first.
+    - is_matrix: whether it multiplies its inputs. The file stores a matrix in tiles of its precision, and every other
+      part in float32.
+    - start: the value at the start of a training, for a part that is not drawn at random.
     """
 
     suffix: str
@@ -64,7 +66,7 @@ class Part:
 
 
 class Each(Enum):
-    """Where a role occurs: the value is the template of its name."""
+    """Where a role occurs. The value is the template of its name."""
 
     NETWORK = "{name}"
     BLOCK = "blocks.{index}.{name}"
@@ -72,7 +74,7 @@ class Each(Enum):
 
 
 class Then(Enum):
-    """What is done to the outputs of a role's matrix."""
+    """What follows the product with a role's matrix."""
 
     NOTHING = "nothing"
     ATTENTION = "attention"
@@ -84,9 +86,13 @@ class Then(Enum):
 class Role:
     """A kind of layer or parameter.
 
-    name: timm's, without the block and without the part; each: where it occurs; rows: how many rows pass through it
-    for one picture, as Side.fixed; then: what follows its matrix; layer_scale: the role whose factors scale its
-    outputs; needs: a flag of Architecture and the value at which the network has this role.
+    - name: timm's, without the block and without the part.
+    - parts: its tensors.
+    - each: where it occurs.
+    - rows: how many rows of one picture pass through it, written as Side.fixed is.
+    - then: what follows its matrix.
+    - layer_scale: the role whose factors scale its outputs.
+    - needs: a flag of Architecture, and the value of it with which a network has this role.
     """
 
     name: str
@@ -111,7 +117,7 @@ class Role:
         return self.needs is None or getattr(arch, self.needs[0]) == self.needs[1]
 
     def indices(self, arch: Architecture) -> Iterator[int | None]:
-        """Where the network has it: block numbers, the ks, or None once."""
+        """Each place in the network: the block numbers, the ks, or a single None."""
         if self.used(arch):
             yield from {Each.NETWORK: (None,), Each.BLOCK: range(arch.depth), Each.K: arch.heads}[self.each]
 
@@ -131,7 +137,10 @@ class Role:
 class Parameter:
     """One tensor of one network.
 
-    name: timm's, in the file after the name of the shell; index: its block number, or the k that it is for.
+    - name: timm's. The file writes the name of the shell before it.
+    - role, part: what the tensor is.
+    - arch: the network.
+    - index: the block number, or the one k that uses it; None where the role occurs once.
     """
 
     name: str
@@ -147,7 +156,7 @@ class Parameter:
 
     @property
     def growing(self) -> int | None:
-        """The first axis that grows with the heads, None where none does."""
+        """The first axis that grows with the heads; None where no axis does."""
         return next((axis for axis, side in enumerate(self.part.sides) if side.per_head), None)
 
     def shape(self, k: int) -> tuple[int, ...]:
@@ -155,9 +164,10 @@ class Parameter:
         return tuple(side.length(self.arch, self.only or k) for side in self.part.sides)
 
     def view(self, values: Any, k: int) -> Any:
-        """What k heads use of a tensor of k heads or more: a view [parts, outputs, ...], of NumPy or PyTorch.
+        """The elements of a larger tensor that k heads use, as a view [parts, outputs, ...] of NumPy or PyTorch.
 
-        parts is 3 for qkv, whose queries, keys and values are cut one by one, and 1 for all others.
+        values: the tensor of k heads or more, in timm's shape. parts is 3 for qkv, whose queries, keys and values are
+        cut one by one, and 1 for all others.
         """
         parts = self.part.sides[0].parts
         outputs, *others = self.shape(k)
@@ -165,7 +175,7 @@ class Parameter:
         return split[(slice(None), slice(outputs // parts), *map(slice, others))]
 
     def cut(self, values: Any, k: int) -> Any:
-        """What k heads use of a tensor of k heads or more, in timm's shape; a view where that can be."""
+        """The elements of a larger tensor that k heads use, in timm's shape. It is a view where that is possible."""
         return self.view(values, k).reshape(self.shape(k))
 
 
@@ -180,9 +190,9 @@ def _linear(outputs: Side, *inputs: Side) -> tuple[Part, Part]:
 NORM = (Part("weight", (CHANNELS,), start=1.0), Part("bias", (CHANNELS,)))
 SCALE = (Part("gamma", (CHANNELS,), start=1e-5),)
 
-# Networks that look again fit into the same list. A fusion is a role whose inputs are a Side of their own; a scalar is
-# a part with one Side(). A depthwise kernel has two fixed sides after its channels. What a network has once per stage,
-# such as a gate or the positions of a grid, needs one more member of Each.
+# Networks of several looks at a picture fit into this list. A fusion is a role whose inputs have a Side of their own.
+# A scalar is a part with one Side(). A depthwise kernel has two fixed sides after its channels. Anything that occurs
+# once per look, such as a gate or the positions of a grid, needs one more member of Each.
 CLASS_TOKEN = Role("cls_token", (Part("", (Side(), Side(), CHANNELS)),))
 POSITIONS = Role("pos_embed", (Part("", (Side(), Side(fixed="tokens"), CHANNELS)),))
 PATCH = Role(
@@ -218,17 +228,17 @@ _BEFORE_BLOCKS = [role for role in ROLES[: ROLES.index(BLOCK_MATRICES[0])] if ro
 
 
 def classifier(arch: Architecture) -> Role:
-    """The role that classifies. Where each k has a classifier of its own, its index is k."""
+    """The role of the classifier. Where each k has its own, the role's index is k."""
     return CLASSIFIERS if arch.separate_classifiers else CLASSIFIER
 
 
 def block_number(name: str) -> int | None:
-    """The block that a tensor of this name belongs to, None for one outside the blocks."""
+    """The number of the block that a tensor of this name belongs to; None for a tensor outside the blocks."""
     return _index(Each.BLOCK.value, name)
 
 
 def own_k(name: str) -> int | None:
-    """The k whose own classifier has this name for its matrix, None for any other name."""
+    """The k whose own classifier's matrix has this name; None for any other name."""
     return _index(Each.K.value.format(name=CLASSIFIERS.name, index="{index}") + ".weight", name)
 
 
@@ -239,7 +249,7 @@ def _index(template: str, name: str) -> int | None:
 
 
 def matrix_index(role: Role, block: int = 0) -> int:
-    """The place of a role's matrix among all matrices of the file and of the kernels' table.
+    """The index of a role's matrix among all matrices, in the file and in the kernels' table.
 
     The patch embedding comes first, then the matrices of each block in the order of BLOCK_MATRICES.
     """
@@ -268,12 +278,12 @@ def parameters_of(arch: Architecture) -> Mapping[str, Parameter]:
 
 
 def count(arch: Architecture, k: int) -> int:
-    """Numbers in the tensors of k heads."""
+    """Number of elements of all tensors of k heads."""
     return sum(prod(p.shape(k)) for p in parameters_of(arch).values() if p.only in (None, k))
 
 
 def products(arch: Architecture, k: int) -> int:
-    """Multiply-accumulates of all matrices for one picture with k heads; attention itself is not in it."""
+    """Multiply-accumulates of all matrices for one picture with k heads, without the two products of attention."""
     return sum(
         Side(fixed=p.role.rows).length(arch, k) * prod(p.shape(k))
         for p in parameters_of(arch).values()

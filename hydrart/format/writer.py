@@ -1,6 +1,6 @@
 """Write weight files: encode dense tensors into tiles, or copy a prefix of an existing file.
 
-A file appears under its name only when it is whole: it is written beside it and renamed.
+A file is written under another name beside the wanted one and then renamed. So it is whole as soon as it appears.
 """
 
 import contextlib
@@ -28,9 +28,12 @@ _CHUNK = 1 << 22
 def write(path: str | os.PathLike[str], meta: Metadata, state: Mapping[str, Any]) -> None:
     """Write a weight file.
 
-    state: dense tensors of the largest k, in timm's names and shapes (float32 [outputs, inputs]; separate
-    classifiers as heads.K.weight [classes, p] and heads.K.bias). Each is read once, so `state` may make them on
-    access. meta.digests is replaced. Raises WeightFileError on a wrong shape or a number that is not finite.
+    - path: of the new file.
+    - meta: what the file says of itself. The written file has new digests.
+    - state: dense float32 tensors of the largest k, in timm's names and shapes. Separate classifiers are
+      heads.K.weight [classes, p] and heads.K.bias [classes]. Each tensor is read once: `state` may make it on access.
+
+    Raises WeightFileError for a wrong shape and for a number that is not finite.
     """
     layout = Layout(meta.architecture, meta.precision)
     blank = replace(meta, digests=dict.fromkeys(meta.architecture.heads, "0" * 64))
@@ -55,9 +58,9 @@ def write(path: str | os.PathLike[str], meta: Metadata, state: Mapping[str, Any]
 
 
 def copy_prefix(source: WeightFile, path: str | os.PathLike[str], meta: Metadata) -> None:
-    """Write the file of `meta`, whose data are the first bytes of `source`'s.
+    """Write a file with this metadata, and with the first bytes of `source`'s data.
 
-    With `source.meta.cut(k)` this cuts the file after k; with other labels or accuracies it replaces those.
+    `source.meta.cut(k)` as meta cuts the file after k. Other labels or accuracies in meta replace those of `source`.
     """
     layout = Layout(meta.architecture, meta.precision)
     end = max(layout.ends.values())
@@ -68,7 +71,7 @@ def copy_prefix(source: WeightFile, path: str | os.PathLike[str], meta: Metadata
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file in hex, as Metadata.source_sha256 holds it."""
+    """The SHA-256 of a file in hexadecimal digits, as Metadata.source_sha256 holds it."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -99,7 +102,7 @@ def _put_by_head(layout: Layout, vector: Vector, dense: FloatArray, put: Any) ->
 
 
 def _fetch(state: Mapping[str, Any], parameter: Parameter, layout: Layout) -> FloatArray:
-    """The tensor, float32, checked."""
+    """Take the tensor from the state as float32. Raises WeightFileError for a wrong shape or a number not finite."""
     name, shape = parameter.name, parameter.shape(layout.arch.heads[-1])
     if name not in state:
         raise WeightFileError(f"the checkpoint has no tensor {name}: it is not such a network")
@@ -126,7 +129,7 @@ def _digests(file: IO[bytes], start: int, layout: Layout) -> dict[int, str]:
 
 @contextlib.contextmanager
 def _appearing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes its name at the end, and leaves nothing behind if anything fails before."""
+    """A file to write to. It gets its name at the end; if anything fails before that, it is deleted."""
     if os.path.exists(path) and not os.path.isfile(path):
         raise WeightFileError(f"{path} is a folder or a device: give the name of a file to write")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
