@@ -1,4 +1,4 @@
-"""What the battery allows: the energy that is left, spread evenly over the time that is left."""
+"""The power that the battery allows: the energy left, spread evenly over the time left."""
 
 import math
 from collections import deque
@@ -7,27 +7,27 @@ from hydrart.governor.parameters.battery import BatteryParameters
 
 
 class BatteryBudget:
-    """Counts the energy that the device draws, corrects the count by the gauge, and says how much power is allowed.
+    """Count the energy that the device draws, correct the count by the gauge, and say how much power is allowed.
 
-    until_s: when the goal ends, in seconds on the clock of `now`. capacity_wh: energy of the full battery in
-    watt-hours; None: it is learnt from how fast the charge falls.
+    - until_s: when the goal ends, in seconds on the clock of `now`.
+    - capacity_wh: energy of the full battery, in watt-hours; None: it is learnt from how fast the charge falls.
     """
 
     def __init__(self, until_s: float, capacity_wh: float | None, parameters: BatteryParameters) -> None:
         self.until_s = until_s
         self.capacity_wh = capacity_wh
         self._p = parameters
-        self._left: float | None = None  # share of the capacity
-        self._doubted = 0  # readings in a row
-        self._other_w = 0.0  # drawn by others, or missing from the power table
-        self._spent_j = 0.0  # by our own count
-        self._history: deque[tuple[float, float, float]] = deque()  # time, share left by the gauge, joules spent
+        self._left: float | None = None  # charge, 0 to 1
+        self._doubted = 0  # doubted readings in a row
+        self._other_w = 0.0  # power of everything else, and what the power table misses
+        self._spent_j = 0.0  # energy by our own count
+        self._history: deque[tuple[float, float, float]] = deque()  # time, charge by the gauge, joules spent
         self._charging = False
-        self._saved_j = 0.0  # not spent although it was allowed; negative: spent too early
+        self._saved_j = 0.0  # energy that was allowed but not spent; negative: spent too early
 
     @property
     def left(self) -> float | None:
-        """The share that is left, 0 to 1; None while unknown."""
+        """The charge, 0 to 1; None while it is unknown."""
         return self._left
 
     def update(
@@ -35,8 +35,10 @@ class BatteryBudget:
     ) -> None:
         """Account for the last dt seconds.
 
-        own_w: what the table says that hydrart and the idle device drew, in watts. power_w: what a sensor says that the
-        whole device drew. share: a new reading of the charge, 0 to 1. None: no reading.
+        - own_w: power of hydrart and the idle device by the power table, in watts.
+        - power_w: power of the whole device by a sensor, in watts; None without a reading.
+        - share: a new reading of the charge, 0 to 1; None without one.
+        - charging: whether a supply charges the battery.
         """
         p = self._p
         self._spent_j += own_w * dt
@@ -71,18 +73,21 @@ class BatteryBudget:
         self._learn(measured=power_w is not None)
 
     def allowed(self, now: float) -> float:
-        """The power that hydrart and the idle device may draw together, in watts; inf where nothing limits it."""
+        """The power that hydrart and the idle device may draw together, in watts; inf without a limit."""
         if self._left is None or self.capacity_wh is None or self._charging or now >= self.until_s:
             return math.inf
         return self._even_w(now) + self._saved_j / self._p.even_s
 
     def _even_w(self, now: float) -> float:
-        """The power that spends what is left evenly over the time that is left, less what others draw."""
+        """The power that spends the energy left evenly over the time left, less what others draw, in watts."""
         left_j = max((self._left or 0.0) - self._p.reserve, 0.0) * (self.capacity_wh or 0.0) * 3600
-        return left_j / max(self.until_s - now, 1.0) - self._other_w  # a last second: no division by nothing
+        return left_j / max(self.until_s - now, 1.0) - self._other_w  # at least a second: it is never 0
 
     def _learn(self, measured: bool) -> None:
-        """Learn from the fall of the gauge: the capacity; where that is known and no sensor says, what others draw."""
+        """Learn from the fall of the gauge: the capacity, or, if that is known, the power of others.
+
+        measured: whether a sensor gives the power of others.
+        """
         p = self._p
         (start, before, spent), (end, after, total) = self._history[0], self._history[-1]
         if self.capacity_wh is None:

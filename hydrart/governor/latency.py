@@ -1,14 +1,14 @@
-"""How long each k will take: a slow-down that all share, a correction for each k, and the errors of past predictions.
+"""Predict how long each k will take, from the frames observed so far.
 
-Everything is in logarithms: latency_k = idle_k * exp(m + c_k + h_k * max(m, 0)) * exp(e).
+The model is latency_k = idle_k * exp(m + c_k + h_k * max(m, 0)) * exp(e). The module computes with logarithms.
 
-- m, the shared slow-down, follows the machine at once.
-- c_k corrects the table of idle latencies.
-- h_k says how much more than others this k suffers when the machine is busy: memory traffic slows large networks more.
-- e is the error of a prediction. Its distribution is the one observed, tails included: no shape is assumed.
+- m is the slow-down that all ks share. It follows the machine at once.
+- c_k corrects the idle latency of k in the table.
+- h_k is the extra slow-down of k on a busy machine: memory traffic slows large networks more.
+- e is the error of a prediction. Its distribution is the observed one with its tails, without an assumed shape.
 
-Steps of the load are counted apart from these errors: how often they come, and which slow-downs they lead to. From the
-highest of those slow-downs, no further step is expected.
+Steps of the load are counted apart from these errors. The model keeps how often they come, and the slow-downs that they
+lead to. At the highest of those slow-downs it expects no further step.
 """
 
 import math
@@ -20,12 +20,12 @@ from statistics import NormalDist
 from hydrart.governor.parameters.latency import LatencyParameters
 from hydrart.governor.points import Jitter, OperatingPoint
 
-_MEAN_TO_STD = 1.25  # standard deviation of a Gaussian over its mean absolute value, sqrt(pi / 2)
-_LEAST_SENSITIVITY = 0.1  # of a k to the shared slow-down: above 0, since errors are divided by it
+_MEAN_TO_STD = 1.25  # sqrt(pi / 2): a Gaussian's standard deviation over its mean absolute value
+_LEAST_SENSITIVITY = 0.1  # the least effect of the shared slow-down on a k; not 0, because errors are divided by it
 
 
 class _Sample:
-    """The last `size` values, in order of time and of size."""
+    """The last `size` values, kept both in order of time and sorted."""
 
     def __init__(self, size: int, values: Iterable[float] = ()) -> None:
         self._recent = deque(values, maxlen=size)
@@ -41,7 +41,7 @@ class _Sample:
         insort(self._ordered, value)
 
     def replace_last(self, *values: float) -> None:
-        """As many as are given, the oldest first."""
+        """Replace the last values by these, the oldest first."""
         for at, value in enumerate(values, -len(values)):
             del self._ordered[bisect_left(self._ordered, self._recent[at])]
             insort(self._ordered, value)
@@ -52,7 +52,7 @@ class _Sample:
         return self._ordered[0]
 
     def above(self, value: float) -> int:
-        """How many are larger."""
+        """How many of the values are larger."""
         return len(self._ordered) - bisect_right(self._ordered, value)
 
     def quantile(self, q: float) -> float:
@@ -60,7 +60,7 @@ class _Sample:
 
 
 class LatencyModel:
-    """Predicts the latency of each k, in milliseconds, from the frames observed so far."""
+    """Predict the latency of each k, in milliseconds, from the frames observed so far."""
 
     def __init__(self, points: Iterable[OperatingPoint], jitter: Jitter, parameters: LatencyParameters) -> None:
         self._p = p = parameters
@@ -74,12 +74,12 @@ class LatencyModel:
         self._scatter = max(jitter.sigma, p.scatter_range[0])
         self._last_k: int | None = None
         self._forgot_at = -math.inf
-        self._pending: tuple[float, bool] | None = None  # the last error if it is an outlier; whether k was new
-        self._odd: dict[int, float] = {}  # the last error of each k, where it was an outlier
-        # decaying counts of slow frames: those that a second slow frame followed, and all of them
+        self._pending: tuple[float, bool] | None = None  # the last error if it was an outlier; whether k had changed
+        self._odd: dict[int, float] = {}  # k -> its last error, if that was an outlier
+        # decaying counts of slow frames: those that another slow frame followed, and all of them
         self._repeats, self._spikes = p.repeat_prior
-        self._steps = 0.0  # share of the frames with which the load stepped upwards
-        self._levels = _Sample(p.levels)  # slow-downs after such steps
+        self._steps = 0.0  # share of the frames at which the load stepped upwards
+        self._levels = _Sample(p.levels)  # the slow-downs after such steps
         self._errors = _Sample(p.window, _quantiles(jitter, p.prior))
 
     @property
@@ -89,21 +89,21 @@ class LatencyModel:
 
     @property
     def slowdown(self) -> float:
-        """The shared factor over the idle latencies."""
+        """The factor over the idle latencies that all ks share."""
         return math.exp(self._m)
 
     def seen_at(self, k: int) -> float:
-        """When k ran last; -inf if never."""
+        """When k ran last, in seconds on the clock of observe(); -inf if never."""
         return self._seen_at[k]
 
     def observe(self, now: float, k: int, latency_ms: float) -> None:
-        """Learn from a frame that k took latency_ms for; now: seconds on a monotonic clock."""
+        """Learn from a frame that took latency_ms with k. now: seconds on a monotonic clock."""
         self._forget(now)
         log_latency = math.log(latency_ms)
         if k not in self._log_idle:
             if not self._log_idle:
                 self._log_idle[k] = log_latency
-            else:  # the present slow-down is not k's own
+            else:  # the load causes the present slow-down, not k
                 self._log_idle[k] = log_latency - self._m - self._slope[k] * max(self._m, 0.0)
             self._last_k, self._seen_at[k] = k, now
             return
@@ -114,11 +114,11 @@ class LatencyModel:
         self._last_k, self._seen_at[k] = k, now
 
     def expected_ms(self, k: int) -> float | None:
-        """The latency to expect, None where nothing is known."""
+        """The expected latency in milliseconds; None where nothing is known."""
         return math.exp(self.log_expected(k)) if self._log_idle else None
 
     def quantile(self, q: float) -> float:
-        """The factor over the expected latency that a share q (0 to 1) of the frames stayed below."""
+        """The factor over the expected latency below which a share q (0 to 1) of the frames stayed."""
         return math.exp(self._errors.quantile(q))
 
     @property
@@ -127,7 +127,7 @@ class LatencyModel:
         return self._pending is not None
 
     def log_expected(self, k: int) -> float:
-        """The logarithm of the latency to expect, in milliseconds."""
+        """The logarithm of the expected latency in milliseconds."""
         return self._idle(k) + self._expected(k)
 
     def late(self, k: int, log_budget: float) -> float:
@@ -139,19 +139,19 @@ class LatencyModel:
         if self._steps:
             p += self._steps * self._step_exceeds(k, spare)
         if self._pending is not None and self._pending[0] > 0:
-            # the last frame was slow; the next is slow too with the share of past slow frames that came in pairs
+            # the last frame was slow: how often did another slow frame follow in the past?
             again = self._exceeds(spare - self._pending[0] * self._sensitivity(k))
             p += self._repeats / self._spikes * (again - p)
         return min(p, 1.0)
 
     def calmed(self) -> None:
-        """Other programs use less than before: forget half of what their load did to each k."""
+        """Other programs use less than before. Forget half of the corrections that their load caused."""
         for k in self._offset:
             self._offset[k] = min(self._offset[k], 0.0)
             self._slope[k] /= 2
 
     def _idle(self, k: int) -> float:
-        """The logarithm of the idle latency. A k that never ran has the nearest one's, scaled by the work."""
+        """The logarithm of the idle latency. For a k that never ran, that of the nearest k is scaled by the work."""
         known = self._log_idle.get(k)
         if known is not None:
             return known
@@ -159,26 +159,26 @@ class LatencyModel:
         return self._log_idle[nearest] + math.log(self._work[k] / self._work[nearest])
 
     def _expected(self, k: int) -> float:
-        """The logarithm of the factor over the idle latency."""
+        """The logarithm of the expected factor over the idle latency of k."""
         m = self._m
         return m + self._offset[k] + (self._slope[k] * m if m > 0 else 0.0)
 
     def _exceeds(self, error: float) -> float:
-        """The share of errors above this one; a Pareto tail stands for the one error that has not come yet."""
+        """The share of errors above this one. A Pareto tail stands for one error beyond all that were observed."""
         beyond = math.exp(-self._p.tail_index * max(error, 0.0))
         return (self._errors.above(error) + beyond) / (len(self._errors) + 1)
 
     def _step_exceeds(self, k: int, spare: float) -> float:
-        """The probability that k is late after a step of the load: the share of past ones that it would be."""
+        """The probability that k is late after a step of the load: its share of late frames after past steps."""
         spare = max(spare, 0.0)
         above = self._levels.above(self._m + spare / (1 + self._slope[k]))
         return (above + math.exp(-self._p.tail_index * spare)) / (len(self._levels) + 1)
 
     def _learn(self, k: int, error: float, switched: bool) -> None:
-        """Noise moves the estimates smoothly. An outlier counts once the next frame confirms it, by the lesser of both.
+        """Noise moves the estimates smoothly. An outlier moves them only if the next frame is an outlier too.
 
-        A change that came with a change of k is shared between the load and k with its neighbours. Any other change is
-        the load's.
+        The smaller of the two outliers is the step. If it came with a change of k, the load and k with its neighbours
+        share it. Any other step is the load's.
         """
         p = self._p
         pending, self._pending = self._pending, None
@@ -192,14 +192,14 @@ class LatencyModel:
             self._scatter = min(max(scatter, p.scatter_range[0]), p.scatter_range[1])
         elif pending is not None and (pending[0] > 0) == (error > 0):
             self._step(k, min(error, pending[0], key=abs), error, after_switch=pending[1] and k == self._last_k)
-        elif before and (before > 0) == (error > 0):  # others ran as expected in between, so that it is k itself
+        elif before and (before > 0) == (error > 0):  # other ks ran as expected in between: k itself is the cause
             for other, share in self._near[k]:
                 self._correct(other, share * min(error, before, key=abs))
         else:
             self._pending, self._odd[k] = (error, switched), error
 
     def _step(self, k: int, step: float, error: float, after_switch: bool) -> None:
-        """The load has changed by `step`; k has a part in it where the change came with k."""
+        """The load has changed by `step`. A part of it is due to k where the change came with k."""
         up = step > 0
         if up:
             self._count(again=True)
@@ -214,13 +214,13 @@ class LatencyModel:
             self._levels.add(self._m)
 
     def _count(self, again: bool) -> None:
-        """Count a slow frame, and whether another followed it."""
+        """Count a slow frame, and whether another slow frame followed it."""
         kept = 1 - 1 / self._p.memory
         self._spikes = 1 + kept * self._spikes
         self._repeats = again + kept * self._repeats
 
     def _sensitivity(self, k: int) -> float:
-        """How much k's latency moves with the shared slow-down."""
+        """The change of k's log latency over the change of the shared slow-down."""
         return 1 + self._slope[k] if self._m > 0 else 1.0
 
     def _correct(self, k: int, error: float) -> None:
@@ -231,9 +231,9 @@ class LatencyModel:
         self._slope[k] = max(_LEAST_SENSITIVITY - 1, self._slope[k] + step * m)
 
     def _forget(self, now: float) -> None:
-        """Let the corrections fade; that of the k that runs goes over to the shared slow-down."""
+        """Let the corrections fade. The shared slow-down takes over what the running k loses."""
         forget_s = self._p.forget_s
-        if now - self._forgot_at < forget_s / 120:  # in steps that are small against it, not at every frame
+        if now - self._forgot_at < forget_s / 120:  # small steps suffice; every frame would cost time
             return
         kept = math.exp((self._forgot_at - now) / forget_s)
         if self._last_k is not None:
@@ -245,7 +245,7 @@ class LatencyModel:
 
 
 def _quantiles(jitter: Jitter, n: int) -> list[float]:
-    """n errors with the distribution of the profile: midpoints of a Gaussian's quantiles, and its tail."""
+    """n errors that have the profile's distribution: the midpoints of a Gaussian's quantiles, and the tail."""
     normal = NormalDist(0.0, max(jitter.sigma, 1e-6))
     tail = math.ceil(jitter.tail_p * n - 0.5)
     return [normal.inv_cdf((i + 0.5) / (n - tail)) for i in range(n - tail)] + [math.log(jitter.tail_x)] * tail

@@ -1,4 +1,4 @@
-"""The operating points that a governor chooses from, and what is known of the device. Nothing here knows networks."""
+"""The operating points that a governor chooses from, and what is known of the device. Networks are unknown here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,19 +8,19 @@ from hydrart.errors import SettingError
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What one k costs and gives. None stands for what is unknown."""
+    """Cost and accuracy of one k. None stands for an unknown value."""
 
     k: int
     """The number of heads."""
     work: float
-    """Any measure that grows with the latency, such as multiply-accumulates. It scales the latency of a k that has not
-    run yet."""
+    """Any measure that is proportional to the latency, such as multiply-accumulates. It scales the latency of a k that
+    has not run yet."""
     accuracy: float | None = None
-    """Top-1, 0 to 1."""
+    """Top-1 accuracy, 0 to 1."""
     latency_ms: float | None = None
-    """Of an idle, cool device, in milliseconds."""
+    """Latency on an idle, cool device, in milliseconds."""
     power_w: float | None = None
-    """Of the whole device while k runs, in watts."""
+    """Power of the whole device while k runs, in watts."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Jitter:
     sigma: float = 0.05
     """Standard deviation of the latency's logarithm."""
     tail_p: float = 0.005
-    """Share of frames that take at least tail_x times as long."""
+    """Share of the frames that take at least tail_x times as long."""
     tail_x: float = 1.5
-    """The factor from which the tail begins."""
+    """The factor at which the tail begins."""
 
 
 @dataclass(frozen=True)
@@ -43,47 +43,47 @@ class Stage:
     """One first-order lag from power to temperature."""
 
     r_c_per_w: float
-    """Kelvin per watt, when it has settled."""
+    """Thermal resistance: the steady rise of the temperature, in kelvin per watt."""
     tau_s: float
     """Time constant, in seconds."""
 
 
 @dataclass(frozen=True)
 class Thermal:
-    """The temperature is ambient_c and the sum of what the stages add."""
+    """A thermal model: the temperature is ambient_c plus the rise of every stage."""
 
     ambient_c: float
-    """Of the air around the device, in degrees Celsius."""
+    """Temperature of the air around the device, in degrees Celsius."""
     stages: tuple[Stage, ...]
-    """In the order of their time constants."""
+    """The stages by ascending time constant."""
     throttle_c: float | None = None
-    """From here on the device throttles, in degrees Celsius; None: it does not."""
+    """Temperature at which the device throttles, in degrees Celsius; None: it does not throttle."""
     throttle_x: float = 1.0
-    """How many times as long everything then takes."""
+    """The factor on every latency while the device throttles."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What a governor chooses from, and what is known of the device. None stands for what is unknown."""
+    """The points that a governor chooses from, and what is known of the device. None stands for an unknown value."""
 
     points: tuple[OperatingPoint, ...]
-    """One for each k, ascending."""
+    """One point for each k, by ascending k."""
     idle_w: float | None = None
     """Power of the whole device at rest, in watts."""
     jitter: Jitter = field(default_factory=Jitter)
-    """How latency scatters."""
+    """How latency scatters on the device."""
     thermal: Thermal | None = None
-    """How the device warms up."""
+    """The thermal model of the device."""
     capacity_wh: float | None = None
     """Energy of the full battery, in watt-hours."""
 
     def measured(self, latency_ms: Mapping[int, float]) -> "Profile":
-        """The same with latencies, k -> milliseconds, that were measured here."""
+        """The profile with latencies that were measured on this machine: k -> milliseconds."""
         points = tuple(replace(point, latency_ms=latency_ms.get(point.k, point.latency_ms)) for point in self.points)
         return replace(self, points=points)
 
     def between(self, min_k: int | None, max_k: int | None) -> tuple[OperatingPoint, ...]:
-        """The points from min_k to max_k. Raises SettingError where there is none."""
+        """The points from min_k to max_k, both included. None: no bound. Raises SettingError where none is left."""
         low, high = min_k or 0, self.points[-1].k if max_k is None else max_k
         points = tuple(point for point in self.points if low <= point.k <= high)
         if not points:
@@ -93,7 +93,7 @@ class Profile:
 
 
 def interpolate(table: dict[int, float], k: int) -> float | None:
-    """The value at k on straight lines through the table, level beyond its ends; None where it is empty."""
+    """The value at k, interpolated linearly. Beyond the table's ends it is constant. None for an empty table."""
     if k in table or not table:
         return table.get(k)
     below, above = [j for j in table if j < k], [j for j in table if j > k]

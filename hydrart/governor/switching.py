@@ -1,30 +1,30 @@
-"""When k may rise: a wait after every switch, a longer one before what failed is tried again. Falling never waits."""
+"""Decide when k may rise. It waits after every switch, and longer before a k that failed. Falling never waits."""
 
 import math
 
 from hydrart.governor.parameters.choice import ChoiceParameters
 
-_LONGEST_FRAME_S = 1.0  # waits count in frames; without a rate, or at a slower one, a frame counts as a second
+_LONGEST_FRAME_S = 1.0  # waits are counted in frames; without a rate, or at a lower one, a frame counts as a second
 
 
 class Switching:
-    """Which k runs, since when, and which ks above it must wait.
+    """Keep which k runs, since when, and which larger ks must wait.
 
-    A climb that is taken back soon has failed. The k that it led to, and those above, then wait: twice as long after
-    each failure in a row.
+    A climb that is taken back soon has failed. Its k and all larger ones then wait. Each further failure in a row
+    doubles the wait.
     """
 
     def __init__(self, parameters: ChoiceParameters) -> None:
         self._p = parameters
         self.current: int | None = None  # the k that runs
-        self._climbed_at = self._up_at = -math.inf  # of the last climb; from then on k may rise
+        self._climbed_at = self._up_at = -math.inf  # time of the last climb; time from which k may rise
         self._climbed_to = 0
         self._failed: float = math.inf  # the k of the last climb that failed
         self._failed_until = -math.inf
-        self._failures_x = 1.0  # the wait, as a multiple of the shortest
+        self._failures_x = 1.0  # the wait as a multiple of the shortest wait
 
     def ceiling(self, now: float) -> float:
-        """Every k above it must wait; inf: none must."""
+        """The largest k that need not wait; inf if none has to."""
         if self.current is None:
             return math.inf
         if now < self._up_at:
@@ -32,7 +32,7 @@ class Switching:
         return max(self.current, self._failed - 1) if now < self._failed_until else math.inf
 
     def switch(self, now: float, k: int, frame_ms: float) -> None:
-        """k runs from now on. frame_ms: the time that a frame has."""
+        """Note that k runs from now on. frame_ms: the time that a frame has."""
         p, frame_s = self._p, min(frame_ms / 1000, _LONGEST_FRAME_S)
         trial_s = p.trial_frames * frame_s
         if self.current is None or k == self.current:

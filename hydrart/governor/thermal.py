@@ -1,10 +1,11 @@
-"""How warm it will get: a thermal model that is identified while the device runs.
+"""Predict the temperature with a thermal model that is identified while the device runs.
 
-T = b + x_1 + x_2 + ..., where x_i follows r_i * P with the time constant tau_i. b is the temperature without power; it
-drifts with the sun and the case. A Kalman filter estimates b and every r_i from temperatures and powers. The lags
-follow from the powers alone. The allowed power is the largest constant one that stays below the target over the
-horizons. Until the filter is sure, a rule steers instead, that of Linux' power_allocator
-(drivers/thermal/gov_power_allocator.c).
+The temperature is T = b + x_1 + x_2 + ..., where x_i follows r_i * P with the time constant tau_i. The base b is the
+temperature without power; it drifts with the sun and the case. A Kalman filter estimates b and every r_i from
+temperatures and powers. The lags follow from the powers alone.
+
+The allowed power is the largest constant power with which T stays below the target at every horizon. Until the filter
+is sure, the rule of Linux' power_allocator steers instead (drivers/thermal/gov_power_allocator.c).
 """
 
 import math
@@ -18,42 +19,44 @@ from hydrart.governor.points import Thermal
 
 
 class ThermalModel:
-    """Follows power and temperature, about once a second, and says how much power the target allows.
+    """Follow power and temperature, about once a second, and say how much power the target allows.
 
-    target_c: in degrees Celsius. known: the profile's thermal model, None without one. Powers are in watts, or in any
-    other unit that grows with the heat, as long as it is the same throughout.
+    - target_c: the temperature to stay below, in degrees Celsius.
+    - known: the profile's thermal model; None without one.
+
+    Powers are in watts. Any other unit that is proportional to the heat will do, as long as it is always the same.
     """
 
     def __init__(self, target_c: float, known: Thermal | None, parameters: ThermalParameters) -> None:
         self.target_c = target_c
         self._p = p = parameters
         stages = known.stages if known else p.stages
-        with_profile = 0 if known else 1  # of the pairs in the parameters
+        with_profile = 0 if known else 1  # index into the pairs of the parameters
         self._taus = [stage.tau_s for stage in stages]
-        # for each horizon: how long b drifts on, and what is left of each lag
+        # for each horizon: the time for which b drifts on, and the share that is left of each lag
         trend_ahead_s = p.horizons_s[-1] / 2  # a drift goes on for a while, not for ever
         self._ahead = [(min(s, trend_ahead_s), [math.exp(-s / tau) for tau in self._taus]) for s in p.horizons_s]
-        self._state = [0.0, *(stage.r_c_per_w for stage in stages)]  # b is set by the first readings
+        self._state = [0.0, *(stage.r_c_per_w for stage in stages)]  # b, r_1, r_2, ...; the first readings set b
         self._sure_after = p.sure_after[with_profile]
         n = len(self._state)
         self._cov = [[0.0] * n for _ in range(n)]
         self._cov[0][0] = p.base_std_c**2
         for i in range(1, n):
             self._cov[i][i] = (p.prior_std[with_profile] * self._state[i]) ** 2
-        self._lags = [0.0] * len(stages)  # of the power: T = b + sum(r_i * lag_i)
+        self._lags = [0.0] * len(stages)  # the power, delayed by each stage: T = b + sum(r_i * lag_i)
         self._raw: deque[float] = deque(maxlen=3)
         self._settled = False
         self._readings = 0
         self._doubted = 0
-        self._error2 = (p.sure_std_c / 2) ** 2  # of the predictions, K^2
+        self._error2 = (p.sure_std_c / 2) ** 2  # mean squared error of the predictions, K^2
         self._age = 0.0  # seconds since the last reading
         self._integral = 0.0  # kelvin seconds above the target
         self._mean_power = 0.0
-        self._trend = 0.0  # of b, kelvin per second
+        self._trend = 0.0  # the drift of b, kelvin per second
 
     @property
     def temp_c(self) -> float | None:
-        """The temperature that the model holds; None before two readings agreed."""
+        """The temperature by the model, in degrees Celsius; None until two readings agree."""
         return self._predicted() if self._settled else None
 
     @property
@@ -62,7 +65,7 @@ class ThermalModel:
         return self._readings >= self._sure_after and self._error2 < self._p.sure_std_c**2
 
     def update(self, dt: float, power: float, temp_c: float | None) -> None:
-        """Account for dt seconds with that mean power. temp_c: a new reading, None without one."""
+        """Account for dt seconds with this mean power. temp_c: a new reading; None without one."""
         p = self._p
         if temp_c is not None:
             self._raw.append(temp_c)
@@ -83,7 +86,7 @@ class ThermalModel:
             self._state[0] += error
             self._cov[0][0] += error**2
             self._error2 = max(self._error2, (2 * p.sure_std_c) ** 2)  # the resistances are in doubt too
-            error = 0.0  # the base has taken it all: a second correction would move it as far to the other side
+            error = 0.0  # the base has taken the whole error: a second correction would overshoot by as much
         self._doubted = 0
         self._age = 0.0
         self._readings += 1
@@ -95,21 +98,21 @@ class ThermalModel:
         self._integral = max(0.0, self._integral + dt * (reading - self.target_c))
 
     def _settle(self, power: float) -> None:
-        """Begin where two readings agree: a single one may be wrong."""
+        """Start when two readings agree, because a single one may be wrong."""
         middle = median(self._raw)
         if self._settled or sum(abs(reading - middle) < self._p.gate_c for reading in self._raw) < 2:
             return
         self._settled = True
-        # nobody knows for how long it ran before: half of the steady warmth is in the middle
+        # Nobody knows for how long the device ran before. Half of the steady warmth is the guess in the middle.
         self._lags = [power * 0.5] * len(self._lags)
         self._state[0] = middle - self._warmth()
 
     def allowed(self) -> float:
-        """The largest constant power that keeps the temperature below the target; inf where nothing is known."""
+        """The largest constant power that keeps the temperature below the target; inf while nothing is known."""
         if not self._settled:
             return math.inf
         p = self._p
-        # the less is known, and the longer ago the last reading is, the more distance is kept
+        # keep more distance from the target where the model errs more, and where the last reading is older
         target = (
             self.target_c
             - p.margin_c
@@ -119,7 +122,7 @@ class ThermalModel:
         return self._by_model(target) if self.sure else self._by_rule(target)
 
     def _by_model(self, target: float) -> float:
-        """The power with which the model meets the target at the tightest of the horizons."""
+        """The largest power with which the model stays below the target at every horizon."""
         base, resistances = self._state[0], self._state[1:]
         trend, allowed = max(self._trend, 0.0), math.inf
         for drifts_s, lefts in self._ahead:
@@ -134,8 +137,8 @@ class ThermalModel:
     def _by_rule(self, target: float) -> float:
         """Linux' power_allocator: proportional to the distance, with an integral above the target.
 
-        Its gains: 2 P / band below the target, P / band above it, a tenth of that for the integral, where P is the
-        sustainable power, and the band that of the temperatures in which it steers.
+        P is the sustainable power. The band is the range of temperatures in which the rule steers. The gain is
+        2 P / band below the target and P / band above it. The gain of the integral is a tenth of that.
         """
         error = target - self._predicted()
         if error > self._p.rule_band_c:
@@ -148,11 +151,11 @@ class ThermalModel:
         return self._state[0] + self._warmth()
 
     def _warmth(self) -> float:
-        """What the power has added to the temperature without power, in kelvin."""
+        """The temperature less the base, in kelvin: what the power has added."""
         return sum(r * lag for r, lag in zip(self._state[1:], self._lags, strict=True))
 
     def _correct(self, error: float) -> None:
-        """One Kalman step with the row (1, lag_1, lag_2, ...)."""
+        """One step of the Kalman filter with the observation row (1, lag_1, lag_2, ...)."""
         row: Sequence[float] = (1.0, *self._lags)
         gained = [sum(map(mul, line, row)) for line in self._cov]
         variance = sum(map(mul, row, gained)) + max(self._error2, self._p.reading_var_c2)
@@ -160,6 +163,6 @@ class ThermalModel:
             gain = g / variance
             self._state[i] += gain * error
             if i:
-                self._state[i] = max(self._state[i], 0.0)  # no power cools
+                self._state[i] = max(self._state[i], 0.0)  # power never cools
             for j, other in enumerate(gained):
                 line[j] -= gain * other

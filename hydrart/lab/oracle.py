@@ -1,11 +1,11 @@
-"""The oracle: it knows every frame's latency, the surroundings and the battery, and plans the k of every frame.
+"""The oracle plans the k of every frame. It knows every frame's latency, the surroundings and the battery beforehand.
 
-- Without heat or battery every frame stands alone: the most accurate k that is in time.
-- A battery puts one price on energy, found by bisection.
-- Heat couples the frames. Dynamic programming over blocks of some seconds plans it: the state is the temperatures of
-  the slow stages, the choice is a cap on k.
+- Without heat or battery it plans each frame alone: the most accurate k that is in time.
+- A battery puts one price on energy. Bisection finds it.
+- Heat couples the frames. Dynamic programming over blocks of some seconds plans them. Its state is the temperatures of
+  the slow stages, its choice is a cap on k.
 
-The oracle answers each frame within a period, so that the next finds the device free. With a longer deadline a better
+The oracle answers each frame within a period, so that the device is free for the next. With a longer deadline a better
 plan may exist.
 """
 
@@ -20,19 +20,19 @@ from hydrart.lab.simulate import World
 from hydrart.lab.trace import Floats
 
 _BLOCK_S = 5.0
-_SLOW_STAGE_S = 1.5 * _BLOCK_S  # a faster stage has settled at the end of a block
-_GRID = {1: 400, 2: 44}  # temperatures of each slow stage, where there is one, or two
-_MIX = 4  # caps from one k to the next
-_FINE_PER_C = 20.0  # per block and kelvin above the target: more than any accuracy
-_SAFE_C = 0.3  # kelvin kept from the target: the blocks are coarser than the world
-# Share of the capacity that no plan spends: time and energy are counted in whole frames. It is no reserve against wrong
-# gauges, which policies keep (governor/parameters/battery.py): the oracle knows the charge.
+_SLOW_STAGE_S = 1.5 * _BLOCK_S  # a stage with a shorter time constant has settled at the end of a block
+_GRID = {1: 400, 2: 44}  # number of slow stages -> grid points of the temperature of each
+_MIX = 4  # number of caps from one k to the next
+_FINE_PER_C = 20.0  # the cost of a frame, per kelvin above the target; it outweighs any accuracy
+_SAFE_C = 0.3  # kelvin between plan and target, because the blocks are coarser than the world
+# The share of the capacity that no plan spends, because time and energy are counted in whole frames. It is no reserve
+# against wrong gauges: the oracle knows the charge. The policies' reserve is in governor/parameters/battery.py.
 _PLAN_SLACK = 0.002
 _BISECTIONS = 40
 
 
 def plan(world: World) -> list[int]:
-    """The k of every frame, 0 to drop it."""
+    """The k of every frame; 0 drops the frame."""
     table = _Table.of(world)
     choice = table.choose(np.zeros(world.frames), np.full(world.frames, len(world.ks), float))
     price = np.zeros(world.frames)
@@ -40,7 +40,7 @@ def plan(world: World) -> list[int]:
         counted = world.times < world.goals.until_h * 3600
         budget_j = world.start_wh * 3600 * (1 - _PLAN_SLACK)
         missing_s = world.goals.until_h * 3600 - world.frames * world.period_s
-        if missing_s > 0:  # the run ends before: only its share may be used
+        if missing_s > 0:  # the run ends before the goal does: it may use only its share of the energy
             budget_j *= world.frames * world.period_s / (world.goals.until_h * 3600)
         drawn = world.load_w + world.idle_w
         budget_j -= float(drawn[counted].sum()) * world.period_s
@@ -55,7 +55,7 @@ def plan(world: World) -> list[int]:
 
 
 def _within(table: "_Table", counted: NDArray[np.bool_], budget_j: float) -> tuple[NDArray[np.int64], Floats]:
-    """The choices, and the price per joule, with which the counted frames spend just the budget."""
+    """The choices and the price per joule with which the counted frames spend exactly the budget."""
     cap = np.full(len(counted), float(table.accuracy.shape[1]))
     low, high = 1e-6, 1e3  # accuracy per joule
     for _ in range(_BISECTIONS):
@@ -63,7 +63,7 @@ def _within(table: "_Table", counted: NDArray[np.bool_], budget_j: float) -> tup
         spent_j = table.joules(table.choose(np.where(counted, middle, 0.0), cap))[counted].sum()
         low, high = (middle, high) if spent_j > budget_j else (low, middle)
     rich, poor = (table.choose(np.where(counted, price, 0.0), cap) for price in (low, high))
-    # at the price itself both are worth as much: some frames have the one, the others the other
+    # at the price itself both choices are worth the same: mix them so that the budget is spent
     joules = table.joules(poor)[counted].sum()
     gap = table.joules(rich)[counted].sum() - joules
     share = min(max((budget_j - joules) / gap, 0.0), 1.0) if gap > 0 else 0.0
@@ -75,7 +75,7 @@ def _within(table: "_Table", counted: NDArray[np.bool_], budget_j: float) -> tup
 
 @dataclass(frozen=True)
 class _Table:
-    """accuracy: float64 [frames, ks], 0 where late; joules: what each costs beyond idling."""
+    """accuracy: float64 [frames, ks], 0 where k is late. joules: the energy of each beyond that of the idle device."""
 
     accuracy: Floats
     energy: Floats
@@ -83,16 +83,17 @@ class _Table:
     @classmethod
     def of(cls, world: World) -> "_Table":
         room_ms = np.minimum(world.deadline_ms, 1000 * world.period_s)
-        # without a k that leaves the next frame its whole period, the smallest that is in time at all
+        # where no k leaves the next frame its whole period, the smallest k that is in time will do
         fits = world.latency_ms <= room_ms[:, None]
         fits[:, 0] |= world.latency_ms[:, 0] <= world.deadline_ms
         accuracy = np.where(fits, world.accuracy, 0.0)
         return cls(accuracy, (world.power_w - world.idle_w) * world.latency_ms / 1000)
 
     def choose(self, price: Floats, cap: Floats) -> NDArray[np.int64]:
-        """The best column of each frame at a price per joule, below a cap; the last one after all ks is to drop it.
+        """The best column of each frame at a price per joule. The column after all ks drops the frame.
 
-        cap: float64 [frames]: columns below; a fraction of frames may take one more.
+        cap: float64 [frames], the number of columns that a frame may choose from. The fraction of a cap is the share of
+        frames that may choose from one column more.
         """
         n, columns = self.accuracy.shape
         extra = np.floor(np.cumsum(cap % 1)) > np.floor(np.cumsum(cap % 1) - cap % 1)
@@ -103,16 +104,16 @@ class _Table:
         return np.asarray(np.where(useless | (value[np.arange(n), best] <= 0), columns, best))
 
     def joules(self, choice: NDArray[np.int64]) -> Floats:
-        """float64 [frames]"""
+        """The energy of each frame beyond that of the idle device, float64 [frames], in joules."""
         return np.column_stack([self.energy, np.zeros(len(choice))])[np.arange(len(choice)), choice]
 
     def correct(self, choice: NDArray[np.int64]) -> Floats:
-        """float64 [frames]"""
+        """The expected accuracy of each frame, float64 [frames]."""
         return np.column_stack([self.accuracy, np.zeros(len(choice))])[np.arange(len(choice)), choice]
 
 
 def _temperatures(world: World, joules: Floats) -> Floats:
-    """What these energies per frame lead to: float64 [frames]; -inf without a thermal model."""
+    """The temperature after each frame that takes these joules, float64 [frames]; -inf without a thermal model."""
     thermal = world.device.thermal
     if thermal is None:
         return np.full(world.frames, -np.inf)
@@ -124,7 +125,7 @@ def _temperatures(world: World, joules: Floats) -> Floats:
 
 
 def _lagged(heat: Floats, stage: Stage, world: World) -> Floats:
-    """The stage's temperature above ambient at the end of every frame; it starts where the world does."""
+    """The stage's kelvin above ambient at the end of every frame. The stage starts as warm as it does in the world."""
     share = -np.expm1(-world.period_s / stage.tau_s)
     x = stage.r_c_per_w * (world.idle_w + world.load_w[0])
     out = []
@@ -135,14 +136,14 @@ def _lagged(heat: Floats, stage: Stage, world: World) -> Floats:
 
 
 def _heat(world: World, table: _Table, price: Floats) -> NDArray[np.int64]:
-    """Dynamic programming; returns a column for each frame."""
+    """Plan with dynamic programming. Returns the column of each frame."""
     thermal = world.device.thermal
     assert thermal is not None and world.target_c is not None
     size = max(1, round(_BLOCK_S / world.period_s))
     starts = np.arange(0, world.frames, size)
     seconds = np.diff([*starts, world.frames]) * world.period_s
     caps = np.arange(_MIX, len(world.ks) * _MIX + 1) / _MIX
-    # what each cap brings and costs in each block: [blocks, caps]
+    # the gain and the joules of each cap in each block: [blocks, caps]
     gained, spent = [], []
     for cap in caps:
         choice = table.choose(price, np.full(world.frames, cap))
@@ -160,19 +161,19 @@ def _heat(world: World, table: _Table, price: Floats) -> NDArray[np.int64]:
     fast, slow = _stages(thermal.stages)
     quick = sum(stage.r_c_per_w for stage in fast)
     grids = [np.linspace(0, stage.r_c_per_w * watts.max() * 1.02, _GRID[len(slow)]) for stage in slow]
-    # where even the smallest k is too warm, its temperature is the target
+    # where even the smallest k gets too warm, its temperature replaces the target
     least = _temperatures(world, table.joules(table.choose(price, np.ones(world.frames))))
     target = np.maximum(world.target_c - _SAFE_C, np.maximum.reduceat(least, starts) + _SAFE_C)
 
     def after(x: list[Floats], block: int) -> list[Floats]:
-        """Temperatures of the slow stages at the end, for every cap: [..., caps]"""
+        """The slow stages' temperatures at the end of the block, for every cap: [..., caps]."""
         return [
             v[..., None] + (stage.r_c_per_w * watts[block] - v[..., None]) * -np.expm1(-seconds[block] / stage.tau_s)
             for v, stage in zip(x, slow, strict=True)
         ]
 
     def worth(x: list[Floats], block: int, future: Floats) -> Floats:
-        """The value of every cap: [..., caps]"""
+        """The value of every cap: [..., caps]."""
         ended = after(x, block)
         peak = ambient[block] + quick * watts[block] + sum(ended)
         fine = _FINE_PER_C * seconds[block] / world.period_s * np.maximum(peak - target[block], 0.0)
@@ -193,7 +194,7 @@ def _heat(world: World, table: _Table, price: Floats) -> NDArray[np.int64]:
 
 
 def _stages(stages: tuple[Stage, ...]) -> tuple[list[Stage], list[Stage]]:
-    """Those that follow within a block, and at most two slow ones: neighbours are merged."""
+    """The stages that settle within a block, and the slow ones. Slow neighbours are merged until two are left."""
     fast = [stage for stage in stages if stage.tau_s <= _SLOW_STAGE_S]
     slow = [stage for stage in stages if stage.tau_s > _SLOW_STAGE_S]
     while len(slow) > 2:
@@ -206,7 +207,7 @@ def _stages(stages: tuple[Stage, ...]) -> tuple[list[Stage], list[Stage]]:
 
 
 def _interpolated(table: Floats, grids: list[Floats], x: list[Floats]) -> Floats:
-    """The table's value between its points, linear in every direction."""
+    """The table's value between its grid points, interpolated linearly along every axis."""
     if not grids:
         return np.asarray(table)
     corners = []

@@ -1,4 +1,4 @@
-"""A simulated run as a picture: k, latency against the deadline, temperature, battery, over time."""
+"""Draw a simulated run over time: k, latency and deadline, temperature, battery."""
 
 from pathlib import Path
 from typing import Any

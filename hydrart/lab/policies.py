@@ -1,6 +1,6 @@
-"""The controllers that the governor is compared with: published ones, simple ones, and the best fixed k.
+"""The policies that the governor is compared with: published ones, simple ones, and the best fixed k.
 
-All get the same readings. Some use neither heat nor battery.
+All policies get the same readings. Some use neither heat nor battery.
 """
 
 import math
@@ -15,7 +15,7 @@ from hydrart.lab.oracle import plan
 from hydrart.lab.simulate import GovernorPolicy, Outcome, Policy, World, simulate
 from hydrart.resources import suggestion
 
-# What counts as a goal that is kept. Beyond: kelvin above the target, and the share of the time that the battery lacks.
+# A run keeps its goals up to so many kelvin above the target, and with a battery that ends by this share too early.
 OVER_TARGET_C = 1.0
 ENDS_EARLY = 0.03
 
@@ -49,7 +49,7 @@ class Planned(Fixed):
 
 @dataclass(frozen=True)
 class AlertConstants:
-    """Of ALERT's Kalman filter (USENIX ATC 2020, arXiv 1911.00119), as published."""
+    """The constants of ALERT's Kalman filter, by default as published (USENIX ATC 2020, arXiv 1911.00119)."""
 
     k0: float = 0.5
     r: float = 0.001
@@ -57,14 +57,15 @@ class AlertConstants:
     alpha: float = 0.3
 
 
-# the best of a grid on the tuning seeds: python -m tools.results --tune-alert
+# the best constants of a grid, on the tuning seeds: python -m tools.results --tune-alert
 TUNED = AlertConstants(r=0.01, q0=0.001)
 
 
 class Alert(Fixed):
-    """ALERT: one slow-down for all k, Gaussian, from a Kalman filter; the largest expected accuracy within the energy.
+    """ALERT: the largest expected accuracy within the energy of a frame.
 
-    Its other goal, least energy for an accuracy, and its power settings have no counterpart here.
+    A Kalman filter estimates one slow-down for all ks, with a Gaussian error. ALERT can also minimise the energy for a
+    given accuracy, and choose power settings. Neither has a counterpart here.
     """
 
     def __init__(self, world: World, constants: AlertConstants) -> None:
@@ -105,9 +106,9 @@ class Alert(Fixed):
 
 
 class _Energy:
-    """An energy goal for each frame: what is left, evenly over the frames that are left; inf without a goal.
+    """The energy that each frame may use: the energy left, spread evenly over the frames left; inf without a goal.
 
-    It keeps the reserve that the governor keeps: both have the same gauge.
+    It keeps the governor's reserve, because both read the same gauge.
     """
 
     def __init__(self, world: World) -> None:
@@ -129,9 +130,9 @@ class _Energy:
 
 
 class Mean20(Fixed):
-    """One k down where the mean of the last 20 latencies is over the deadline, one up where it is below 0.7 of it.
+    """One k down if the mean of the last 20 latencies exceeds the deadline, one up if it is below 0.7 deadlines.
 
-    After the demonstration program of Dynamic-OFA.
+    Source: the demonstration program of Dynamic-OFA.
     """
 
     def __init__(self, world: World) -> None:
@@ -154,9 +155,9 @@ class Mean20(Fixed):
 
 
 class Margin(Fixed):
-    """The largest k whose predicted latency is below deadline / 1.3, after ApproxDet.
+    """The largest k whose predicted latency is below deadline / 1.3. Source: ApproxDet.
 
-    Predicted is the profile's latency times the mean slow-down of the last ten frames.
+    The prediction is the profile's latency times the mean slow-down of the last ten frames.
     """
 
     def __init__(self, world: World) -> None:
@@ -178,7 +179,7 @@ class Margin(Fixed):
 
 
 class StepWise(Margin):
-    """Linux' step_wise thermal governor on top of deadline / 1.3: above the trip one k down a second, else one up."""
+    """Linux' thermal governor step_wise on top of deadline / 1.3: each second one k down above the target, else up."""
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -195,10 +196,13 @@ class StepWise(Margin):
 
 
 class Ipa(Margin):
-    """Linux' power_allocator on top of deadline / 1.3: P = P_sust + k_p * e + k_i * sum(e), clamped; k_pu below the set
-    point, half of it above, k_i = k_pu / 10, integrated only above it."""
+    """Linux' thermal governor power_allocator on top of deadline / 1.3.
 
-    _ON_C = 10.0  # from the switch-on temperature to the set point; boards set both in their device trees
+    It allows the power P = P_sust + k_p * e + k_i * sum(e), at least 0. The error e is the target less the temperature.
+    Below the target k_p is k_pu, above it half of that. k_i is k_pu / 10, and the sum grows only above the target.
+    """
+
+    _ON_C = 10.0  # kelvin from the switch-on temperature to the target; boards set both in their device trees
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -252,7 +256,7 @@ def names(world: World) -> tuple[str, ...]:
 
 
 def run(world: World, chosen: tuple[str, ...]) -> dict[str, Outcome]:
-    """Each policy's outcome, by name. Raises SettingError for one that is unknown."""
+    """Simulate each chosen policy; its outcome by name. Raises SettingError for an unknown name."""
     known = names(world)
     for name in chosen:
         if name not in known:
@@ -270,7 +274,7 @@ def run(world: World, chosen: tuple[str, ...]) -> dict[str, Outcome]:
 
 
 def best_fixed(world: World, outcomes: list[Outcome]) -> Outcome:
-    """`static-oracle`: the most accurate of those with a fixed k that meet the goals, or break them least."""
+    """`static-oracle`: the most accurate outcome with a fixed k that keeps the goals, or that misses them least."""
 
     def key(outcome: Outcome) -> tuple[float, float, float]:
         heat = max(0.0, outcome.over_target_c - OVER_TARGET_C) if world.target_c is not None else 0.0

@@ -1,9 +1,9 @@
-"""A real run from its log, as a world that any policy can drive again.
+"""Turn the log of a real run into a world that any policy can drive again.
 
-The log is what `hydrart run --json` printed. It does not say how long a frame would have taken with another k. Each
-frame's slow-down, over the idle latency of the k that ran, stands for every k. The idle latency of a k is the device
-profile's, or the fastest in the log. For a k that never ran it lies on straight lines between those that did, and on
-lines through 0 beyond them.
+The log is the output of `hydrart run --json`. It does not say how long a frame would have taken with another k. So the
+slow-down of a frame, its latency over the idle latency of the k that ran, counts for every k. The idle latency of a k
+is the device profile's, or the fastest in the log. For a k that never ran it is interpolated linearly between those
+that did. Beyond them it follows lines through 0.
 """
 
 import json
@@ -25,8 +25,13 @@ _NEEDED = ("t_capture", "k", "preprocess_ms", "infer_ms", "age_ms", "missed", "d
 
 @dataclass(frozen=True)
 class Log:
-    """One entry per answered frame: t_s from the first, k, latency_ms, age_ms, missed, dropped before it,
-    deadline_ms (nan: none)."""
+    """The answered frames of a run, one entry each.
+
+    - t_s: seconds since the first frame.
+    - k: the k that ran. latency_ms, age_ms, missed: as in the frame's JSON line.
+    - dropped: number of frames that were dropped before this one.
+    - deadline_ms: nan where there was none.
+    """
 
     path: Path
     t_s: Floats
@@ -39,13 +44,13 @@ class Log:
 
     @property
     def fps(self) -> float:
-        """Frames that came, also those that were dropped, per second."""
+        """Frames per second that came, the dropped ones included."""
         span = float(self.t_s[-1])
         return float((len(self.k) - 1 + self.dropped[1:].sum()) / span) if span > 0 else 1.0
 
 
 def read_log(path: Path) -> Log:
-    """Raises ProfileError where it is no log of a run."""
+    """Read a log. Raises ProfileError for a file that is no log of a run."""
     rows = []
     try:
         with open(path, encoding="utf-8") as file:
@@ -88,7 +93,7 @@ def _row(entry: Mapping[str, Any], where: str) -> list[float]:
 
 
 def device_of(log: Log, device: Device, ks: tuple[int, ...]) -> Device:
-    """The device with the log's idle latencies, and without luck: the log has it."""
+    """The device with the log's idle latencies. It has no jitter of its own, because the log contains it."""
     if device.latency_ms:
         return replace(device, jitter=Jitter(0.0, 0.0, 1.0))
     fastest = {int(k): float(log.latency_ms[log.k == k].min()) for k in np.unique(log.k)}
@@ -101,7 +106,7 @@ def device_of(log: Log, device: Device, ks: tuple[int, ...]) -> Device:
 
 
 def trace_of(log: Log, device: Device) -> Trace:
-    """Slow-downs and deadlines, frame by frame."""
+    """The slow-down and the deadline of every frame, as a trace."""
     idle = np.array([interpolate(device.latency_ms, int(k)) for k in log.k], float)
     columns = {"t_s": log.t_s, "slowdown": log.latency_ms / idle}
     deadline = np.where(np.isnan(log.deadline_ms), 1000 / log.fps, log.deadline_ms)
@@ -109,7 +114,7 @@ def trace_of(log: Log, device: Device) -> Trace:
 
 
 def as_it_was(log: Log, world: World) -> Outcome:
-    """What the run itself made of it; energy, heat and battery are those of the device profile, unknown here."""
+    """The outcome of the run itself. Its energy, temperature and battery are unknown."""
     accuracy = dict(zip(world.ks, world.accuracy.tolist(), strict=True))
     dropped = int(log.dropped[1:].sum())
     right = np.array([accuracy.get(int(k), 0.0) for k in log.k]) * (log.missed == 0)

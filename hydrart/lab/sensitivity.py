@@ -1,4 +1,4 @@
-"""What half and twice of each of the governor's parameters do, and where the index of its tail comes from."""
+"""Measure what half and twice of each governor parameter do, and estimate the index of the latency tail."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -18,14 +18,14 @@ FACTORS = {"half": 0.5, "twice": 2.0}
 
 @dataclass(frozen=True)
 class Figures:
-    """Means over runs: late frames and accuracy as shares of all frames; kelvin seconds above the target."""
+    """Means over runs: late frames and accuracy, as shares of all frames; kelvin seconds above the target."""
 
     late: float
     accuracy: float
     over_target_c_s: float
 
     def minus(self, other: "Figures") -> "Figures":
-        """The change from the other."""
+        """The difference from other figures."""
         return Figures(
             self.late - other.late,
             self.accuracy - other.accuracy,
@@ -39,7 +39,7 @@ def mean(figures: Sequence[Figures]) -> Figures:
 
 
 def scaled(name: str, factor: float, parameters: Parameters = DEFAULTS) -> Parameters:
-    """The parameters with one of them, such as "latency.window", times the factor. Whole numbers stay whole."""
+    """Multiply one parameter, such as "latency.window", by the factor. A whole number stays whole."""
     group_name, entry = name.split(".")
     group: Any = getattr(parameters, group_name)
     changed = replace(group, **{entry: _times(getattr(group, entry), factor)})
@@ -60,20 +60,20 @@ def variants() -> list[tuple[str, str]]:
 
 
 def run(world: World, parameters: Parameters) -> Figures:
-    """The governor with these parameters in a world."""
+    """Run the governor with these parameters in a world."""
     outcome = simulate(world, GovernorPolicy(world.governor(parameters)), "governor")
     return Figures(outcome.miss_rate, outcome.accuracy, outcome.over_target_c_s)
 
 
 def run_all(world: World, names: Iterable[tuple[str, str]]) -> tuple[Figures, list[Figures]]:
-    """The governor as it is, and with each variant."""
+    """Run the governor with its defaults, and with each variant of a parameter."""
     return run(world, DEFAULTS), [run(world, scaled(name, FACTORS[factor])) for name, factor in names]
 
 
 def latency_errors(trace: Trace, ks: Sequence[int]) -> Floats:
-    """By what logarithm the governor's latency model misses each of a trace's slow-downs, one k at a time.
+    """The errors of the governor's latency model on a trace's slow-downs, as logarithms, one k at a time.
 
-    float64 [len(ks) * rows of the trace], in ascending order.
+    Returns float64 [len(ks) * rows of the trace], ascending.
     """
     times = trace.columns["t_s"]
     errors = []
@@ -86,7 +86,9 @@ def latency_errors(trace: Trace, ks: Sequence[int]) -> Floats:
 
 
 def hill_index(errors: Floats, share: float) -> float:
-    """Hill's estimate of the Pareto index from the largest share of the errors, which are logarithms, ascending.
+    """Hill's estimate of the Pareto index, from the given share of the largest errors.
+
+    errors: float64, logarithms, ascending.
 
     B. M. Hill, "A simple general approach to inference about the tail of a distribution", Annals of Statistics 3, 1975.
     """

@@ -1,10 +1,10 @@
-"""A simulated device: latencies with tails, heat with throttling, a battery, sensors; a policy chooses k.
+"""Simulate a device whose k a policy chooses: latencies with tails, heat with throttling, a battery, sensors.
 
-Frames come at a fixed rate into a slot of one. Whenever the device is free, the policy picks k for the frame in the
-slot. A frame is dropped if the next one replaces it there, or if the policy skips it. Every policy meets the same luck:
-the same frames are slow, the same readings wrong.
+Frames come at a fixed rate into a mailbox that holds one. Whenever the device is free, the policy chooses k for the
+frame in the mailbox. A frame is dropped if the next one replaces it there, or if the policy skips it. Every policy
+meets the same luck: the same frames are slow, the same readings are wrong.
 
-The numbers below are the simulated world's own. None is shared with the governor, which must not know them.
+The constants below belong to the simulated world. The governor must not know them and shares none of them.
 """
 
 import math
@@ -24,39 +24,44 @@ from hydrart.governor.parameters import DEFAULTS, Parameters
 from hydrart.governor.points import OperatingPoint, Profile, interpolate
 from hydrart.lab.trace import Floats, Trace
 
-# Pareto index of the latencies beyond tail_x: the heaviest whole number with a finite variance, so that a run of half
-# an hour tells one policy from another.
+# Pareto index of the latencies beyond tail_x. It is the smallest whole number with a finite variance: with it, a run of
+# half an hour tells one policy from another.
 _LUCK_TAIL_INDEX = 3.0
 _TEMP_NOISE_C = 0.2  # standard deviation of a temperature reading
-_TEMP_STEP_C = 0.1  # of a temperature reading
+_TEMP_STEP_C = 0.1  # resolution of a temperature reading
 _POWER_NOISE = 0.02  # relative standard deviation of a power reading
-_BATTERY_STEP = 0.01  # of a gauge that shows whole percents
-_LATE_READINGS = 8  # how many readings old a late one is
-_STUCK_C = 85.0  # what a stuck thermometer shows: so does a known kind of them before its first conversion
+_BATTERY_STEP = 0.01  # resolution of the gauge, which shows whole percents
+_LATE_READINGS = 8  # a late reading is as old as so many readings
+_STUCK_C = 85.0  # a stuck thermometer shows this, as the DS18B20 does before its first conversion
 _HEAT_STEP_S = 0.5  # longest step of the heat's integration
-_STEP_X = 1.3  # change of the slow-down that counts as a step
-_HOLD_S = 3.0  # how long a level must hold before and after a step that counts
-_LEVEL_S = 20.0  # longest time that the new level of k is taken from
-_NEAR_K = 1  # k may be so far from its new level and still count as settled
-_STAYS = 5  # frames for which it must stay there
+_STEP_X = 1.3  # a change of the slow-down by this factor is a step
+_HOLD_S = 3.0  # the slow-down must hold so long before and after a step
+_LEVEL_S = 20.0  # the new level of k is found within this time
+_NEAR_K = 1  # k has settled when it is so near to its new level
+_STAYS = 5  # and when it stays there for so many frames
 
 
 class Policy(Protocol):
-    """What drives the device."""
+    """A controller that chooses k for the simulated device."""
 
     def choose(self, now: float, deadline_ms: float, waited_ms: float, frame: int) -> int | None:
-        """The k of a frame that is waited_ms old; None drops it. frame: its number, which only a planner may use."""
+        """The k of a frame that is waited_ms old; None drops it. frame: its number, for the oracle's plan alone."""
 
     def observe(self, now: float, k: int, latency_ms: float) -> None:
-        """A frame with k took latency_ms and ended at `now`."""
+        """Learn that a frame with k took latency_ms and ended at `now`."""
 
     def sense(self, now: float, readings: Mapping[str, Any]) -> None:
-        """What the sensors read, about once a second, by the names of Governor.observe()."""
+        """Take the readings of the sensors, about once a second, by the names of Governor.observe()."""
 
 
 @dataclass(frozen=True)
 class Goals:
-    """fps; max_temp_c: temperature to stay below, None: the governor's default; until_h: hours of battery needed."""
+    """The goals of a run.
+
+    - fps: frames per second.
+    - max_temp_c: the temperature to stay below; None: the governor's default.
+    - until_h: hours that the battery must last; None: no such goal.
+    """
 
     fps: float
     max_temp_c: float | None = None
@@ -64,11 +69,16 @@ class Goals:
 
 
 class World:
-    """One run's conditions: everything that does not depend on what the policy does.
+    """The conditions of one run: everything that does not depend on the policy.
 
-    profile: what a policy may know; ks; latency_ms: float64 [frames, ks], cool; deadline_ms, ambient_c, load_w:
-    float64 [frames]; power_w: float64 [ks], idle_w; target_c and throttle_c: None where there is no thermal model;
-    start_wh: energy at the start, None without a battery. Raises ProfileError, SettingError.
+    - profile: what a policy may know of the device. ks: the ks of its table.
+    - latency_ms: float64 [frames, ks], of the cool device.
+    - deadline_ms, ambient_c, load_w: float64 [frames].
+    - power_w: float64 [ks], of the whole device while k runs. idle_w: its power at rest.
+    - target_c, throttle_c: None without a thermal model.
+    - start_wh: energy of the battery at the start; None without a battery.
+
+    Raises ProfileError, SettingError.
     """
 
     def __init__(
@@ -119,7 +129,7 @@ class World:
         self.noise = rng.standard_normal((seconds, 2))
 
     def governor(self, parameters: Parameters = DEFAULTS) -> Governor:
-        """The real one, with the goals of this world."""
+        """The governor of a real run, with the goals of this world."""
         goals = self.goals
         return Governor(
             self.profile, fps=goals.fps, max_temp_c=goals.max_temp_c, until_h=goals.until_h, parameters=parameters
@@ -128,33 +138,33 @@ class World:
 
 @dataclass
 class Outcome:
-    """What a policy made of a world. Arrays hold one value a frame."""
+    """The result of a policy in a world. Arrays hold one value per frame."""
 
     policy: str
-    k: NDArray[np.int64]  # 0: dropped
-    age_ms: Floats  # nan: dropped
+    k: NDArray[np.int64]  # 0: the frame was dropped
+    age_ms: Floats  # nan: the frame was dropped
     missed: NDArray[np.bool_]
     temp_c: Floats
-    left: Floats  # share of the battery
+    left: Floats  # charge of the battery, 0 to 1
     accuracy: float
     energy_j: float
     throttled_s: float
     over_target_c_s: float
-    over_target_c: float  # the most
+    over_target_c: float  # the largest excess over the target, in kelvin
     battery_end_h: float | None
     decision_us: Floats = field(default_factory=lambda: np.zeros(0))
 
     @property
     def miss_rate(self) -> float:
-        """Dropped frames are missed too."""
+        """Share of the frames that were missed. A dropped frame is missed too."""
         return float(self.missed.mean())
 
     def scored(self, world: World) -> "Outcome":
-        """The same run with the accuracies of another world, of a policy that does not look at them."""
+        """The same run with the accuracies of another world, for a policy that does not use accuracies."""
         return replace(self, accuracy=_delivered(world, self.k, self.missed))
 
     def as_dict(self, world: World) -> dict[str, Any]:
-        """The JSON line. None: the profile has no powers, or no heat, to know it from."""
+        """The JSON line. A value is None where the profile has no powers, or no thermal model, to compute it from."""
         us = np.percentile(self.decision_us, (50, 99)).round(2).tolist() if len(self.decision_us) else (None, None)
         ran = self.k[self.k > 0]
         settled = settle_frames(world, self.k)
@@ -201,7 +211,7 @@ def simulate(world: World, policy: Policy, name: str) -> Outcome:
     index = {k: i for i, k in enumerate(world.ks)}
     latencies, deadlines = world.latency_ms.tolist(), world.deadline_ms.tolist()
     ambients, loads, powers = world.ambient_c.tolist(), world.load_w.tolist(), world.power_w.tolist()
-    # a period in steps that the fastest stage follows
+    # divide the period into steps that are short for the fastest stage
     steps = max(1, math.ceil(period_s / _HEAT_STEP_S))
     shares = [(s.r_c_per_w, -math.expm1(-period_s / steps / s.tau_s)) for s in thermal.stages] if thermal else []
     warmth = [r * (world.idle_w + loads[0]) for r, _ in shares]
@@ -225,7 +235,7 @@ def simulate(world: World, policy: Policy, name: str) -> Outcome:
     clock = time.thread_time_ns  # CPU time: other programs that have the core do not count
     for i in range(n):
         t = i * period_s
-        if free_at < t + period_s:  # else the next frame replaces it
+        if free_at < t + period_s:  # otherwise the next frame replaces this one
             start = max(t, free_at)
             if start >= next_sense:
                 next_sense = start + EVERY_S
@@ -266,7 +276,7 @@ def simulate(world: World, policy: Policy, name: str) -> Outcome:
                 empty_h = (t + period_s) / 3600
                 break
     if left_j < math.inf and empty_h is None and energy_j > 0:
-        # it would last on at the mean power so far
+        # the battery did not end: extrapolate with the mean power of the run
         hours = n * period_s / 3600
         empty_h = hours * (1 + left_j / ((world.start_wh or 0.0) * 3600 - left_j))
     return Outcome(
@@ -287,13 +297,13 @@ def simulate(world: World, policy: Policy, name: str) -> Outcome:
 
 
 def _delivered(world: World, chosen: NDArray[np.int64], missed: NDArray[np.bool_]) -> float:
-    """The mean accuracy of the answers, nothing for those that were missed."""
+    """The mean accuracy over all frames; a missed frame counts as 0."""
     right = np.array([0.0, *world.accuracy])[np.searchsorted(world.ks, chosen) + (chosen > 0)]
     return float(np.where(missed, 0.0, right).mean())
 
 
 class _Sensing:
-    """Readings with noise and in steps; some are wrong where the trace has faults."""
+    """Make readings with noise and limited resolution. Some are wrong where the trace has faults."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -325,7 +335,7 @@ class _Sensing:
 
 
 def _luck(device: Device, frames: int, rng: np.random.Generator) -> Floats:
-    """The factor on each frame's latency: lognormal, or with probability tail_p from a Pareto tail above tail_x."""
+    """The factor on each frame's latency: lognormal, and with probability tail_p a Pareto tail above tail_x."""
     jitter = device.jitter
     scatter = np.exp(jitter.sigma * rng.standard_normal(frames))
     tail = jitter.tail_x * (1 + rng.pareto(_LUCK_TAIL_INDEX, frames))
@@ -333,7 +343,7 @@ def _luck(device: Device, frames: int, rng: np.random.Generator) -> Floats:
 
 
 def settle_frames(world: World, chosen: NDArray[np.int64]) -> float | None:
-    """Frames from a step in the load until k is at its new level: the mean over the steps; None without any.
+    """Frames from a step of the load until k is at its new level: the mean over all steps; None without steps.
 
     The new level is the median k of the second half of the time for which the load holds, 20 s at most.
     """

@@ -1,14 +1,14 @@
-"""Traces: what happens to a device over time, as CSV; a value holds until the next row.
+"""Traces say in CSV what happens to a device over time. A value holds until the next row.
 
 The columns are t_s and any of the others:
 
 - t_s: seconds from the start.
 - ambient_c: temperature of the air, in degrees Celsius.
-- slowdown: factor on every latency; or slowdown_k3 ... slowdown_k12, where a k without a column lies on the straight
-  line between its neighbours.
-- load_w: power that others draw, in watts.
-- deadline_ms: what a frame has, in milliseconds.
-- faults: share of sensor readings that are missing, late or wrong.
+- slowdown: factor on every latency.
+- slowdown_k3 ... slowdown_k12: the factor by k, instead. A k without a column is interpolated linearly.
+- load_w: power of everything else on the device, in watts.
+- deadline_ms: time that a frame has, in milliseconds.
+- faults: share of the sensor readings that are missing, late or wrong.
 """
 
 import csv
@@ -29,7 +29,7 @@ from hydrart.resources import find, suggestion
 
 Floats = NDArray[np.float64]
 
-# column -> what its values may be
+# column -> range of its values
 _RANGES = {
     "t_s": (0.0, 1e9),
     "ambient_c": AMBIENT_RANGE_C,
@@ -45,20 +45,20 @@ _PER_K = re.compile(r"slowdown_k([1-9]\d{0,2})")
 
 @dataclass(frozen=True)
 class Trace:
-    """columns: name -> float64 [rows], t_s ascending among them."""
+    """columns: name -> float64 [rows]. t_s is one of them and ascends."""
 
     name: str
     columns: dict[str, Floats]
 
     def at(self, times: Floats, column: str, default: float | None = None) -> Floats:
-        """The column's values at these times, float64 [len(times)]; the default where the trace has no such column."""
+        """The column's values at these times, float64 [len(times)]. The default replaces a missing column."""
         if column not in self.columns:
             return np.full(len(times), _DEFAULTS.get(column, np.nan) if default is None else default)
         rows = np.searchsorted(self.columns["t_s"], times, "right") - 1
         return self.columns[column][np.maximum(rows, 0)]
 
     def slowdowns(self, times: Floats, ks: Sequence[int]) -> Floats:
-        """float64 [len(times), len(ks)]"""
+        """The slow-down of every k at these times, float64 [len(times), len(ks)]."""
         own = {int(match[1]): name for name in self.columns if (match := _PER_K.fullmatch(name))}
         if not own:
             return np.repeat(self.at(times, "slowdown", 1.0)[:, None], len(ks), axis=1)
@@ -68,7 +68,7 @@ class Trace:
 
 
 def load_trace(name: str | os.PathLike[str]) -> Trace:
-    """A trace by the name of one that ships, or by path. Raises ProfileError."""
+    """Read a trace: the name of one that ships, or a path. Raises ProfileError."""
     path = find(name, "devices/traces", ".csv", ProfileError)
     try:
         with open(path, encoding="utf-8", newline="") as file:

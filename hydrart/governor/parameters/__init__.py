@@ -1,8 +1,8 @@
-"""The governor's parameters: each with its unit, its source, and what half and twice of it do.
+"""The governor's parameters: each with its unit, its source, and the effects of half and twice its value.
 
-Everything that could have another value stands here. The other numbers in the governor follow from these, from a
-specification, or from the meaning of a figure that it reports. docs/governor-parameters.md shows this table, and what
-half and twice of each measured; `python -m tools.sensitivity` makes both.
+Every number of the governor that could have another value is here. Its other numbers follow from these, from a
+specification, or from the meaning of a figure that it reports. docs/governor-parameters.md shows the table and the
+measured effects of half and twice each value. `python -m tools.sensitivity` makes that page.
 """
 
 from dataclasses import dataclass, field, fields
@@ -28,7 +28,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Parameters:
-    """All of them, by the part that uses them.
+    """All parameters, grouped by the part of the governor that uses them.
 
     Example: Governor(profile, fps=15, parameters=Parameters(choice=ChoiceParameters(late_price=7))).
     """
@@ -43,7 +43,7 @@ DEFAULTS = Parameters()
 
 
 def described(parameters: Parameters) -> dict[str, tuple[Any, Description]]:
-    """Name, such as "latency.window" -> value and description, in the order of the files."""
+    """Name, such as "latency.window" -> value and description, in the order of the fields."""
     return {
         f"{group.name}.{entry.name}": (
             getattr(getattr(parameters, group.name), entry.name),

@@ -1,4 +1,4 @@
-"""The parameters of battery.py, and of how power readings are judged."""
+"""The parameters of governor/battery.py, and of the check of power readings in governor/limits.py."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from hydrart.governor.parameters.description import parameter
 
 @dataclass(frozen=True)
 class BatteryParameters:
-    """How the charge and the draw are followed (battery.py)."""
+    """How the governor follows charge and power (governor/battery.py)."""
 
     reserve: float = parameter(
         0.005,

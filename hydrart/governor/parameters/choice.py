@@ -1,4 +1,4 @@
-"""The parameters of governor.py and switching.py."""
+"""The parameters of governor/governor.py and governor/switching.py."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from hydrart.governor.parameters.description import parameter
 
 @dataclass(frozen=True)
 class ChoiceParameters:
-    """How k is chosen for every frame, and when it may change (governor.py, switching.py)."""
+    """How the governor chooses k for every frame (governor/governor.py), and when k may rise (switching.py)."""
 
     late_price: float = parameter(
         1.5,

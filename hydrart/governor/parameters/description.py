@@ -1,4 +1,4 @@
-"""How a parameter is described: beside its value, where programs can read it too."""
+"""The description of a parameter. It is kept beside the value, where programs can read it too."""
 
 from dataclasses import field
 from typing import NamedTuple, TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 class Description(NamedTuple):
-    """A parameter in words. source begins with `measured`, `specification` or `chosen`."""
+    """A parameter in words. Its source begins with `measured`, `specification` or `chosen`."""
 
     unit: str
     meaning: str
@@ -17,6 +17,6 @@ class Description(NamedTuple):
 
 
 def parameter(value: T, unit: str, meaning: str, source: str, half: str, twice: str) -> T:
-    """A field of a dataclass: its default, and its description as the field's metadata."""
+    """A dataclass field with this default, and with the description as its metadata."""
     description = Description(unit, meaning, source, half, twice)
     return field(default=value, metadata={"description": description})

@@ -1,4 +1,4 @@
-"""The parameters of latency.py."""
+"""The parameters of governor/latency.py."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from hydrart.governor.parameters.description import parameter
 
 @dataclass(frozen=True)
 class LatencyParameters:
-    """How latencies are learnt from the frames that ran (latency.py). Errors and slow-downs are logarithms."""
+    """How the governor learns latencies from frames (governor/latency.py). Errors and slow-downs are logarithms."""
 
     window: int = parameter(
         800,

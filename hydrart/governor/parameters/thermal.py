@@ -1,4 +1,4 @@
-"""The parameters of thermal.py."""
+"""The parameters of governor/thermal.py."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from hydrart.governor.points import Stage
 
 @dataclass(frozen=True)
 class ThermalParameters:
-    """How the thermal model is identified, and how near to the target it steers (thermal.py).
+    """How the governor identifies the thermal model, and how near to the target it steers (governor/thermal.py).
 
-    Pairs hold the value with a device profile's thermal model, then the one without.
+    The first value of a pair holds with a device profile's thermal model, the second without.
     """
 
     stages: tuple[Stage, ...] = parameter(
