@@ -17,6 +17,7 @@ from hydrart.format.precision import FP32
 from hydrart.format.reader import WeightFile
 from hydrart.model import Model, load
 from hydrart.resources import find
+from hydrart.targets import refuse_inputs, refuse_twice
 
 
 class _Heads(click.ParamType[Any]):
@@ -85,6 +86,7 @@ def bench(
     from hydrart.bench import benchmark, report
     from hydrart.bench import save as saving
 
+    refuse_twice(save, plot)
     if plot is not None:
         plotting.check_target(plot)
     if save is not None:
@@ -95,6 +97,7 @@ def bench(
         stack.callback(progress.end)
         if shape is None:
             path = find(weights or "hydravit-cifar10", "weights", ".safetensors", WeightFileError)
+            refuse_inputs(plot, [path])
             arch = WeightFile(path).meta.architecture
         else:
             arch = parse_shape(shape)

@@ -13,7 +13,7 @@ class _Once(logging.Handler):
     written = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not self.written:
+        if not self.written and record.levelno == logging.INFO:
             from hydrart.codegen import isa
 
             self.written = True

@@ -18,20 +18,28 @@ from hydrart.cli.devices import devices
 from hydrart.cli.eval import evaluate_command
 from hydrart.cli.export import export_command
 from hydrart.cli.info import info
+from hydrart.cli.options import warn
 from hydrart.cli.replay import replay
 from hydrart.cli.run import run
 from hydrart.cli.service import service
 from hydrart.cli.simulate import simulate
 from hydrart.cli.slice import slice_command
+from hydrart.cli.standard_streams import open_closed
 from hydrart.cli.train import train
 from hydrart.cli.train_teacher import train_teacher_command
 from hydrart.cli.warmup import warmup
+from hydrart.output.text import warnings_to
 
 
 class _Commands(click.Group):
+    def main(self, *args: Any, **settings: Any) -> Any:
+        open_closed()
+        return super().main(*args, **settings)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings_to(warn):
+                return super().invoke(ctx)
         except KeyboardInterrupt:  # before the command is reached
             raise Exit(130) from None
 

@@ -12,7 +12,7 @@ import click
 from hydrart.engine import BACKENDS
 from hydrart.engine.variants import PRECISION_CHOICES
 from hydrart.errors import WeightFileError
-from hydrart.json_lines import json_line
+from hydrart.json_lines import json_bytes
 from hydrart.output.text import printable
 from hydrart.resources import find
 
@@ -82,7 +82,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def print_json(entry: Mapping[str, Any]) -> None:
     """Print a JSON line on stdout, at once."""
-    click.echo(json_line(entry))
+    click.echo(json_bytes(entry), nl=False)
 
 
 def warn(message: str) -> None:

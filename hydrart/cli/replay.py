@@ -6,10 +6,11 @@ import click
 
 from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.options import Number, json_option
-from hydrart.cli.simulate import show
+from hydrart.cli.simulate import read_by, show
 from hydrart.device.profiles import Device, SensorNames, load_device
 from hydrart.governor.points import Jitter
 from hydrart.lab.accuracy import model_accuracy
+from hydrart.targets import refuse_inputs
 
 
 @click.command()
@@ -40,6 +41,7 @@ def replay(
         from hydrart.plotting import check_target
 
         check_target(plot)
+        refuse_inputs(plot, [log, *read_by(device, accuracy)])
     run = replaying.read_log(log)
     table = model_accuracy(accuracy)
     known = (

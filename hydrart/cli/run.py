@@ -3,6 +3,7 @@
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,8 +17,11 @@ from hydrart.cli.source_options import SOURCE_NAMES, make_opener, source_options
 from hydrart.device.profiles import load_device
 from hydrart.device.sensors import Sensors
 from hydrart.model import load
+from hydrart.output.log import log_files
 from hydrart.output.outputs import Outputs
+from hydrart.source.paths import files_of
 from hydrart.stream.stream import Stream
+from hydrart.targets import refuse_inputs, refuse_twice
 
 
 @click.command()
@@ -81,9 +85,15 @@ def run(
     shown = {name: options.pop(name) for name in OUTPUT_NAMES}
     if k is not None and (min_k is not None or max_k is not None):
         raise click.UsageError("--k fixes the heads: leave --min-k and --max-k out")
+    if as_json and shown["as_csv"]:
+        raise click.UsageError("--json and --csv exclude each other")
+    refuse_twice(shown["log"], shown["save_video"])
     with Outputs(as_json=as_json, **shown) as outputs:
         opener = make_opener(**where, fps=fps, warn=outputs.say)
         model = load(**options)
+        read = [*files_of(opener.source), model.file.path, *([Path(device)] if device else [])]
+        for target in (*log_files(shown["log"]), shown["save_video"]):
+            refuse_inputs(target, read)
         names = load_device(device).sensors if device is not None else None
         goals: dict[str, Any] = {"k": k, "min_k": min_k, "max_k": max_k, "max_temp_c": max_temp, "until_h": until}
         settings: dict[str, Any] = {

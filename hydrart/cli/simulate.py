@@ -9,7 +9,10 @@ import click
 from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.options import Number, json_option, print_json
 from hydrart.device.profiles import load_device
+from hydrart.errors import ProfileError
 from hydrart.lab.accuracy import model_accuracy
+from hydrart.resources import find
+from hydrart.targets import refuse_inputs
 
 HEADER = "policy          late   dropped  accuracy   energy  throttled  over target  switches  settles in  battery ends"
 
@@ -24,6 +27,12 @@ def show(outcomes: Iterable[Any], world: Any, as_json: bool) -> None:
             print_json(line)
         else:
             click.echo(as_text(line))
+
+
+def read_by(device: str | None, accuracy: str | None, trace: str | None = None) -> list[Path]:
+    """The files behind these options. Raises ProfileError."""
+    places = ((device, "devices", ".yaml"), (accuracy, "devices/accuracy", ".yaml"), (trace, "devices/traces", ".csv"))
+    return [find(name, folder, suffix, ProfileError) for name, folder, suffix in places if name is not None]
 
 
 def as_text(line: Mapping[str, Any]) -> str:
@@ -81,6 +90,7 @@ def simulate(
         from hydrart.plotting import check_target
 
         check_target(plot)
+        refuse_inputs(plot, read_by(device, accuracy, trace))
     goals = simulation.Goals(fps, max_temp, until)
     world = simulation.World(
         load_device(device), load_trace(trace), model_accuracy(accuracy), goals, duration, seed, charge

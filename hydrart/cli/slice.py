@@ -1,16 +1,16 @@
 """hydrart slice"""
 
-import os
 from pathlib import Path
 
 import click
 
-from hydrart.cli.exit_codes import Failure, one_sentence
+from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.options import json_option, print_json
 from hydrart.errors import WeightFileError
 from hydrart.format.reader import WeightFile
 from hydrart.format.writer import copy_prefix
 from hydrart.resources import find
+from hydrart.targets import refuse_inputs
 
 
 @click.command("slice")
@@ -23,8 +23,7 @@ def slice_command(weights: str, k: int, output: Path, as_json: bool) -> None:
     """Copy the weight file IN up to a number of heads, for a device that never uses more."""
     source = WeightFile(find(weights, "weights", ".safetensors", WeightFileError))
     k = source.meta.architecture.check_k(k)
-    if os.path.exists(output) and output.samefile(source.path):
-        raise Failure(f"{output} is the input file: give another name with -o")
+    refuse_inputs(output, [source.path])
     copy_prefix(source, output, source.meta.cut(k))
     size = output.stat().st_size
     if as_json:

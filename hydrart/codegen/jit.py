@@ -13,7 +13,6 @@ import os
 import re
 import sys
 import threading
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,10 +143,11 @@ def _name_of(path: Path) -> str:
 
 @functools.cache
 def _unwritable(folder: str, reason: str) -> None:
-    warnings.warn(
-        f"compiled code cannot be kept in {folder} ({reason}), so that every start compiles again: "
+    log.warning(
+        "compiled code cannot be kept in %s (%s), so that every start compiles again: "
         "set HYDRART_CACHE to a folder that may be written",
-        stacklevel=2,
+        folder,
+        reason,
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hydrart.convert import parity
-from hydrart.convert.checkpoint import WEIGHTS
+from hydrart.convert.checkpoint import CONFIG, WEIGHTS
 from hydrart.convert.origin import Wishes, open_origin
 from hydrart.convert.output import ConvertError, appearing
 from hydrart.convert.parity import Agreement
@@ -44,7 +44,8 @@ def convert(checkpoint: Path, output: Path, wishes: Wishes, labels: Path | None 
 
     Raises HydrartError, and leaves an `output` that was there before as it was.
     """
-    with appearing(output, checkpoint, checkpoint / WEIGHTS) as part:
+    read = [checkpoint / WEIGHTS, checkpoint / CONFIG, *([labels] if labels else [])]
+    with appearing(output, checkpoint, *read) as part:
         origin = open_origin(checkpoint, wishes)
         meta, notes = _labelled(origin.meta, labels)
         entry, notes = origin.entry, origin.notes + notes

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hydrart.errors import HydrartError
+from hydrart.targets import refuse_inputs
 
 
 class ConvertError(HydrartError):
@@ -20,9 +21,7 @@ def appearing(output: Path, source: Path, *others: Path) -> Iterator[Path]:
     source, others: files that `output` must not be, under whatever name. Raises ConvertError.
     """
     try:
-        for path in (source, *others):
-            if output.exists() and path.exists() and output.samefile(path):
-                raise ConvertError(f"{output} is the input itself: give another name to write to")
+        refuse_inputs(output, (source, *others), ConvertError)
         if output.is_dir():
             raise ConvertError(f"{output} is a folder: give the name of a file to write")
         folder = tempfile.TemporaryDirectory(prefix=".hydrart-", dir=output.parent)

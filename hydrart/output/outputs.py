@@ -5,11 +5,14 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol
 
-from hydrart.json_lines import json_line
+import click
+
+from hydrart.json_lines import json_bytes
+from hydrart.output.answers import CsvRows, answer_text
 from hydrart.output.log import RotatingLog
 from hydrart.output.notify import Notifier
 from hydrart.output.summary import summary_text
-from hydrart.output.text import printable
+from hydrart.output.text import printable, warnings_to
 from hydrart.output.video import VideoWriter
 from hydrart.source.camera import LIVE_FPS
 from hydrart.stream.events import Event
@@ -34,6 +37,8 @@ class Outputs:
     """Hands results, events and messages to all outputs. Use it in a `with` block.
 
     - as_json: print a JSON line per result, and the summary as one.
+    - as_csv: print a row of CSV per result instead. Without either, each result is a line of text where stdout is
+      no terminal, which has the panel.
     - log, log_mb: file for every line and event, and the size in MB at which it begins anew.
     - save_video: video file to write; the stream must keep its frames.
     - on_change: print only when the label changes.
@@ -46,6 +51,7 @@ class Outputs:
         self,
         *,
         as_json: bool = False,
+        as_csv: bool = False,
         log: Path | None = None,
         log_mb: float = 10.0,
         save_video: Path | None = None,
@@ -53,6 +59,7 @@ class Outputs:
         quiet: bool = False,
     ) -> None:
         self._as_json, self._on_change, self._quiet = as_json, on_change, quiet
+        self._csv = CsvRows() if as_csv else None
         self._log_to, self._log_mb, self._video_to = log, log_mb, save_video
         self._show: Any = None  # LivePanel or PlainLine
         self._log: RotatingLog | None = None
@@ -62,15 +69,19 @@ class Outputs:
         self._page: Page | None = None
         self._notifier = Notifier()
         self._notifier.say(STATUS="getting ready")
+        self._warnings = contextlib.ExitStack()
+        # A journal is no place for a line per frame.
+        self._as_text = not (as_json or as_csv or self._notifier.heard or sys.stdout.isatty())
 
     def __enter__(self) -> "Outputs":
+        self._warnings.enter_context(warnings_to(self.say))
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._show:
             self._show.end()
             self._show = None
-        for output in (self._page, self._video, self._log, self._notifier):
+        for output in (self._page, self._video, self._log, self._notifier, self._warnings):
             if output:
                 output.close()
 
@@ -89,7 +100,8 @@ class Outputs:
             self._log = RotatingLog(self._log_to, self._log_mb, {"run": settings}, self.say)
         if self._video_to:
             self._video = VideoWriter(self._video_to, stream.fps or LIVE_FPS, stream.answers_all, self.say)
-        if self._quiet or (self._as_json and sys.stdout.isatty()):  # panel and lines would share the terminal
+        lines = self._as_json or self._csv is not None
+        if self._quiet or (lines and sys.stdout.isatty()):  # panel and lines would share the terminal
             return
         if self._notifier.heard and not self._on_change:  # a journal is no place for a line a second
             return
@@ -115,8 +127,8 @@ class Outputs:
     def result(self, result: Result) -> None:
         """An answer. Raises BrokenPipeError when nobody reads stdout any more, and SourceError when the video fails."""
         line = result.as_dict()
-        if self._as_json and (not self._on_change or line["label"] != self._label):
-            print(json_line(line), flush=True)
+        if not self._on_change or line["label"] != self._label:
+            self._print(line)
         self._label = line["label"]
         if self._log:
             self._log.write(line)
@@ -154,7 +166,26 @@ class Outputs:
             self._show = None
         if self._log:
             self._log.write({"summary": summary})
-        print(json_line({"summary": summary}) if self._as_json else summary_text(summary), flush=True)
+        if self._as_json:
+            _to_stdout(json_bytes({"summary": summary}))
+        elif self._csv or self._as_text:  # stdout has answers only
+            for text in summary_text(summary).splitlines():
+                self.say(text)
+        else:
+            _to_stdout(f"{summary_text(summary)}\n".encode())
+
+    def _print(self, line: dict[str, Any]) -> None:
+        if self._as_json:
+            _to_stdout(json_bytes(line))
+        elif self._csv:
+            _to_stdout(self._csv.rows(line))
+        elif self._as_text:
+            _to_stdout(f"{answer_text(line)}\n".encode())
+
+
+def _to_stdout(data: bytes) -> None:
+    """Write at once, in UTF-8 whatever the locale."""
+    click.echo(data, nl=False)
 
 
 def stream_title(stream: Stream) -> str:

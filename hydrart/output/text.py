@@ -1,6 +1,31 @@
-"""Text that terminals can show."""
+"""Text for people: what terminals can show, and the warnings of the package as such text."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
 
 
 def printable(text: object) -> str:
     """The text on one line. Control characters, and bytes of file names that are no text, become escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+@contextlib.contextmanager
+def warnings_to(say: Callable[[str], None]) -> Iterator[None]:
+    """Hand what the package logs as a warning to a function, one sentence a call, in place of where it went before."""
+    logger = logging.getLogger("hydrart")
+    before = logger.handlers[:]
+    logger.handlers[:] = [_Sayer(say)]
+    try:
+        yield
+    finally:
+        logger.handlers[:] = before
+
+
+class _Sayer(logging.Handler):
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._say(record.getMessage())

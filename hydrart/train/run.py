@@ -11,9 +11,11 @@ from typing import Any
 import torch
 
 from hydrart.bench.evaluate import Evaluation
+from hydrart.convert.checkpoint import WEIGHTS
 from hydrart.format.architecture import listing
 from hydrart.format.precision import BF16, FP32
 from hydrart.format.preprocessing import Preprocessing
+from hydrart.targets import refuse_inputs
 from hydrart.train.data import Pictures, folders_of, mean_and_std, read_pictures
 from hydrart.train.loop import Place, fitted, make_folder, train
 from hydrart.train.recipe import HEADS, SHAPE, Recipe, TrainError, WantedShape
@@ -100,6 +102,8 @@ def train_and_test(
     files: Files, recipe: Recipe, place: Place, origin: Pretrained | None = None, resume: bool = False
 ) -> TrainingResult:
     """Read the pictures, train, write the weight file, and measure it on the test pictures. Raises HydrartError."""
+    for target in (files.output, place.checkpoint):
+        refuse_inputs(target, (files.init, files.init and files.init / WEIGHTS, files.teacher), TrainError)
     make_folder(place.checkpoint.parent)
     folders, _ = folders_of(files.data)
     spec = Preprocessing(recipe.image_size, recipe.crop_pct, interpolation=recipe.interpolation)

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from hydrart.convert.parity import one_thread
 from hydrart.format.preprocessing import Preprocessing
+from hydrart.targets import refuse_inputs
 from hydrart.train import convnet
 from hydrart.train.convnet import ConvNet, Trained
 from hydrart.train.data import Pictures, folders_of, mean_and_std, read_pictures
 from hydrart.train.loop import Place, batches, fitted, make_folder, save, train
-from hydrart.train.recipe import Recipe
+from hydrart.train.recipe import Recipe, TrainError
 
 _CALIBRATION = 64  # batches whose statistics the finished network keeps
 
@@ -34,6 +35,8 @@ def train_teacher(data: Path, output: Path, recipe: Recipe, place: Place, resume
     """Train, write `output`, and return top-1 on the test pictures, from 0 to 1. Raises HydrartError."""
     make_folder(output.parent)
     folders, test_folders = folders_of(data)
+    for classes in (folders, test_folders):
+        refuse_inputs(output, itertools.chain(*classes.values()), TrainError)
     spec = Preprocessing(recipe.image_size, recipe.crop_pct, interpolation=recipe.interpolation)
     pictures = read_pictures(data / "train", folders, spec, place.threads, place.progress)
     mean, std = mean_and_std(pictures.x)

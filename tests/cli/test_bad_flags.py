@@ -125,8 +125,8 @@ def test_ks_that_were_cut_off(weights: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("output", "words"),
     [
-        ("in.safetensors", "is the input file"),
-        ("link", "is the input file"),
+        ("in.safetensors", "is the input itself"),
+        ("link", "is the input itself"),
         ("folder", "is a folder"),
         ("none/x.safetensors", "cannot be written"),
         ("in.safetensors/x", "cannot be written"),

@@ -1,10 +1,20 @@
 """What is printed of a run: all of it, changes only, nothing but errors."""
 
+import csv
+import io
+import json
+import os
 import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from tests.support.commands import FRAME_KEYS, PATIENCE_S, PROGRAM, call, good, json_lines, run_json
+import pytest
+
+from hydrart.format.reader import WeightFile
+from hydrart.format.writer import copy_prefix
+from tests.support.commands import FRAME_KEYS, PATIENCE_S, PROGRAM, TINY, call, good, json_lines, made, run_json
 
 
 def test_a_full_stdout_is_told(weights: Path) -> None:
@@ -23,7 +33,9 @@ def test_only_changes_are_printed(weights: Path) -> None:
     assert all(a != b for a, b in pairwise(labels)) and last["summary"]["frames"] == 60
     assert all(list(frame) == FRAME_KEYS.split() for frame in changes)
     assert len(changes) < len(every)
-    plain = good("run", "--on-change", *args).stderr
+    shown_too = good("run", "--on-change", *args)
+    assert len(shown_too.stdout.splitlines()) < len(every)
+    plain = shown_too.stderr
     lines = [line for line in plain.splitlines() if " | " in line]
     assert all(a.split()[0] != b.split()[0] for a, b in pairwise(lines)) and lines
 
@@ -35,4 +47,30 @@ def test_quiet_says_nothing_but_errors(weights: Path, tmp_path: Path) -> None:
     assert result.exit_code == 1 and len(result.stderr.splitlines()) == 1
 
 
-# what displays show
+def test_csv_on_stdout(weights: Path) -> None:
+    shown = good("run", "--source", "demo", "--weights", weights, "--max-frames", 3, "--csv")
+    names, *rows = csv.reader(io.StringIO(shown.stdout))
+    assert names == [name for name in FRAME_KEYS.split() if name != "top"]
+    assert [row[0] for row in rows] == ["0", "1", "2"] and all(len(row) == len(names) for row in rows)
+    assert "3 frames in " in shown.stderr
+    both = call("run", "--source", "demo", "--csv", "--json")
+    assert both.exit_code == 2 and "--json and --csv exclude each other" in both.stderr
+
+
+@pytest.mark.parametrize(
+    "locale", [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONIOENCODING": "ascii"}]
+)
+def test_json_is_utf8_in_every_locale(
+    locale: dict[str, str], make_weights: Callable[..., Path], tmp_path: Path
+) -> None:
+    labelled = make_weights(replace(TINY, classes=2))
+    file = WeightFile(labelled)
+    named = tmp_path / "named.safetensors"
+    copy_prefix(file, named, replace(file.meta, labels=("été", "日本")))
+    picture = made(tmp_path / "été.png")
+    for args in (("classify", picture), ("run", "--source", picture)):
+        command = [*PROGRAM, *map(str, args), "--weights", str(named), "--json"]
+        done = subprocess.run(command, capture_output=True, env=os.environ | locale, timeout=PATIENCE_S, check=True)
+        first = json.loads(done.stdout.decode("utf-8").splitlines()[0])
+        assert first["label"] in ("été", "日本")
+    assert first["frame"] == 0

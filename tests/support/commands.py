@@ -165,5 +165,6 @@ def sensors(root: Path) -> None:
 
 
 def made(path: Path, seed: int = 0) -> Path:
+    path.parent.mkdir(exist_ok=True)
     Image.fromarray(noise(seed)).save(path)
     return path

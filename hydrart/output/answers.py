@@ -1,0 +1,33 @@
+"""An answer as text or as a row of CSV, made of its JSON line."""
+
+import csv
+import io
+from typing import Any
+
+from hydrart.output.text import printable
+
+_LISTS = ("top", "schema")  # of a JSON line: what a cell cannot hold, and the version of the line
+
+
+def answer_text(line: dict[str, Any]) -> str:
+    """`photo.jpg: dog 87.1%, k=6`, or `frame 12: ...` where the source has no files."""
+    name = line.get("source_name") or f"frame {line['frame']}"
+    return printable(f"{name}: {line['label']} {line['score']:.1%}, k={line['k']}")
+
+
+class CsvRows:
+    """Rows of CSV (RFC 4180) in UTF-8, the fields of the JSON line but `top`. The names of the columns come first."""
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def rows(self, line: dict[str, Any]) -> bytes:
+        """The row of an answer, after the names where it is the first. What is unknown is empty."""
+        cells = {name: value for name, value in line.items() if name not in _LISTS}
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        if not self._begun:
+            self._begun = True
+            writer.writerow(cells)
+        writer.writerow(" ".join(value) if isinstance(value, list) else value for value in cells.values())
+        return text.getvalue().encode("utf-8", "backslashreplace")
