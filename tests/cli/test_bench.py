@@ -42,6 +42,14 @@ def test_it_draws(measured: BenchReport, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["bench.png"], "nothing else is left"
 
 
+def test_it_draws_over_nothing_that_it_reads(measured: BenchReport, weights: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="Matplotlib is not installed (extra: bench)")
+    (tmp_path / "link.png").symlink_to(weights)
+    assert "is the input itself" in sentence("bench", weights, "--plot", tmp_path / "link.png")
+    both = tmp_path / "both"
+    assert "would be written twice" in sentence("bench", weights, "--plot", both, "--save", both)
+
+
 def test_it_prints_the_report(measured: BenchReport) -> None:
     assert good("bench", "--shape", SHAPE).stdout == as_text(measured) + "\n"
     report = unsealed(good("bench", "--shape", SHAPE, "--json").stdout)

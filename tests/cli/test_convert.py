@@ -48,6 +48,9 @@ def test_outputs_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "link.safetensors").hardlink_to(path)
     assert "input itself" in sentence(run(path, "-o", tmp_path / "link.safetensors"))
     assert path.read_bytes() == content
+    labels = tmp_path / "labels.safetensors"
+    labels.write_text("cat\ndog\n")
+    assert "input itself" in sentence(run(path, "-o", labels, "--labels", labels))
     (tmp_path / "folder.safetensors").mkdir()
     assert "folder" in sentence(run(path, "-o", tmp_path / "folder.safetensors"))
     assert "No such file" in sentence(run(path, "-o", tmp_path / "missing" / "out.safetensors"))

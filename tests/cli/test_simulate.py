@@ -52,3 +52,20 @@ def test_plots(tmp_path: Path) -> None:
     good(*args, tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
     assert "name a file in a folder that exists" in sentence(*args, tmp_path / "nowhere/x.png")
+
+
+def test_the_plot_is_none_of_the_inputs(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="Matplotlib is not installed (extra: bench)")
+    profile, trace, accuracy = tmp_path / "board.yaml", tmp_path / "trace.csv", tmp_path / "accuracy.yaml"
+    profile.write_text("latency_ms: {3: 1, 12: 2}\n")
+    trace.write_text("t_s\n0\n")
+    accuracy.write_text("{3: 0.5, 12: 0.9}\n")
+    log = tmp_path / "run.jsonl"
+    log.write_text("")
+    link = tmp_path / "link.png"
+    for source in (profile, trace, accuracy, log):
+        link.unlink(missing_ok=True)
+        link.hardlink_to(source)
+        args = ("simulate", "--trace", trace) if source != log else ("replay", log)
+        said = sentence(*args, "--device", profile, "--accuracy", accuracy, "--plot", link)
+        assert "is the input itself" in said

@@ -66,6 +66,8 @@ def test_a_run_may_be_given_hours(data: Path, tmp_path: Path) -> None:
         (("--networks", "2", "--baseline", "6"), "--networks 2 is more than a step can train"),
         (("--networks", "4", "--heads", "3-6", "--weights", "1,1,0,1"), "1 that may be drawn"),
         (("--init", "nothing.pth"), "nothing.pth does not exist"),
+        (("--init", "TRAINED", "-o", "TRAINED"), "is the input itself"),
+        (("--teacher", "CHECKPOINT", "-o", "TRAINED"), "is the input itself"),
         (("--teacher", "nothing.pth"), "nothing.pth does not exist"),
         (("--init", "TRAINED", "--depth", "2"), "leave that flag out"),
         (("--init", "TRAINED", "--heads", "3-13"), "change --heads"),
@@ -79,9 +81,12 @@ def test_a_run_may_be_given_hours(data: Path, tmp_path: Path) -> None:
 def test_wishes_that_cannot_be_granted(
     data: Path, trained: Path, tmp_path: Path, options: tuple[str, ...], words: str
 ) -> None:
-    given = [str(trained) if option == "TRAINED" else option for option in options]
+    names = {"TRAINED": str(trained), "CHECKPOINT": str(trained.with_suffix(".pth"))}
+    given = [names.get(option, option) for option in options]
+    before = trained.read_bytes(), trained.with_suffix(".pth").read_bytes()
     assert words in sentence("train", "--data", data, "-o", tmp_path / "x.safetensors", "--epochs", 1, *SMALL, *given)
     assert not list(tmp_path.iterdir())
+    assert (trained.read_bytes(), trained.with_suffix(".pth").read_bytes()) == before
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,10 @@ def test_csv_on_stdout(weights: Path) -> None:
     assert both.exit_code == 2 and "--json and --csv exclude each other" in both.stderr
 
 
-@pytest.mark.parametrize(
-    "locale", [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONIOENCODING": "ascii"}]
-)
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize("locale", [ASCII, {"PYTHONIOENCODING": "ascii"}], ids=["locale", "streams"])
 def test_json_is_utf8_in_every_locale(
     locale: dict[str, str], make_weights: Callable[..., Path], tmp_path: Path
 ) -> None:
