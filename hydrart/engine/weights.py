@@ -47,7 +47,7 @@ def check_order() -> None:
         or len(BLOCK_MATRICES) != state.PER_BLOCK
         or BLOCK_NORMS != (NORM1, NORM2)
     ):
-        raise AssertionError("engine/kernels/state.py has another order of matrices than format/roles.py")
+        raise AssertionError("the kernels have another order of matrices than the roles")
 
 
 check_order()
