@@ -8,7 +8,7 @@ from hydrart.errors import MissingExtraError, SettingError
 
 
 def check_target(path: Path) -> None:
-    """Find out early whether a picture can be drawn into that file.
+    """Check before the work begins whether a picture can be written to this path.
 
     Raises MissingExtraError without Matplotlib, SettingError where the file cannot be written.
     """
@@ -26,7 +26,7 @@ def figure_class() -> Any:
 
 
 def log_axis(axes: Any, label: str) -> None:
-    """Give the axes a logarithmic x axis with plain numbers and that label."""
+    """Give the axes a logarithmic x axis with plain numbers and this label."""
     axes.set_xscale("log", subs=[2, 5])
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("{x:g}")

@@ -1,4 +1,4 @@
-"""The one table of readings: name, unit, bounds, freshness, and where each is shown.
+"""The table of all readings: name, unit, bounds, freshness, and where each is shown.
 
 Sensors, Governor.observe, the JSON lines, the terminal, the live page, the metrics and `hydrart devices --here` iterate
 over READINGS. A new sensor is one row here and one reader in hydrart/device/readers.py.
@@ -10,7 +10,7 @@ from enum import Flag, auto
 from numbers import Real
 from typing import Any
 
-Readings = dict[str, Any]  # name -> float or bool; what is unknown is absent
+Readings = dict[str, Any]  # name -> float or bool; an unknown reading is absent
 
 
 class View(Flag):
@@ -27,11 +27,17 @@ class View(Flag):
 class Reading:
     """A row of the table.
 
-    meaning: what the value says, for documents. reader: which of device.readers.READERS gives it. unit: of the value;
-    "share" is 0 to 1. low, high: a value outside them is unknown. flag: what a flag says when it is true; a flag has
-    neither unit nor bounds. fresh_s: a value older than so many seconds is unknown. observed: whether the governor uses
-    it. title: its name for people. decimals: for people; line_decimals: in JSON lines. metric: its name for Prometheus,
-    without "hydrart_"; None for no metric.
+    - meaning: what the value means, for the documents.
+    - reader: the key of device.readers.READERS that gives it.
+    - fresh_s: a value older than so many seconds is unknown.
+    - title: its name for people.
+    - unit: of the value; "share" is 0 to 1.
+    - flag: what a flag means when it is true. A flag has neither unit nor bounds.
+    - low, high: a value outside them is unknown.
+    - observed: whether the governor uses it.
+    - views: where it is shown.
+    - decimals, line_decimals: decimal places for people, and in JSON lines.
+    - metric: its name for Prometheus without "hydrart_"; None for no metric.
     """
 
     meaning: str
@@ -55,22 +61,22 @@ class Reading:
 
     @property
     def people(self) -> tuple[float, str]:
-        """The factor and the unit with which people read the value: a share is read as a percentage."""
+        """The factor and the unit of the value for people, who read a share as a percentage."""
         return (100.0, "%") if self.unit == "share" else (1.0, self.unit)
 
     @property
     def needed(self) -> bool:
-        """Whether anything uses it during a run."""
+        """Whether anything uses the reading during a run."""
         return self.observed or self.metric is not None or bool(self.views & ~View.HERE)
 
     def plausible(self, value: Any) -> float | bool | None:
-        """The value if it can be one, else None."""
+        """The value if it is possible, else None."""
         if self.is_flag or isinstance(value, bool):
             return value if self.is_flag and isinstance(value, bool) else None
         if not isinstance(value, Real):
             return None
         number = float(value)
-        return number if self.low <= number <= self.high else None  # a NaN lies between no bounds
+        return number if self.low <= number <= self.high else None  # NaN compares false with both bounds
 
     def text(self, value: float | bool | None) -> str:
         """The value with its unit, for people."""
@@ -82,12 +88,12 @@ class Reading:
         return f"{value * factor:.{self.decimals}f}{unit if unit == '%' else f' {unit}'}"
 
     def rounded(self, value: float | bool | None) -> float | bool | None:
-        """The value as it stands in a JSON line."""
+        """The value as a JSON line has it."""
         return value if value is None or self.is_flag else round(value, self.line_decimals)
 
 
-# The order is that of the fields in a JSON line. The battery's power, charging and capacity are part of what
-# `devices --here` shows as `battery`.
+# The fields of a JSON line have this order. `devices --here` shows the battery's power, charging and capacity as part
+# of `battery`.
 READINGS: dict[str, Reading] = {
     "temp_c": Reading(
         "temperature of the CPU, of its hottest sensor",
@@ -193,11 +199,11 @@ READINGS: dict[str, Reading] = {
 
 
 def shown(view: View) -> dict[str, Reading]:
-    """The rows that are shown there, in the order of the table."""
+    """The readings that this view shows, in the order of the table."""
     return {name: reading for name, reading in READINGS.items() if reading.views & view}
 
 
 def plausible(values: Mapping[str, Any]) -> Readings:
-    """The values that are known and can be. Raises KeyError for a name that the table lacks."""
+    """The known and possible values. Raises KeyError for a name that the table lacks."""
     checked = {name: READINGS[name].plausible(value) for name, value in values.items()}
     return {name: value for name, value in checked.items() if value is not None}

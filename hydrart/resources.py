@@ -16,7 +16,7 @@ DEMO = _PACKAGE / "demo" / "demo.webp"
 
 
 def bundled(folder: str, suffix: str) -> dict[str, Path]:
-    """The files with that suffix that ship in a folder: name -> path, in the order of the names."""
+    """The files with this suffix that ship in a folder: name -> path, sorted by name."""
     for root in (_PACKAGE / folder, _PACKAGE.parent / folder):
         if root.is_dir():
             paths = {path.stem: path for path in root.glob(f"*{suffix}")}

@@ -1,7 +1,7 @@
-"""Linux' files on heat, power, clock and load, below a root folder. What cannot be read, or cannot be, is None.
+"""Read Linux' files on heat, power, clock and load, below a root folder. An unreadable or impossible value is None.
 
-Sensors fail often (EAGAIN, ENODATA, EIO), attributes are missing, values are absurd. The files are described in the
-kernel's Documentation/ABI/testing/sysfs-class-{thermal,power,hwmon}.
+Sensors often fail (EAGAIN, ENODATA, EIO), lack attributes, or give absurd values. The kernel describes the files in
+Documentation/ABI/testing/sysfs-class-{thermal,power,hwmon}.
 """
 
 import math
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from hydrart.readings import READINGS
 
-_MOST = 4096  # bytes: no attribute is longer
+_MOST = 4096  # no attribute has more bytes
 _CPU_ZONE = re.compile("cpu|soc|pkg|package|core|tctl", re.IGNORECASE)
 _CPU_HWMON = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu", "soc_thermal")
 _COOLING_CPU = re.compile("cpu|processor", re.IGNORECASE)
-# Bits of the Raspberry Pi's firmware that hold now. The same bits from 16 on say what has happened since the start.
+# The Raspberry Pi's firmware sets these bits now. The same bits 16 places higher say what happened since the start.
 _UNDERVOLTAGE, _THROTTLED = 0b0001, 0b1110
 _CPUS = "sys/devices/system/cpu"
 _PI_FLAGS = "sys/devices/platform/soc/soc:firmware/get_throttled"
@@ -25,7 +25,7 @@ _PI_FLAGS = "sys/devices/platform/soc/soc:firmware/get_throttled"
 
 @dataclass(frozen=True)
 class Temperature:
-    """A sensor's name (a thermal zone's type, or hwmon's name and label), and degrees Celsius."""
+    """A sensor's name (a thermal zone's type, or hwmon's name and label), and its reading in degrees Celsius."""
 
     name: str
     celsius: float | None
@@ -35,8 +35,11 @@ class Temperature:
 class Battery:
     """All batteries together.
 
-    left_wh, full_wh: energy; share: left of full, 0 to 1; power_w: what the device draws from them, None unless they
-    discharge; charging: whether a supply is connected.
+    - names: of the batteries.
+    - left_wh, full_wh: energy left, and energy of the full batteries.
+    - share: left_wh over full_wh, 0 to 1.
+    - power_w: power that the device draws from them; None unless they discharge.
+    - charging: whether a supply is connected.
     """
 
     names: tuple[str, ...]
@@ -48,7 +51,7 @@ class Battery:
 
 
 def text(path: Path) -> str | None:
-    """An attribute without its line end; None where it cannot be read."""
+    """An attribute's text without its line end; None where it cannot be read."""
     try:
         with open(path, "rb") as file:
             return file.read(_MOST).decode("utf-8", "replace").strip().rstrip("\0")
@@ -57,7 +60,7 @@ def text(path: Path) -> str | None:
 
 
 def number(path: Path) -> float | None:
-    """An attribute that is a finite number."""
+    """An attribute's number; None where it cannot be read or is not a finite number."""
     try:
         value = float(text(path) or "")
     except ValueError:
@@ -66,7 +69,7 @@ def number(path: Path) -> float | None:
 
 
 def temperatures(root: Path) -> list[Temperature]:
-    """Every thermal zone, then every hwmon sensor."""
+    """The readings of every thermal zone, then of every hwmon sensor."""
     found = []
     for zone in _sorted(root / "sys/class/thermal", "thermal_zone*"):
         found.append(Temperature(text(zone / "type") or zone.name, _celsius(zone / "temp")))
@@ -81,10 +84,10 @@ def temperatures(root: Path) -> list[Temperature]:
 
 
 class Thermometer:
-    """The hottest sensor, in degrees Celsius, of the thermal zones of that type or the hwmon of that name.
+    """Read the hottest of some sensors, in degrees Celsius.
 
-    `auto` takes the CPU's sensors, and all sensors where none is the CPU's. A CPU's sensor that vanishes is not
-    replaced by another. `none` reads nothing.
+    name: the type of thermal zones, or the name of a hwmon device. `auto` takes the CPU's sensors, or all sensors where
+    none is the CPU's. No other sensor replaces a CPU's sensor that vanishes. `none` reads nothing.
     """
 
     def __init__(self, root: Path, name: str = "auto") -> None:
@@ -106,7 +109,7 @@ class Thermometer:
 
 
 def battery(root: Path, name: str = "auto") -> Battery | None:
-    """The system's batteries, or the one of that name; None where there is none."""
+    """The state of the system's batteries, or of the one with this name; None where there is none."""
     if name == "none":
         return None
     supplies = _sorted(root / "sys/class/power_supply", "*")
@@ -136,19 +139,19 @@ def battery(root: Path, name: str = "auto") -> Battery | None:
         left_wh=left,
         full_wh=full,
         share=share,
-        power_w=power if charging is not True and power else None,  # zero: the driver does not know
+        power_w=power if charging is not True and power else None,  # a driver that does not know the power says 0
         charging=charging,
     )
 
 
 def pi_flags(root: Path) -> int | None:
-    """The Raspberry Pi's get_throttled."""
+    """The bits of the Raspberry Pi's get_throttled; None on other machines."""
     flags = text(root / _PI_FLAGS)
     return int(flags, 16) if flags and re.fullmatch("(0x)?[0-9a-fA-F]{1,8}", flags) else None
 
 
 def throttled(root: Path) -> bool | None:
-    """Whether the CPU is slowed down for its heat right now."""
+    """Whether heat slows the CPU down right now."""
     flags = pi_flags(root)
     states = [
         number(device / "cur_state")
@@ -176,7 +179,7 @@ def undervoltage(root: Path) -> bool | None:
 
 
 def frequency_mhz(root: Path) -> float | None:
-    """The clock that the kernel asks for, the mean of all cores. The real clock may be lower."""
+    """The clock that the kernel asks for in MHz, the mean of all cores. The real clock may be lower."""
     clocks = [number(path) for path in _sorted(root / _CPUS, "cpu[0-9]*/cpufreq/scaling_cur_freq")]
     known = [clock for clock in clocks if clock is not None and clock > 0]
     return sum(known) / len(known) / 1000 if known else None
@@ -188,14 +191,14 @@ def frequency_governor(root: Path) -> str | None:
 
 
 def throttle_events(root: Path) -> int | None:
-    """How often the cores have slowed down for their heat since the machine started, all cores together."""
+    """How often heat has slowed a core down since the machine started, the sum of all cores."""
     counts = [number(path) for path in _sorted(root / _CPUS, "cpu[0-9]*/thermal_throttle/core_throttle_count")]
     known = [count for count in counts if count is not None]
     return int(sum(known)) if known else None
 
 
 def load_average(root: Path) -> float | None:
-    """Programs that run or wait for a core, the mean of the last minute."""
+    """The number of programs that run or wait for a core, the mean of the last minute."""
     fields = (text(root / "proc/loadavg") or "").split()
     try:
         return float(fields[0])
@@ -204,7 +207,7 @@ def load_average(root: Path) -> float | None:
 
 
 def cpu_name(root: Path) -> str | None:
-    """The board's name where it has one (on ARM, where cpuinfo has none), else the CPU's."""
+    """The name of the board, which most ARM machines have, or else of the CPU."""
     if board := text(root / "proc/device-tree/model"):
         return board
     found = re.search(r"^model name\s*:\s*(.+)$", text(root / "proc/cpuinfo") or "", re.MULTILINE)
@@ -212,20 +215,20 @@ def cpu_name(root: Path) -> str | None:
 
 
 class OthersLoad:
-    """Cores that other programs kept busy since the last call."""
+    """Count the cores that other programs kept busy since the last call."""
 
     def __init__(self, root: Path) -> None:
         self._stat = root / "proc/stat"
         self._last: tuple[float, float, float] | None = None
 
     def __call__(self) -> float | None:
-        """Cores; None at the first call, and where /proc/stat cannot be read."""
+        """The number of cores; None at the first call, and where /proc/stat cannot be read."""
         fields = (text(self._stat) or "").split("\n")[0].split()
         if len(fields) < 5 or fields[0] != "cpu" or not all(field.isdigit() for field in fields[1:]):
             self._last = None
             return None
         ticks = [int(field) for field in fields[1:]]
-        busy = sum(ticks[:8]) - ticks[3] - sum(ticks[4:5])  # without idle and iowait; guests count as user already
+        busy = sum(ticks[:8]) - ticks[3] - sum(ticks[4:5])  # without idle and iowait; user includes the guests
         now = time.monotonic(), busy / os.sysconf("SC_CLK_TCK"), time.process_time()
         last, self._last = self._last, now
         if last is None or now[0] <= last[0]:
@@ -243,7 +246,7 @@ def _celsius(path: Path) -> float | None:
 
 
 def _energy(cell: Path) -> tuple[float | None, float | None]:
-    """Wh left and Wh when full."""
+    """The energy left and the energy of the full battery, in Wh."""
     volt = _volt(cell)
     full = _positive(cell / "energy_full", 1e-6) or _positive(cell / "energy_full_design", 1e-6)
     if full is None and volt:
@@ -270,7 +273,7 @@ def _percent(cell: Path) -> float | None:
 
 
 def _power(cell: Path) -> float | None:
-    """Watts; the sign differs between drivers and says nothing."""
+    """The power in watts. The sign differs between drivers and has no meaning."""
     micro = number(cell / "power_now")
     if micro is not None:
         power = abs(micro) * 1e-6

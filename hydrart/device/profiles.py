@@ -1,4 +1,4 @@
-"""Device profiles, `devices/*.yaml`: what is known of a device before the governor sees it run."""
+"""Device profiles, `devices/*.yaml`: what is known of a device before the governor observes it."""
 
 import math
 import os
@@ -23,13 +23,17 @@ _KEYS = {
     "battery": dict,
     "sensors": dict,
 }
-AMBIENT_RANGE_C = (-60.0, 80.0)  # what the air around a device can be
-_NOISE = 0.9  # a larger k may have been measured this much faster than a smaller one; below that the table is wrong
+AMBIENT_RANGE_C = (-60.0, 80.0)  # possible temperatures of the air around a device
+_NOISE = 0.9  # noise may make a larger k seem this much faster than a smaller one; with less the table is wrong
 
 
 @dataclass(frozen=True)
 class SensorNames:
-    """Which sensors to read. thermal: a thermal zone's type; battery: a power supply's name; each also auto or none."""
+    """Which sensors to read.
+
+    - thermal: a thermal zone's type, "auto" or "none".
+    - battery: a power supply's name, "auto" or "none".
+    """
 
     thermal: str = "auto"
     battery: str = "auto"
@@ -37,10 +41,16 @@ class SensorNames:
 
 @dataclass(frozen=True)
 class Device:
-    """A device profile. What is unknown is None, or missing from its table.
+    """A device profile. An unknown value is None, or absent from its table.
 
-    description: where the figures come from; latency_ms: k -> milliseconds, idle and cool; power_w: k -> watts of the
-    whole device while running; idle_w: watts at rest; capacity_wh: energy of the full battery.
+    - name: of the device.
+    - description: where the figures come from.
+    - latency_ms: k -> latency on the idle, cool device, in milliseconds.
+    - power_w: k -> power of the whole device while k runs, in watts.
+    - idle_w: power of the whole device at rest, in watts.
+    - jitter, thermal: how latency scatters; how the device warms up.
+    - capacity_wh: energy of the full battery, in watt-hours.
+    - sensors: which sensors to read.
     """
 
     name: str
@@ -55,7 +65,7 @@ class Device:
 
 
 def load_device(name: str | os.PathLike[str]) -> Device:
-    """A profile by the name of one that ships, or by path. Raises ProfileError."""
+    """Read a profile: the name of one that ships, or a path. Raises ProfileError."""
     path = find(name, "devices", ".yaml", ProfileError)
     entries = load_yaml(path, "devices/generic.yaml")
     _known(entries, _KEYS, str(path))
@@ -89,7 +99,7 @@ def load_device(name: str | os.PathLike[str]) -> Device:
 
 
 def load_yaml(path: Path, example: str) -> dict[Any, Any]:
-    """The mapping in a YAML file. Raises ProfileError."""
+    """Read the mapping in a YAML file. example: a file that the message refers to. Raises ProfileError."""
     try:
         entries = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
@@ -102,7 +112,7 @@ def load_yaml(path: Path, example: str) -> dict[Any, Any]:
 
 
 def by_k(table: dict[Any, Any], where: str) -> dict[int, float]:
-    """k -> positive number, ascending. Raises ProfileError."""
+    """Check a table k -> positive number and sort it by k. where: for messages. Raises ProfileError."""
     for k in table:
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise ProfileError(f"{where} has an entry for k={str(k)[:20]!r}: use whole numbers of heads")
@@ -110,7 +120,7 @@ def by_k(table: dict[Any, Any], where: str) -> dict[int, float]:
 
 
 def positive(value: Any, where: str) -> float:
-    """A number above 0. Raises ProfileError."""
+    """Check that the value is a number above 0. where: for messages. Raises ProfileError."""
     return _number(value, where, math.ulp(0), 1e9, "give a positive number")
 
 
@@ -122,7 +132,7 @@ def _number(value: Any, where: str, low: float, high: float, advice: str) -> flo
 
 
 def _entry(table: dict[Any, Any], key: str, where: str, low: float = math.ulp(0), high: float = 1e9) -> float:
-    """A number that must be there."""
+    """The number of a required entry. Raises ProfileError where it is absent or outside low to high."""
     if key not in table:
         raise ProfileError(f"{where} has no {key}: add it")
     advice = f"give a number from {low:g} to {high:g}" if low > math.ulp(0) or low <= 0 else "give a positive number"

@@ -1,4 +1,4 @@
-"""Readers: each gives one or several readings of this machine, by the names of hydrart.readings.READINGS."""
+"""Readers of this machine's sensors. Each gives one or several readings by their names in hydrart.readings.READINGS."""
 
 import json
 import os
@@ -19,18 +19,22 @@ from hydrart.errors import SettingError
 from hydrart.readings import Readings
 
 EVERY_S = 1.0
-BATTERY_EVERY_S = 5.0  # gauges move slowly, and a command costs a process
-_COMMAND_S = 5.0  # that a battery command may take
-_SLOPE_S = 60.0  # seconds over which power is derived from the falling energy, where no driver gives it
+BATTERY_EVERY_S = 5.0  # gauges move slowly, and each call of a command starts a process
+_COMMAND_S = 5.0  # a battery command may take so long
+_SLOPE_S = 60.0  # without a driver's power, it is the fall of the energy over so many seconds
 
-Read = Callable[[], Mapping[str, Any]]  # what cannot be read is None or absent
+Read = Callable[[], Mapping[str, Any]]  # name -> value; an unreadable value is None or absent
 
 
 @dataclass(frozen=True)
 class SensorReader:
-    """open: takes the folder that holds sys and proc, and the sensors' names of a device profile; returns the function
-    that reads. every_s: seconds between two calls in a run. settle_s: seconds between the first two calls, before which
-    there is no value."""
+    """How a sensor is read.
+
+    - open: takes the folder that holds sys and proc, and the sensors' names of a device profile. Returns the function
+      that reads.
+    - every_s: seconds between two calls during a run.
+    - settle_s: seconds to wait between the first call, which gives no value, and the second.
+    """
 
     open: Callable[[Path, SensorNames], Read]
     every_s: float = EVERY_S
@@ -38,7 +42,7 @@ class SensorReader:
 
 
 class Gauge:
-    """The system's batteries. Where no driver gives their power, it is derived from the falling energy."""
+    """Read the system's batteries. Where no driver gives their power, it is computed from the falling energy."""
 
     def __init__(self, root: Path, name: str) -> None:
         self._root, self._name = root, name
@@ -67,7 +71,7 @@ class Gauge:
 
 
 class Command:
-    """A program that reads a battery board and prints JSON, or a charge in percent. Raises SettingError."""
+    """Run a program that reads a battery board, and that prints JSON or a charge in percent. Raises SettingError."""
 
     def __init__(self, command: str) -> None:
         try:
@@ -78,7 +82,7 @@ class Command:
             raise SettingError(f"the battery command {command!r} is no command: give a program and its arguments")
 
     def __call__(self) -> Readings:
-        """Raises RuntimeError where it fails, hangs or prints something else."""
+        """Run it once. Raises RuntimeError where it fails, hangs or prints something else."""
         what = f"the command {self._args[0]}"
         try:
             process = subprocess.Popen(
@@ -115,11 +119,11 @@ class Command:
 
 
 def _named(name: str, read: Callable[[], Any]) -> Read:
-    """A function of one value as a reader of one reading."""
+    """Make a reader of one reading from a function that returns its value."""
     return lambda: {name: read()}
 
 
-# The key is what READINGS says in `reader`, and names the sensor in messages.
+# The keys are the values of `reader` in READINGS. Messages name a sensor by its key.
 READERS: dict[str, SensorReader] = {
     "temperature": SensorReader(lambda root, names: _named("temp_c", linux.Thermometer(root, names.thermal))),
     "throttling": SensorReader(lambda root, names: _named("throttled", lambda: linux.throttled(root))),

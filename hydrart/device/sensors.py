@@ -1,4 +1,4 @@
-"""Sensors: each reader runs in a thread of its own, so that one that hangs delays neither a frame nor another."""
+"""Read this machine's sensors, each in a thread of its own. One that hangs delays neither frames nor other sensors."""
 
 import logging
 import math
@@ -20,19 +20,19 @@ _log = logging.getLogger("hydrart.sensors")
 
 
 class Sensors:
-    """What this machine's sensors say while it runs. Use it in a `with` block.
+    """Read this machine's sensors in the background. Use it in a `with` block.
 
         with hydrart.Sensors(callback=lambda: {"battery": 0.8}) as sensors:
             print(sensors.latest())
 
-    - names: which sensors to read, as a device profile names them. Default: they are found.
+    - names: which sensors to read, as a device profile names them. By default hydrart looks for them.
     - root: the folder that holds sys and proc.
     - callback: a function for battery boards and the like, called once a second. It returns any of the readings by
       name: temp_c (C), battery (0 to 1), power_w (of the whole device), capacity_wh, charging, throttled, undervoltage,
       others_load.
-    - battery_cmd: a command that prints the same as JSON, or the charge in percent as a plain number.
+    - battery_cmd: a command that prints the same readings as JSON, or the charge in percent as a plain number.
 
-    Callback and command go before Linux. A value that cannot be, or is too old, is unknown:
+    Callback and command take precedence over Linux. An impossible or too old value is unknown:
     `hydrart.readings.READINGS` holds the limits. Raises SettingError.
     """
 
@@ -66,19 +66,19 @@ class Sensors:
         self.close()
 
     def close(self) -> None:
-        """Read no more. A reader that hangs is left to itself."""
+        """Stop reading. The thread of a reader that hangs is left running."""
         for poller in self._pollers:
             poller.stop()
 
     def latest(self) -> Readings:
-        """What is known now."""
+        """The known readings: name -> float or bool. An unknown reading is absent."""
         readings: Readings = {}
         for poller in self._pollers:
             readings |= poller.latest()
         return readings
 
     def new(self) -> Readings:
-        """What was read since the last call, for Governor.observe."""
+        """The known readings that are new since the last call, for Governor.observe."""
         readings: Readings = {}
         for poller in self._pollers:
             readings |= poller.new()
@@ -86,7 +86,7 @@ class Sensors:
 
 
 class _Poller:
-    """Calls a reader again and again in a thread, and keeps what it returned last."""
+    """Call a reader again and again in a thread, and keep its last readings."""
 
     def __init__(self, name: str, read: Read, every_s: float) -> None:
         self._name, self._read, self._every_s = name, read, every_s
@@ -128,7 +128,7 @@ class _Poller:
 
 
 def checked(values: Mapping[str, Any]) -> Readings:
-    """The values that are known and can be. Raises ValueError for a name that the table of readings lacks."""
+    """The known and possible values. Raises ValueError for a name that the table of readings lacks."""
     for name in values:
         if name not in READINGS:
             raise ValueError(f"{name!r} is no reading: use {', '.join(READINGS)}")
@@ -136,10 +136,10 @@ def checked(values: Mapping[str, Any]) -> Readings:
 
 
 def survey(root: str | os.PathLike[str] = "/", wait_s: float = 3.0) -> dict[str, Any]:
-    """What a machine offers: `temperatures` (every sensor), then each reading that `devices --here` shows.
+    """Read a machine once: `temperatures` of every sensor, then each reading that `devices --here` shows.
 
-    `battery` is the record linux.Battery as a dict. What is not known is None; what does not answer within wait_s
-    seconds is `no answer`.
+    `battery` is the record linux.Battery as a dict. An unknown value is None. A sensor that does not answer within
+    wait_s seconds has the value `no answer`.
     """
     folder = Path(root)
     asks: dict[str, Callable[[], Any]] = {"temperatures": lambda: [vars(one) for one in linux.temperatures(folder)]}

@@ -1,1 +1,1 @@
-"""From a picture to the network's input."""
+"""Turn pictures into the network's input."""

@@ -1,4 +1,4 @@
-"""Arrays of pixels in the layouts that cameras and programs have, as uint8 RGB."""
+"""Convert arrays of pixels, in the layouts of cameras and programs, to uint8 RGB."""
 
 from typing import Any
 
@@ -11,9 +11,11 @@ _BITS = (8, 10, 12, 14, 16)
 
 
 class Depth:
-    """Brings 16-bit values down to 8: those of a 12-bit sensor lie in 0..4095 and would come out nearly black.
+    """Reduce 16-bit values to 8 bits.
 
-    bits: of the sensor; None takes the fewest of 8, 10, 12, 14, 16 that hold every value met so far.
+    The values of a 12-bit sensor are 0 to 4095. Their high byte alone would give a nearly black picture.
+
+    bits: of the sensor. None takes the fewest of 8, 10, 12, 14, 16 that hold every value so far.
     """
 
     def __init__(self, bits: int | None = None) -> None:
@@ -21,7 +23,7 @@ class Depth:
         self._known = bits is not None
 
     def to_8_bits(self, values: NDArray[np.uint16]) -> NDArray[np.uint8]:
-        """uint16 of any shape -> uint8."""
+        """uint16 of any shape -> uint8 of the same shape."""
         if not self._known:
             highest = int(values.max(initial=0))
             self._bits = max(self._bits, next(bits for bits in _BITS if highest < 1 << bits))
@@ -29,9 +31,10 @@ class Depth:
 
 
 def as_rgb(picture: Any, depth: Depth) -> NDArray[np.uint8]:
-    """uint8 or uint16, [H, W] or [H, W, 1] grey, [H, W, 3] RGB or [H, W, 4] RGBA, of any strides -> uint8 [H, W, 3].
+    """Convert a picture to uint8 RGB [H, W, 3].
 
-    8-bit RGB is not copied. Raises PictureError.
+    picture: uint8 or uint16 of any strides: grey [H, W] or [H, W, 1], RGB [H, W, 3] or RGBA [H, W, 4]. 8-bit RGB is not
+    copied. Raises PictureError.
     """
     if not isinstance(picture, np.ndarray):
         raise PictureError(f"a {type(picture).__name__} is no frame: give arrays, uint8 RGB [H, W, 3]")
@@ -50,8 +53,10 @@ def as_rgb(picture: Any, depth: Depth) -> NDArray[np.uint8]:
 
 
 def turned(picture: NDArray[np.uint8], flip: str | None, degrees: int) -> NDArray[np.uint8]:
-    """The picture turned clockwise by 0, 90, 180 or 270 degrees, then mirrored: h left to right, v upside down, hv
-    both. A view."""
+    """A view of the picture, turned clockwise by 0, 90, 180 or 270 degrees and then mirrored.
+
+    flip: "h" mirrors left to right, "v" upside down, "hv" both.
+    """
     picture = np.rot90(picture, -degrees // 90)
     rows, columns = (
         slice(None, None, -1 if "v" in (flip or "") else 1),

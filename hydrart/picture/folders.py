@@ -1,4 +1,4 @@
-"""Picture files in folders, and data sets with a folder for each class: root/CLASS/*."""
+"""Find picture files in folders, and in data sets with one folder per class: root/CLASS/*."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ PICTURE_SUFFIXES = frozenset(
 
 
 def is_picture(path: Path) -> bool:
-    """Whether the suffix of the name is that of a picture format."""
+    """Whether the name has the suffix of a picture format."""
     return path.suffix.lower() in PICTURE_SUFFIXES
 
 
@@ -30,7 +30,7 @@ def picture_files(folder: Path) -> list[Path]:
 
 
 def class_folders(root: Path) -> dict[str, list[Path]]:
-    """Find the pictures of root/CLASS/*: class name -> picture files, both in order. Raises SourceError for none."""
+    """Find the pictures of root/CLASS/*: class name -> picture files, both sorted. Raises SourceError for none."""
     if not os.path.isdir(root):
         raise SourceError(f"{root} is no folder: pass one that holds a folder of pictures per class")
     try:

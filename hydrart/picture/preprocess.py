@@ -1,7 +1,7 @@
-"""From a picture to the network's input, as timm evaluates: resize the short side, crop the centre, normalise.
+"""Turn a picture into the network's input as timm does: resize the short side, crop the centre, normalise.
 
-Pillow does the reading; the resizing (bicubic with antialias) equals Pillow's, so results are those of the training
-tools. Pictures are taken as a viewer shows them: the EXIF orientation is applied.
+Pillow reads the picture, and its EXIF orientation is applied, as viewers do. The resize (bicubic with antialias) gives
+Pillow's bits. So the input is the same as in the training tools.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from hydrart.format.preprocessing import Preprocessing
 
 Picture = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
 
-MAX_PIXELS = 89_478_485  # Pillow's own limit against decompression bombs: 1 GiB / 4 / 3 pixels
+MAX_PIXELS = 89_478_485  # Pillow's limit against decompression bombs: 1 GiB / 4 / 3 pixels
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -30,13 +30,14 @@ _TURNS = {
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
-}  # EXIF orientation -> what makes the picture upright
+}  # EXIF orientation -> operation that makes the picture upright
 
 
 def read_picture(picture: Picture) -> NDArray[np.uint8]:
-    """A path, PIL image or uint8 RGB array as uint8 RGB [H, W, 3], upright; an array of any strides is not copied.
+    """Read a picture as uint8 RGB [H, W, 3], upright.
 
-    Alpha is dropped, 16-bit pictures keep their high byte. Raises PictureError.
+    picture: a path, a PIL image, or a uint8 RGB array [H, W, 3] of any strides, which is not copied. Alpha is dropped.
+    16-bit pictures keep their high byte. Raises PictureError.
     """
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
@@ -61,7 +62,7 @@ def read_picture(picture: Picture) -> NDArray[np.uint8]:
 
 @contextlib.contextmanager
 def decoding(path: Path | str) -> Iterator[None]:
-    """Turn whatever goes wrong while the picture `path` is decoded into a PictureError that names it."""
+    """Turn any error while the picture `path` is decoded into a PictureError that names the picture."""
     try:
         yield
     except FileNotFoundError:
@@ -74,17 +75,17 @@ def decoding(path: Path | str) -> Iterator[None]:
         raise _too_large(str(path)) from None
     except (PictureError, MemoryError):
         raise
-    except Exception as error:  # decoders raise nearly anything on hostile bytes
+    except Exception as error:  # on hostile bytes, decoders raise nearly anything
         raise PictureError(f"{path} cannot be decoded ({_one_line(error)}): it may be damaged") from None
 
 
 def preprocess(picture: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float32]:
-    """uint8 RGB [H, W, 3] of any strides -> float32 [1, 3, size, size]: resized, cut out of the centre, normalised."""
+    """Resize, crop the centre, normalise: uint8 RGB [H, W, 3] of any strides -> float32 [1, 3, size, size]."""
     return _resize(picture, _normalising(spec), spec)
 
 
 def prepare(height: int, width: int, spec: Preprocessing) -> None:
-    """Compute what preprocess() needs for pictures [height, width, 3], so that the first of them takes no longer."""
+    """Compute beforehand what preprocess() needs for pictures [height, width, 3], so that the first is as fast."""
     from hydrart.picture import resize
 
     _normalising(spec)
@@ -105,20 +106,23 @@ def _resize(picture: NDArray[np.uint8], table: NDArray[np.float32], spec: Prepro
 
 @functools.lru_cache(maxsize=16)
 def _normalising(spec: Preprocessing) -> NDArray[np.float32]:
-    """What becomes of each value in each channel: float32 [3, 256]."""
+    """The normalised value of each 8-bit value in each channel, float32 [3, 256]."""
     values = np.arange(256, dtype=np.uint8)
     return np.ascontiguousarray(normalise([np.stack((values,) * 3, axis=1)[None]], spec)[0, :, 0])
 
 
 def normalise(pictures: Sequence[NDArray[np.uint8]], spec: Preprocessing) -> NDArray[np.float32]:
-    """uint8 pictures [H, W, 3] of one size -> float32 [B, 3, H, W], (x / 255 - mean) / std."""
+    """Compute (x / 255 - mean) / std: uint8 pictures [H, W, 3] of one size -> float32 [B, 3, H, W]."""
     mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
     x = (np.stack(pictures).astype(np.float32) / np.float32(255) - mean) / std
     return np.ascontiguousarray(x.transpose(0, 3, 1, 2), np.float32)
 
 
 def upright_rgb(image: Image.Image, name: str) -> Image.Image:
-    """An image of any mode as 8-bit RGB, turned as its EXIF orientation says. `name` is for messages."""
+    """Convert an image of any mode to 8-bit RGB and apply its EXIF orientation.
+
+    name: how messages call the image. Raises PictureError.
+    """
     if image.width < 1 or image.height < 1:
         raise PictureError(f"{name} has no pixels: pass one of at least 1x1")
     if image.width * image.height > MAX_PIXELS:
@@ -129,7 +133,7 @@ def upright_rgb(image: Image.Image, name: str) -> Image.Image:
     if image.mode.startswith("I"):
         image = Image.fromarray(_high_byte(np.asarray(image)))
     elif image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")  # the direct way warns
+        image = image.convert("RGBA")  # Pillow warns where such an image is converted to RGB at once
     image = image.convert("RGB")
     return image if turn is None else image.transpose(turn)
 
@@ -137,12 +141,12 @@ def upright_rgb(image: Image.Image, name: str) -> Image.Image:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # damaged EXIF data does not make a picture unreadable
+    except Exception:  # a picture with damaged EXIF data is still readable
         return 1
 
 
 def _high_byte(values: NDArray[Any]) -> NDArray[np.uint8]:
-    # Pillow's own conversion of 16-bit grey clips at 255, which turns most pictures white.
+    # Pillow's conversion of 16-bit grey clips at 255 and would turn most pictures white.
     return np.asarray(np.clip(values >> 8, 0, 255).astype(np.uint8))
 
 

@@ -1,8 +1,8 @@
-"""Antialiased resize, centre crop and normalisation of uint8 pictures, reading only the pixels that the crop needs.
+"""Resize (antialiased), crop and normalise uint8 pictures. Only the pixels that the crop needs are read.
 
-Bit for bit what the 8-bit resampling of Pillow 13 (its Resample.c) gives for the whole picture, inside the crop:
-coefficients of 22 fractional bits, horizontally, then vertically, rounded and clipped to 8 bits in between. Pictures
-of more than twice the height shrink vertically first; Pillow before 13 differs there.
+The result has the bits of Pillow 13's 8-bit resampling (its Resample.c). The coefficients have 22 fractional bits. The
+horizontal pass comes first, and its result is rounded and clipped to 8 bits. A picture that is reduced by much more in
+height than in width has the vertical pass first. Pillow before version 13 differs there.
 """
 
 import functools
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from hydrart.codegen.jit import compiled, kernel
 
-_BITS = 22  # of a coefficient's fraction: 8 bits of a pixel and 2 for sums beyond 0..1 are left of an int32
-_UNROLL = 4  # coefficients are padded with zeros to a multiple
-_ROWS = 21  # that are filtered together: with the spare byte 64 lanes, whole registers on any CPU
+_BITS = 22  # fractional bits of a coefficient: the other 10 of an int32 hold a pixel and sums outside 0..1
+_UNROLL = 4  # zeros pad the coefficients to a multiple of this
+_ROWS = 21  # rows that are filtered together: with the spare byte they have 64 lanes, whole registers on any CPU
 _LANES = 3 * _ROWS + 1
 
 
@@ -29,8 +29,12 @@ def resize(
 ) -> NDArray[np.float32]:
     """Resize the short side to `short`, cut the centre and map each channel's values through its row of `table`.
 
-    picture: uint8 [H, W, 3] of any strides; table: float32 [3, 256]; size: side of the crop, at most `short`;
-    interpolation: bicubic or bilinear. Returns float32 [1, 3, size, size]. Calls from several threads are safe.
+    - picture: uint8 [H, W, 3] of any strides.
+    - table: float32 [3, 256].
+    - size: side of the crop, at most `short`.
+    - interpolation: "bicubic" or "bilinear".
+
+    Returns float32 [1, 3, size, size]. Calls from several threads are safe.
     """
     height, width, _ = picture.shape
     rows = _axis(height, min(height, width), size, short, interpolation)
@@ -39,31 +43,33 @@ def resize(
     tall = height - rows.length > 2 * max(0, width - columns.length)
     if tall:
         window, rows, columns = window.transpose(1, 0, 2), columns, rows
-    # beyond the last of either some are read, times zero
-    strip = np.empty(max(window.shape[1], columns.reach) * _LANES, np.uint8)
+    # both buffers are longer than their pixels: zero weights meet what lies beyond the last pixel
+    transposed = np.empty(max(window.shape[1], columns.reach) * _LANES, np.uint8)
     middle = np.empty(max(window.shape[0], rows.reach) * (3 * size + 1), np.uint8)
     sums = np.empty(max(_LANES, 3 * size), np.int32)
     line = np.empty(sums.size, np.uint8)
     out = np.empty((1, 3, size, size), np.float32)
     filters = (rows.first, rows.weights), (columns.first, columns.weights)
-    _run.ready()(window, *filters, table, (strip, middle, sums, line), out[0])
+    _run.ready()(window, *filters, table, (transposed, middle, sums, line), out[0])
     return np.ascontiguousarray(out.transpose(0, 1, 3, 2)) if tall else out
 
 
 def prepare(height: int, width: int, size: int, short: int, interpolation: str) -> None:
-    """Compute the weights that resize() will need for pictures [height, width, 3]; it keeps those of 32 sizes."""
+    """Compute the weights that resize() needs for pictures [height, width, 3]. The weights of 32 sizes are kept."""
     for side in (height, width):
         _axis(side, min(height, width), size, short, interpolation)
 
 
 @dataclass(frozen=True, eq=False)
 class _Axis:
-    """One direction of a resize and crop.
+    """One axis of a resize and crop.
 
-    length: pixels that the whole side becomes; begin, end: the source pixels that the crop needs. Its pixel i is the
-    sum of those from begin + first[i] on, times the i-th of equally many weights; where the border cuts the filter
-    off, its last weights are zero and its last pixels lie beyond the end. first: int32 [size]; weights: int32
-    [size * taps]; reach: from begin to behind the last pixel that is read.
+    - length: length of the whole side after the resize, in pixels.
+    - begin, end: range of the source pixels that the crop needs.
+    - first: int32 [size]. Pixel i of the crop is the weighted sum of `taps` source pixels from begin + first[i] on.
+    - weights: int32 [size * taps]. Where the border cuts the filter off, the last weights are zero, and their pixels
+      may lie beyond the end.
+    - reach: number of pixels from begin to the last one that is read.
     """
 
     length: int
@@ -76,12 +82,12 @@ class _Axis:
 
 @functools.lru_cache(maxsize=64)
 def _axis(side: int, shortest: int, size: int, short: int, interpolation: str) -> _Axis:
-    # torchvision's rounding: the long side is cut off, the crop's place is rounded
+    # round as torchvision does: the length of the long side down, the place of the crop to the nearest
     whole = short * side // shortest
     offset = round((whole - size) / 2)
     reach, weigh = _FILTERS[interpolation]
     scale = side / whole
-    stretch = max(scale, 1.0)  # antialias: the filter covers as many source pixels as become one
+    stretch = max(scale, 1.0)  # for antialiasing, the filter covers all source pixels that become one pixel
     centre = (np.arange(offset, offset + size) + 0.5) * scale
     first = np.maximum((centre - reach * stretch + 0.5).astype(np.int64), 0)
     last = np.minimum((centre + reach * stretch + 0.5).astype(np.int64), side)
@@ -120,7 +126,7 @@ def _word_pointer(context: Any, builder: Any, array: Any, value: Any, offset: An
 
 
 def _load_word(typingctx: Any, array: Any, offset: Any) -> Any:
-    """The four bytes from `offset` on, aligned or not."""
+    """Read the four bytes from `offset` on, aligned or not."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.load(_word_pointer(context, builder, signature.args[0], *arguments), align=1)
@@ -140,8 +146,8 @@ def _store_word(typingctx: Any, array: Any, offset: Any, word: Any) -> Any:
 
 
 def _weighted_sum(sums: Any, lanes: Any, rows: Any, first: Any, stride: Any, weights: Any, at: Any, taps: Any) -> None:
-    """Rows of bytes, `stride` apart from `first` on, times the weights from `at` on, and a half for rounding."""
-    # unsigned numbers throughout: signed ones are checked for counting from the end
+    """Sum the rows of bytes, `stride` apart from `first` on, times the weights from `at` on, plus a half to round."""
+    # unsigned indices save Numba's check for negative ones, which count from the end
     for lane in range(lanes):
         sums[lane] = 1 << (_BITS - 1)
     for tap in range(np.uintp(0), taps, np.uintp(_UNROLL)):
@@ -170,15 +176,16 @@ _weigh: Any = kernel(_weighted_sum)
 def _run(source: Any, rows: Any, columns: Any, table: Any, buffers: Any, out: Any) -> None:
     """Resize the uint8 pixels `source` [H, W, 3] into `out`, float32 [3, size, size].
 
-    rows, columns: the first source pixel of each output pixel, and the weights (see _Axis). buffers: for the turned
-    pixels of _ROWS rows, the pixels between the two passes, the sums of a line, and its 8-bit values.
+    - rows, columns: the first source pixel of each output pixel, and the weights (see _Axis).
+    - buffers: for the transposed pixels of _ROWS rows, for the pixels between the two passes, for the sums of a line,
+      and for its 8-bit values.
     """
     (row_first, row_weights), (column_first, column_weights) = rows, columns
-    strip, middle, sums, line = buffers
+    transposed, middle, sums, line = buffers
     height, width, size = source.shape[0], source.shape[1], out.shape[1]
     row_step, column_step, channel_step = source.strides
-    # A pixel is read as one word of four bytes wherever the fourth lies inside the picture: in all columns but the
-    # last in memory. Where the channels lie backwards (RGB seen in BGR), so do they in `strip` and `middle`.
+    # A pixel is read as one word of four bytes wherever the fourth byte lies inside the picture: in all columns but the
+    # last in memory. Where the channels lie backwards (RGB seen in BGR), they also do in `transposed` and `middle`.
     backwards = channel_step < 0
     corner = 2 * channel_step if backwards else 0
     begin = 1 if column_step < 0 else 0
@@ -188,21 +195,21 @@ def _run(source: Any, rows: Any, columns: Any, table: Any, buffers: Any, out: An
     stride = 3 * size + 1
     for top in range(0, height, _ROWS):
         count = min(_ROWS, height - top)
-        # turned, so that a column of pixels is a row of bytes; a word's fourth falls where the next will begin
+        # transposed, a column of pixels becomes a row of bytes; the next word overwrites the fourth byte of this one
         for x in range(begin, end):
             at = top * row_step + x * column_step + corner
             for row in range(count):
-                _store(strip, x * _LANES + 3 * row, _load(source, at + row * row_step))
+                _store(transposed, x * _LANES + 3 * row, _load(source, at + row * row_step))
         for x in range(width):
             if begin <= x < end:
                 continue
             for row in range(count):
                 for channel in range(3):
                     place = 2 - channel if backwards else channel
-                    strip[x * _LANES + 3 * row + place] = source[top + row, x, channel]
+                    transposed[x * _LANES + 3 * row + place] = source[top + row, x, channel]
         for x in range(size):
             first = np.uintp(column_first[x]) * lanes
-            _weigh(sums, lanes, strip, first, lanes, column_weights, np.uintp(x) * column_taps, column_taps)
+            _weigh(sums, lanes, transposed, first, lanes, column_weights, np.uintp(x) * column_taps, column_taps)
             for lane in range(_LANES):
                 line[lane] = max(0, min(255, sums[lane] >> _BITS))
             for row in range(count):
