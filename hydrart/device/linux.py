@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hydrart.readings import READINGS
 
+OVERFULL = 1.1  # share that a gauge may show of a full battery
 _MOST = 4096  # no attribute has more bytes
 _CPU_ZONE = re.compile("cpu|soc|pkg|package|core|tctl", re.IGNORECASE)
 _CPU_HWMON = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu", "soc_thermal")
@@ -20,6 +21,11 @@ _COOLING_CPU = re.compile("cpu|processor", re.IGNORECASE)
 # The Raspberry Pi's firmware sets these bits now. The same bits 16 places higher say what happened since the start.
 _UNDERVOLTAGE, _THROTTLED = 0b0001, 0b1110
 _CPUS = "sys/devices/system/cpu"
+# A driver that breaks the ABI gives whole degrees in place of thousandths. Numbers below this are such degrees, or a
+# sentinel, until the sensor has once given a larger one.
+_MILLI = 1000
+_HOTTEST = int(READINGS["temp_c"].high)
+_LEAST_WH, _LEAST_W = 0.5, 0.05  # less is no system's battery, and no running computer: the driver's unit is wrong
 _PI_FLAGS = "sys/devices/platform/soc/soc:firmware/get_throttled"
 
 
@@ -68,18 +74,21 @@ def number(path: Path) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def temperatures(root: Path) -> list[Temperature]:
-    """The readings of every thermal zone, then of every hwmon sensor."""
-    found = []
+def temperatures(root: Path, milli: set[Path] | None = None) -> list[Temperature]:
+    """The readings of every thermal zone, then of every hwmon sensor.
+
+    milli: the sensors that have shown that they count in thousandths of a degree. This call adds those that show it.
+    """
+    found, milli = [], set() if milli is None else milli
     for zone in _sorted(root / "sys/class/thermal", "thermal_zone*"):
-        found.append(Temperature(text(zone / "type") or zone.name, _celsius(zone / "temp")))
+        found.append(Temperature(text(zone / "type") or zone.name, _celsius(zone / "temp", milli)))
     for monitor in _sorted(root / "sys/class/hwmon", "hwmon*"):
         name = text(monitor / "name") or monitor.name
         for sensor in _sorted(monitor, "temp*_input"):
             stem = sensor.name.removesuffix("_input")
             label = text(monitor / f"{stem}_label") or stem
-            faulty = number(monitor / f"{stem}_fault") == 1
-            found.append(Temperature(f"{name} {label}", None if faulty else _celsius(sensor)))
+            off = number(monitor / f"{stem}_fault") == 1 or number(monitor / f"{stem}_enable") == 0
+            found.append(Temperature(f"{name} {label}", None if off else _celsius(sensor, milli)))
     return found
 
 
@@ -93,11 +102,12 @@ class Thermometer:
     def __init__(self, root: Path, name: str = "auto") -> None:
         self._root, self._name = root, name
         self._of_cpu = False
+        self._milli: set[Path] = set()
 
     def __call__(self) -> float | None:
         if self._name == "none":
             return None
-        found = temperatures(self._root)
+        found = temperatures(self._root, self._milli)
         if self._name == "auto":
             wanted = [sensor for sensor in found if _is_cpu(sensor.name)]
             self._of_cpu = self._of_cpu or bool(wanted)
@@ -122,10 +132,10 @@ def battery(root: Path, name: str = "auto") -> Battery | None:
     energies = [_energy(cell) for cell in cells]
     left = _sum([energy for energy, _ in energies])
     full = _sum([capacity for _, capacity in energies])
-    if left is not None and full and left <= 1.1 * full:
+    if left is not None and full and left <= OVERFULL * full:
         share: float | None = min(1.0, left / full)
-    else:  # percentages of several batteries have no meaning together
-        share = _percent(cells[0]) if len(cells) == 1 else None
+    else:  # shares of several batteries have no meaning together
+        share = _share(cells[0]) if len(cells) == 1 else None
         left = share * full if share is not None and full else None
     states = {text(cell / "status") for cell in cells}
     charging: bool | None = None
@@ -240,26 +250,50 @@ def _is_cpu(name: str) -> bool:
     return name.split(" ")[0] in _CPU_HWMON or bool(_CPU_ZONE.search(name))
 
 
-def _celsius(path: Path) -> float | None:
-    milli = number(path)
-    return None if milli is None else READINGS["temp_c"].plausible(milli / 1000)
+def _celsius(path: Path, milli: set[Path]) -> float | None:
+    value = number(path)
+    if value is None:
+        return None
+    if abs(value) >= _MILLI:
+        milli.add(path)
+    if path in milli:
+        return READINGS["temp_c"].plausible(value / _MILLI)
+    return value if 0 < value <= _HOTTEST else None
 
 
 def _energy(cell: Path) -> tuple[float | None, float | None]:
     """The energy left and the energy of the full battery, in Wh."""
     volt = _volt(cell)
-    full = _positive(cell / "energy_full", 1e-6) or _positive(cell / "energy_full_design", 1e-6)
+    full = _full(cell, "energy")
     if full is None and volt:
-        ampere_hours = _positive(cell / "charge_full", 1e-6) or _positive(cell / "charge_full_design", 1e-6)
+        ampere_hours = _full(cell, "charge")
         full = ampere_hours * volt if ampere_hours else None
-    left = number(cell / "energy_now")
-    charge = number(cell / "charge_now")
-    if left is not None and left >= 0:
-        return left * 1e-6, full
-    if charge is not None and charge >= 0 and volt:
-        return charge * 1e-6 * volt, full
-    share = _percent(cell)
-    return (share * full if share is not None and full else None), full
+    if full is not None and full < _LEAST_WH:
+        return None, None
+    share, left = _share(cell), number(cell / "energy_now")
+    if full is None:
+        return (left * 1e-6 if left is not None and left * 1e-6 >= _LEAST_WH else None), None
+    return (None if share is None else share * full), full
+
+
+def _full(cell: Path, kind: str) -> float | None:
+    """Energy in Wh or charge in Ah of the full battery, by what it was designed for where the driver has no more."""
+    return _positive(cell / f"{kind}_full", 1e-6) or _positive(cell / f"{kind}_full_design", 1e-6)
+
+
+def _share(cell: Path) -> float | None:
+    """What is left of full, 0 to 1: a ratio of energies or of charges, which needs no unit, or the percentage.
+
+    An empty battery whose percentage is known is as full as that: drivers give 0 for what they do not know.
+    """
+    percent = _percent(cell)
+    for kind in ("energy", "charge"):
+        left, full = number(cell / f"{kind}_now"), _full(cell, kind)
+        if left is None or full is None or not 0 <= left * 1e-6 <= OVERFULL * full:
+            continue
+        if left or not percent:
+            return min(1.0, left * 1e-6 / full)
+    return percent
 
 
 def _volt(cell: Path) -> float | None:
@@ -269,7 +303,7 @@ def _volt(cell: Path) -> float | None:
 
 def _percent(cell: Path) -> float | None:
     percent = number(cell / "capacity")
-    return None if percent is None else READINGS["battery"].plausible(percent / 100)
+    return None if percent is None or not 0 <= percent <= 100 * OVERFULL else min(1.0, percent / 100)
 
 
 def _power(cell: Path) -> float | None:
@@ -282,7 +316,7 @@ def _power(cell: Path) -> float | None:
         if ampere is None or volt is None:
             return None
         power = abs(ampere) * 1e-6 * volt
-    return READINGS["power_w"].plausible(power)
+    return READINGS["power_w"].plausible(power) if power == 0 or power >= _LEAST_W else None
 
 
 def _positive(path: Path, unit: float) -> float | None:

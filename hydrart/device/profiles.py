@@ -11,6 +11,7 @@ import yaml
 
 from hydrart.errors import ProfileError
 from hydrart.governor.points import Jitter, Stage, Thermal
+from hydrart.readings import READINGS
 from hydrart.resources import find, suggestion
 
 _KEYS = {
@@ -24,6 +25,8 @@ _KEYS = {
     "sensors": dict,
 }
 AMBIENT_RANGE_C = (-60.0, 80.0)  # possible temperatures of the air around a device
+_MOST_HEADS = 64  # of any network
+_MOST_BYTES = 1_000_000  # of a file
 _NOISE = 0.9  # noise may make a larger k seem this much faster than a smaller one; with less the table is wrong
 
 
@@ -72,7 +75,7 @@ def load_device(name: str | os.PathLike[str]) -> Device:
     for key, value in entries.items():
         if not isinstance(value, _KEYS[key]):
             raise ProfileError(f"{path}: {key} must be a {'text' if _KEYS[key] is str else 'mapping'}")
-    power = dict(entries.get("power_w", {}))
+    power, where = dict(entries.get("power_w", {})), f"{path}: power_w"
     idle = power.pop("idle", None)
     battery = entries.get("battery", {})
     _known(battery, ("capacity_wh",), f"{path}: battery")
@@ -80,11 +83,15 @@ def load_device(name: str | os.PathLike[str]) -> Device:
         name=entries.get("name", path.stem),
         description=entries.get("description", ""),
         latency_ms=by_k(entries.get("latency_ms", {}), f"{path}: latency_ms"),
-        power_w=by_k(power, f"{path}: power_w"),
-        idle_w=None if idle is None else positive(idle, f"{path}: power_w of idle"),
+        power_w={k: _bounded(watts, f"{path}: power_w of {k}", "power_w") for k, watts in by_k(power, where).items()},
+        idle_w=None if idle is None else _bounded(idle, f"{where} of idle", "power_w"),
         jitter=_jitter(entries.get("jitter", {}), f"{path}: jitter"),
         thermal=_thermal(entries["thermal"], f"{path}: thermal") if "thermal" in entries else None,
-        capacity_wh=_entry(battery, "capacity_wh", f"{path}: battery") if battery else None,
+        capacity_wh=_bounded(
+            _entry(battery, "capacity_wh", f"{path}: battery"), f"{path}: battery: capacity_wh", "capacity_wh"
+        )
+        if battery
+        else None,
         sensors=_sensors(entries.get("sensors", {}), f"{path}: sensors"),
     )
     for what, table in (("latency_ms", device.latency_ms), ("power_w", device.power_w)):
@@ -101,7 +108,11 @@ def load_device(name: str | os.PathLike[str]) -> Device:
 def load_yaml(path: Path, example: str) -> dict[Any, Any]:
     """Read the mapping in a YAML file. example: a file that the message refers to. Raises ProfileError."""
     try:
-        entries = yaml.safe_load(path.read_text("utf-8"))
+        with open(path, "rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise ProfileError(f"{path} is larger than {_MOST_BYTES} bytes: see {example} for an example")
+        entries = yaml.safe_load(data.decode("utf-8"))
     except OSError as error:
         raise ProfileError(f"{path} cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError):
@@ -114,8 +125,8 @@ def load_yaml(path: Path, example: str) -> dict[Any, Any]:
 def by_k(table: dict[Any, Any], where: str) -> dict[int, float]:
     """Check a table k -> positive number and sort it by k. where: for messages. Raises ProfileError."""
     for k in table:
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise ProfileError(f"{where} has an entry for k={str(k)[:20]!r}: use whole numbers of heads")
+        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= _MOST_HEADS:
+            raise ProfileError(f"{where} has an entry for k={short(k)}: use whole numbers of heads")
     return {k: positive(value, f"{where} of {k}") for k, value in sorted(table.items())}
 
 
@@ -124,11 +135,24 @@ def positive(value: Any, where: str) -> float:
     return _number(value, where, math.ulp(0), 1e9, "give a positive number")
 
 
+def _bounded(value: Any, where: str, reading: str) -> float:
+    """A positive number that the reading may have: watts and watt-hours, not thousandths of them."""
+    row = READINGS[reading]
+    advice = f"give a positive number in {row.unit}, {row.high:g} at most"
+    return _number(value, where, math.ulp(0), row.high, advice)
+
+
 def _number(value: Any, where: str, low: float, high: float, advice: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        shown = repr(str(value)[:20]) if isinstance(value, str | int | float) else f"a {type(value).__name__}"
-        raise ProfileError(f"{where} is {shown}: {advice}")
+        raise ProfileError(f"{where} is {short(value)}: {advice}")
     return float(value)
+
+
+def short(value: Any) -> str:
+    """What a YAML file holds in place of a number, for messages. A whole number may have millions of digits."""
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "a number far too large"
+    return repr(str(value)[:20]) if isinstance(value, str | int | float) else f"a {type(value).__name__}"
 
 
 def _entry(table: dict[Any, Any], key: str, where: str, low: float = math.ulp(0), high: float = 1e9) -> float:
@@ -142,7 +166,8 @@ def _entry(table: dict[Any, Any], key: str, where: str, low: float = math.ulp(0)
 def _known(table: Any, keys: Any, where: str) -> None:
     for key in table:
         if key not in keys:
-            raise ProfileError(f"{where} has an unknown entry {str(key)[:40]!r}: {suggestion(str(key), keys)}")
+            name = str(key) if isinstance(key, str) else short(key)
+            raise ProfileError(f"{where} has an unknown entry {name[:40]!r}: {suggestion(name, keys)}")
 
 
 def _jitter(table: dict[Any, Any], where: str) -> Jitter:

@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import reprlib
+import select
 import shlex
 import signal
 import subprocess
@@ -10,17 +13,20 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from hydrart.device import linux
 from hydrart.device.profiles import SensorNames
 from hydrart.errors import SettingError
-from hydrart.readings import Readings
+from hydrart.readings import READINGS, Readings
 
 EVERY_S = 1.0
 BATTERY_EVERY_S = 5.0  # gauges move slowly, and each call of a command starts a process
 _COMMAND_S = 5.0  # a battery command may take so long
+_MOST = 1 << 20  # bytes that it may print
+_CHARGE = re.compile(r"\+?(\d{1,9}(?:[.,]\d{0,9})?)\s*(%|percent)?", re.IGNORECASE)
 _SLOPE_S = 60.0  # without a driver's power, it is the fall of the energy over so many seconds
 
 Read = Callable[[], Mapping[str, Any]]  # name -> value; an unreadable value is None or absent
@@ -70,8 +76,43 @@ class Gauge:
         }
 
 
+class Charge:
+    """The charge of a battery as boards and programs give it, as a share.
+
+    A value up to 1 is a share. A larger one, or a text with %, is a percentage, and so is each value after it. A full
+    battery may show up to 110 %. What cannot be a charge is returned as it is.
+    """
+
+    def __init__(self) -> None:
+        self._in_percent = False
+
+    def share(self, value: Any, percent: bool = False) -> Any:
+        """0 to 1. percent: whether the value is known to be a percentage."""
+        number = value
+        if isinstance(value, str):
+            found = _CHARGE.fullmatch(value.strip())
+            if found is None:
+                return value
+            number, percent = float(found[1].replace(",", ".")), percent or bool(found[2])
+        if isinstance(number, bool) or not isinstance(number, Real):
+            return value
+        charge = float(number)
+        self._in_percent = self._in_percent or percent or charge > linux.OVERFULL
+        share = charge / 100 if self._in_percent else charge
+        return min(share, 1.0) if 0 <= share <= linux.OVERFULL else value
+
+    def of(self, readings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The readings of a board, with their charge as a share."""
+        if not isinstance(readings, Mapping):
+            raise TypeError(f"it returned a value of type {type(readings).__name__}: return readings by name")
+        return {**readings, "battery": self.share(readings["battery"])} if "battery" in readings else readings
+
+
 class Command:
-    """Run a program that reads a battery board, and that prints JSON or a charge in percent. Raises SettingError."""
+    """Run a program that reads a battery board, and that prints JSON or a charge. Raises SettingError.
+
+    A number alone is a percentage, such as 87, 87.5 or 87%. One up to 1 with a decimal point is a share, such as 0.87.
+    """
 
     def __init__(self, command: str) -> None:
         try:
@@ -80,10 +121,26 @@ class Command:
             self._args = []
         if not self._args:
             raise SettingError(f"the battery command {command!r} is no command: give a program and its arguments")
+        self._what = f"the command {self._args[0]}"
+        self._charge = Charge()
 
     def __call__(self) -> Readings:
         """Run it once. Raises RuntimeError where it fails, hangs or prints something else."""
-        what = f"the command {self._args[0]}"
+        text = self._printed().decode("utf-8", "replace").strip()
+        try:
+            printed = json.loads(text)
+        except (ValueError, RecursionError):
+            printed = text
+        if isinstance(printed, dict):
+            return dict(self._charge.of(printed))
+        share = self._charge.share(printed, percent=type(printed) is int)
+        if READINGS["battery"].plausible(share) is None:
+            shown = reprlib.repr(text) if text else "nothing"
+            raise RuntimeError(f"{self._what} printed {shown}, which is neither a percentage nor a JSON object")
+        return {"battery": share}
+
+    def _printed(self) -> bytes:
+        """What the program prints on stdout, until it ends."""
         try:
             process = subprocess.Popen(
                 self._args,
@@ -93,11 +150,9 @@ class Command:
                 start_new_session=True,
             )
         except OSError as error:
-            raise RuntimeError(f"{what} cannot be run: {error.strerror}") from None
+            raise RuntimeError(f"{self._what} cannot be run: {error.strerror}") from None
         try:
-            out, _ = process.communicate(timeout=_COMMAND_S)
-        except subprocess.TimeoutExpired:
-            raise RuntimeError(f"{what} took longer than {_COMMAND_S:g} s") from None
+            text = self._read(process, time.monotonic() + _COMMAND_S)
         finally:
             if process.poll() is None:
                 with suppress(ProcessLookupError):
@@ -106,16 +161,25 @@ class Command:
             if process.stdout is not None:
                 process.stdout.close()
         if process.returncode:
-            raise RuntimeError(f"{what} ended with exit code {process.returncode}")
+            raise RuntimeError(f"{self._what} ended with exit code {process.returncode}")
+        return text
+
+    def _read(self, process: subprocess.Popen[bytes], end: float) -> bytes:
+        """All of stdout. Raises RuntimeError where it is too long, or does not end in time."""
+        assert process.stdout is not None
+        text, stdout = b"", process.stdout.fileno()
         try:
-            printed = json.loads(out)
-        except (ValueError, RecursionError):
-            printed = None
-        if isinstance(printed, dict):
-            return printed
-        if isinstance(printed, int | float) and not isinstance(printed, bool):
-            return {"battery": printed / 100}
-        raise RuntimeError(f"{what} printed neither a percentage nor a JSON object")
+            while select.select([stdout], [], [], max(0.0, end - time.monotonic()))[0]:
+                part = os.read(stdout, _MOST)
+                text += part
+                if len(text) > _MOST:
+                    raise RuntimeError(f"{self._what} printed more than {_MOST} bytes: print one line")
+                if not part:
+                    process.wait(max(0.0, end - time.monotonic()))
+                    return text
+        except subprocess.TimeoutExpired:
+            pass  # it has closed stdout, but goes on
+        raise RuntimeError(f"{self._what} took longer than {_COMMAND_S:g} s")
 
 
 def _named(name: str, read: Callable[[], Any]) -> Read:

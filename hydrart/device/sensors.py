@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import reprlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 
 from hydrart.device import linux
 from hydrart.device.profiles import SensorNames
-from hydrart.device.readers import BATTERY_EVERY_S, EVERY_S, READERS, Command, Read
+from hydrart.device.readers import BATTERY_EVERY_S, EVERY_S, READERS, Charge, Command, Read
 from hydrart.errors import SettingError
 from hydrart.readings import READINGS, Readings, View, plausible, shown
 
@@ -30,7 +31,9 @@ class Sensors:
     - callback: a function for battery boards and the like, called once a second. It returns any of the readings by
       name: temp_c (C), battery (0 to 1), power_w (of the whole device), capacity_wh, charging, throttled, undervoltage,
       others_load.
-    - battery_cmd: a command that prints the same readings as JSON, or the charge in percent as a plain number.
+    - battery_cmd: a command that prints the same readings as JSON, or the charge alone, such as 87 or 87%.
+
+    A charge above 1 is taken as a percentage, and so is each one after it.
 
     Callback and command take precedence over Linux. An impossible or too old value is unknown:
     `hydrart.readings.READINGS` holds the limits. Raises SettingError.
@@ -55,7 +58,8 @@ class Sensors:
         if battery_cmd is not None:
             self._pollers.append(_Poller("battery command", Command(battery_cmd), BATTERY_EVERY_S))
         if callback is not None:
-            self._pollers.append(_Poller("callback", callback, EVERY_S))
+            charge = Charge()
+            self._pollers.append(_Poller("callback", lambda: charge.of(callback()), EVERY_S))
 
     def __enter__(self) -> "Sensors":
         for poller in self._pollers:
@@ -93,7 +97,7 @@ class _Poller:
         self._stop = threading.Event()
         self._last: tuple[float, Readings] = (-math.inf, {})
         self._is_new = False
-        self._warned = False
+        self._told: set[str] = set()
 
     def start(self) -> None:
         threading.Thread(target=self._run, name=f"hydrart-{self._name}", daemon=True).start()
@@ -115,16 +119,29 @@ class _Poller:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                readings = checked(self._read())
-            except Exception as error:  # a callback may raise anything
-                if not self._warned:
-                    _log.warning("the %s cannot be read: %s", self._name, error)
-                self._warned = True
+                values = self._read()
+                readings = checked(values)
+                for name in sorted(values.keys() - readings.keys()):
+                    self._tell_impossible(name, values[name])
+            except BaseException as error:  # a callback may raise anything; SystemExit would end the thread silently
+                self._tell("", f"the {self._name} cannot be read: {str(error) or type(error).__name__}")
                 readings = {}
             if readings:
                 self._last = time.monotonic(), readings
                 self._is_new = True
             self._stop.wait(self._every_s)
+
+    def _tell_impossible(self, name: str, value: Any) -> None:
+        if value is not None:
+            row = READINGS[name]
+            wanted = "true or false" if row.is_flag else f"a number from {row.low:g} to {row.high:g}"
+            self._tell(name, f"the {self._name} gives {name}={reprlib.repr(value)}, which cannot be: give {wanted}")
+
+    def _tell(self, about: str, sentence: str) -> None:
+        """Warn, once about each thing: a sensor is read every second."""
+        if about not in self._told:
+            self._told.add(about)
+            _log.warning("%s", sentence)
 
 
 def checked(values: Mapping[str, Any]) -> Readings:

@@ -49,11 +49,21 @@ def test_the_hottest_of_several_cores(tmp_path: Path) -> None:
     assert linux.Thermometer(tmp_path)() == 61
 
 
-@pytest.mark.parametrize("bogus", [-650988784, "", "abc", 1e9, "nan", "inf", -274000])
+@pytest.mark.parametrize("bogus", [-650988784, "", "abc", 1e9, "nan", "inf", -274000, 0, -1, 450, 255])
 def test_values_that_cannot_be(bogus: object, tmp_path: Path) -> None:
     zone(tmp_path, 0, "cpu-thermal", bogus)
     zone(tmp_path, 1, "ambient", 21000)
     assert linux.Thermometer(tmp_path)() is None, "the room's is not the CPU's"
+
+
+def test_a_zone_in_whole_degrees(tmp_path: Path) -> None:
+    thermometer = linux.Thermometer(tmp_path)
+    read = []
+    for temp in (45, 61, 110, 0, 71_500, 45, 0, -500, 900):
+        zone(tmp_path, 0, "cpu-thermal", temp)
+        read.append(thermometer())
+    assert read == [45, 61, 110, None, 71.5, 0.045, 0, -0.5, 0.9], "what once gave thousandths always does"
+    assert [sensor.celsius for sensor in linux.temperatures(tmp_path)] == [None]
 
 
 def test_hwmon(tmp_path: Path) -> None:
@@ -67,11 +77,18 @@ def test_hwmon(tmp_path: Path) -> None:
             f"{HWMON}1/temp1_label": "Tctl",
             f"{HWMON}1/temp2_input": 99000,
             f"{HWMON}1/temp2_fault": 1,
+            f"{HWMON}1/temp3_input": 98000,
+            f"{HWMON}1/temp3_enable": 0,
         },
     )
     assert linux.Thermometer(tmp_path)() == 48.125
     assert linux.Thermometer(tmp_path, "nvme")() == 70
-    assert {sensor.name for sensor in linux.temperatures(tmp_path)} == {"nvme temp1", "k10temp Tctl", "k10temp temp2"}
+    assert {sensor.name for sensor in linux.temperatures(tmp_path)} == {
+        "nvme temp1",
+        "k10temp Tctl",
+        "k10temp temp2",
+        "k10temp temp3",
+    }
 
 
 # battery
@@ -103,6 +120,30 @@ def test_only_a_percentage(tmp_path: Path) -> None:
     assert found.left_wh is found.full_wh is found.power_w is found.charging is None
 
 
+@pytest.mark.parametrize(
+    ("attributes", "share", "full_wh"),
+    [
+        ({"capacity": 103}, 1.0, None),
+        ({"charge_now": 1_500_000, "charge_full": 2_000_000}, 0.75, None),  # without a voltage
+        ({"charge_now": 1_500_000, "charge_full_design": 2_000_000}, 0.75, None),
+        ({"charge_now": 1500, "charge_full": 2000, "voltage_now": 3700}, 0.75, None),  # mAh and mV
+        ({"charge_now": 1500, "charge_full": 2000, "voltage_now": 3_700_000}, 0.75, None),  # mAh
+        ({"energy_now": 30_000, "energy_full": 40_000}, 0.75, None),  # mWh
+        ({"energy_now": 41_000_000, "energy_full": 40_000_000}, 1.0, 40.0),
+        ({"energy_now": 0, "energy_full": 40_000_000, "capacity": 60}, 0.6, 40.0),  # a driver that has no energy_now
+        ({"energy_now": 0, "energy_full": 40_000_000, "capacity": 0}, 0.0, 40.0),
+        ({"energy_now": 90_000_000, "energy_full": 40_000_000, "capacity": 60}, 0.6, 40.0),
+    ],
+)
+def test_units_and_sentinels_of_a_gauge(
+    attributes: dict[str, object], share: float, full_wh: float | None, tmp_path: Path
+) -> None:
+    cell(tmp_path, "BAT0", status="Discharging", **attributes)
+    found = linux.battery(tmp_path)
+    assert found is not None and found.share == pytest.approx(share) and found.full_wh == full_wh
+    assert found.left_wh == (None if full_wh is None else pytest.approx(share * full_wh))
+
+
 def test_several_batteries_add_up_and_percentages_do_not(tmp_path: Path) -> None:
     cell(tmp_path, "BAT0", status="Unknown", energy_now=10_000_000, energy_full=10_000_000, capacity=100)
     cell(tmp_path, "BAT1", status="Discharging", energy_now=0, energy_full=30_000_000, capacity=0, power_now=9_000_000)
@@ -130,15 +171,15 @@ def test_a_mouse_is_not_the_system_s_battery(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "attributes",
     [
-        {"capacity": 101},
+        {"capacity": 255},
         {"capacity": -1},
         {"capacity": "nan"},
         {"energy_now": 90_000_000, "energy_full": 40_000_000},
         {"energy_now": -5, "energy_full": 40_000_000},
-        {"charge_now": 1_000_000, "charge_full": 2_000_000},  # without a voltage
         {"energy_full": 0, "energy_now": 0},
         {"power_now": 0, "status": "Discharging"},
         {"power_now": 10**13, "status": "Discharging"},
+        {"power_now": 5000, "status": "Discharging"},  # mW
     ],
 )
 def test_a_battery_that_makes_no_sense_is_unknown(attributes: dict[str, object], tmp_path: Path) -> None:

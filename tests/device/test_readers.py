@@ -9,7 +9,7 @@ import pytest
 
 from hydrart.device import readers
 from hydrart.device.profiles import SensorNames
-from hydrart.device.readers import READERS, Command, Gauge
+from hydrart.device.readers import READERS, Charge, Command, Gauge
 from hydrart.errors import SettingError
 from hydrart.readings import READINGS
 from tests.support.commands import sensors, tree
@@ -54,6 +54,17 @@ def script(path: Path, text: str) -> str:
         ("print(64)", {"battery": 0.64}),
         ("print('{\"battery\": 0.5, \"power_w\": 3.5, \"charging\": true}')",
          {"battery": 0.5, "power_w": 3.5, "charging": True}),
+        ("print('87%')", {"battery": 0.87}),
+        ("print('  87.5 %  ')", {"battery": 0.875}),
+        ("print('87,5')", {"battery": 0.875}),
+        ("print(1)", {"battery": 0.01}),
+        ("print(0.87)", {"battery": 0.87}),
+        ("print(103)", {"battery": 1.0}),
+        ("print('{\"battery\": 87}')", {"battery": 0.87}),
+        ("print('{\"battery\": \"87%\"}')", {"battery": 0.87}),
+        ("print('{\"battery\": 1}')", {"battery": 1.0}),
+        ("print('{\"battery\": 1.04}')", {"battery": 1.0}),
+        ("print('{\"battery\": null}')", {"battery": None}),
     ],
 )  # fmt: skip
 def test_a_battery_command(text: str, told: dict[str, Any], tmp_path: Path) -> None:
@@ -64,15 +75,38 @@ def test_a_battery_command(text: str, told: dict[str, Any], tmp_path: Path) -> N
     ("text", "words"),
     [
         ("raise SystemExit(3)", "ended with exit code 3"),
-        ("print('full')", "neither a percentage nor a JSON object"),
+        ("print('full')", "printed 'full', which is neither a percentage nor a JSON object"),
+        ("print(3700)", "printed '3700', which is neither"),
+        ("print('-5%')", "printed '-5%', which is neither"),
+        ("print('nan')", "neither a percentage nor a JSON object"),
+        ("print('[87]')", "neither a percentage nor a JSON object"),
+        ("print('{\"battery\": 0.5')", "neither a percentage nor a JSON object"),
+        ("while True: print('x' * 100000)", "printed more than 1048576 bytes"),
         ("print('[' * 100000)", "neither a percentage nor a JSON object"),
         ("print(True)", "neither a percentage nor a JSON object"),
-        ("", "neither a percentage nor a JSON object"),
+        ("", "printed nothing, which is neither a percentage nor a JSON object"),
     ],
 )
 def test_a_battery_command_that_fails(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=words):
         Command(script(tmp_path / "board", text))()
+
+
+def test_a_charge_stays_in_its_unit() -> None:
+    charge = Charge()
+    assert [charge.share(value) for value in (0.9, 1, 2, 1, 0.5)] == [0.9, 1.0, 0.02, 0.01, 0.005]
+    assert [Charge().share(value) for value in ("1%", "0.5 percent", "0.5")] == [0.01, 0.005, 0.5]
+    for value in (-1, 111, "x", None, True, [1], float("nan")):
+        assert READINGS["battery"].plausible(Charge().share(value)) is None
+
+
+def test_a_battery_command_that_goes_on_after_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "_COMMAND_S", 1.0)
+    command = Command(
+        script(tmp_path / "board", "import os, time\nprint(5, flush=True)\nos.close(1)\ntime.sleep(1000)")
+    )
+    with pytest.raises(RuntimeError, match="took longer than 1 s"):
+        command()
 
 
 def test_a_battery_command_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

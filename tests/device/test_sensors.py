@@ -89,6 +89,41 @@ def test_a_callback_and_what_it_may_do(tmp_path: Path) -> None:
         assert running.latest() == {"battery": 0.31, "charging": False}
 
 
+def test_a_callback_that_exits_is_called_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    calls = []
+
+    def board() -> dict[str, Any]:
+        calls.append(1)
+        if len(calls) == 1:
+            raise SystemExit
+        return {"battery": 87}
+
+    with Sensors(root=tmp_path, callback=board) as running:
+        until(lambda: running.latest() == {"battery": 0.87})
+    assert caplog.messages == ["the callback cannot be read: SystemExit"]
+
+
+def test_a_value_that_cannot_be_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    calls = []
+
+    def board() -> dict[str, Any]:
+        calls.append(1)
+        return {"temp_c": 45_000, "charging": "yes", "battery": None}
+
+    with Sensors(root=tmp_path, callback=board):
+        until(lambda: len(calls) == 3)
+    assert caplog.messages == [
+        "the callback gives charging='yes', which cannot be: give true or false",
+        "the callback gives temp_c=45000, which cannot be: give a number from -40 to 150",
+    ]
+
+
+def test_a_callback_that_returns_no_mapping(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Sensors(root=tmp_path, callback=lambda: 87):  # type: ignore[arg-type,return-value]
+        until(lambda: bool(caplog.messages))
+    assert caplog.messages == ["the callback cannot be read: it returned a value of type int: return readings by name"]
+
+
 def test_what_a_callback_returns_is_checked() -> None:
     wrong = {"temp_c": 900, "battery": float("nan"), "power_w": "3", "charging": 1, "capacity_wh": True}
     assert checked(wrong) == {}
