@@ -11,9 +11,12 @@ import hydrart
 from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.options import json_option, print_json, threads_option
 from hydrart.codegen.isa import choose
+from hydrart.device.sensors import blind_goals
 from hydrart.errors import SettingError, WeightFileError
 from hydrart.format.architecture import listing
 from hydrart.format.reader import WeightFile
+from hydrart.governor.blind import NEEDED
+from hydrart.readings import READINGS
 from hydrart.resources import bundled, find
 
 
@@ -56,6 +59,8 @@ def info(weights: str, threads: int | None, verify: bool, as_json: bool) -> None
         f"{here['cores']} cores, "
         f"kernels for {here['isa'] or 'no instruction set of this CPU'}, {here['threads']} threads"
     )
+    blind = [f"{goal} (no {READINGS[NEEDED[goal]].title})" for goal in here["blind"]]
+    click.echo(f"goals that cannot act here: {', '.join(blind) or 'none'}")
     click.echo(f"weights that ship: {', '.join(bundled('weights', '.safetensors')) or 'none'}")
 
 
@@ -92,6 +97,7 @@ def _report(file: WeightFile, verified: bool, threads: int | None) -> dict[str, 
             "cores": len(os.sched_getaffinity(0)),
             "isa": _isa(),
             "threads": threads or len(os.sched_getaffinity(0)),
+            "blind": blind_goals(),
         },
     }
 

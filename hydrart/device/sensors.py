@@ -15,8 +15,10 @@ from hydrart.device import linux
 from hydrart.device.profiles import SensorNames
 from hydrart.device.readers import BATTERY_EVERY_S, EVERY_S, READERS, Charge, Command, Read
 from hydrart.errors import SettingError
+from hydrart.governor.blind import NEEDED
 from hydrart.readings import READINGS, Readings, View, plausible, shown
 
+_SILENT = "no answer"  # of a sensor that takes too long
 _log = logging.getLogger("hydrart.sensors")
 
 
@@ -74,6 +76,12 @@ class Sensors:
         for poller in self._pollers:
             poller.stop()
 
+    def wait(self, seconds: float) -> None:
+        """Wait until each reader was called once, for at most so many seconds."""
+        end = time.monotonic() + seconds
+        for poller in self._pollers:
+            poller.called.wait(max(0.0, end - time.monotonic()))
+
     def latest(self) -> Readings:
         """The known readings: name -> float or bool. An unknown reading is absent."""
         readings: Readings = {}
@@ -98,6 +106,7 @@ class _Poller:
         self._last: tuple[float, Readings] = (-math.inf, {})
         self._is_new = False
         self._told: set[str] = set()
+        self.called = threading.Event()  # once at least, whatever it gave
 
     def start(self) -> None:
         threading.Thread(target=self._run, name=f"hydrart-{self._name}", daemon=True).start()
@@ -129,6 +138,7 @@ class _Poller:
             if readings:
                 self._last = time.monotonic(), readings
                 self._is_new = True
+            self.called.set()
             self._stop.wait(self._every_s)
 
     def _tell_impossible(self, name: str, value: Any) -> None:
@@ -162,6 +172,18 @@ def survey(root: str | os.PathLike[str] = "/", wait_s: float = 3.0) -> dict[str,
     asks: dict[str, Callable[[], Any]] = {"temperatures": lambda: [vars(one) for one in linux.temperatures(folder)]}
     asks |= {name: partial(_read_once, name, folder) for name in shown(View.HERE)}
     asks["battery"] = lambda: (lambda found: found and vars(found))(linux.battery(folder))
+    return _answers(asks, wait_s)
+
+
+def blind_goals(root: str | os.PathLike[str] = "/", wait_s: float = 3.0) -> list[str]:
+    """The goals for which this machine has no sensor: `max_temp_c`, `until_h`. One that hangs is none."""
+    folder = Path(root)
+    found = _answers({name: partial(_read_once, name, folder) for name in NEEDED.values()}, wait_s)
+    return [goal for goal, name in NEEDED.items() if found[name] is None or found[name] == _SILENT]
+
+
+def _answers(asks: Mapping[str, Callable[[], Any]], wait_s: float) -> dict[str, Any]:
+    """What each function returns, called at the same time; `no answer` after wait_s seconds."""
     found: dict[str, Any] = {}
 
     def ask(what: str) -> None:
@@ -174,7 +196,7 @@ def survey(root: str | os.PathLike[str] = "/", wait_s: float = 3.0) -> dict[str,
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))
     answered = dict(found)
-    return {what: answered.get(what, "no answer") for what in asks}
+    return {what: answered.get(what, _SILENT) for what in asks}
 
 
 def _read_once(name: str, root: Path) -> float | bool | None:

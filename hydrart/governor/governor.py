@@ -1,6 +1,7 @@
 """Governor: the most accurate k that the deadline, the heat and the battery allow.
 
-It is pure: the clock is an argument, nothing is read or written, equal observations give equal decisions.
+It is pure: the clock is an argument, nothing is read, equal observations give equal decisions. It writes nothing but
+the log's warnings about goals that cannot act.
 
 Two loops. The slow one, once a second, asks the thermal model and the battery how much power is allowed; it opens the
 ks whose mean power fits (limits.py). The fast one, every frame, takes the open k with the largest expected value: its
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from hydrart.errors import SettingError
+from hydrart.governor.blind import WatchedGoals
 from hydrart.governor.latency import LatencyModel
 from hydrart.governor.limits import PowerLimit
 from hydrart.governor.parameters import DEFAULTS, Parameters
@@ -102,6 +104,7 @@ class Governor:
         _check(until_h, "until_h", "no time to last: pass a positive number of hours")
         if not (math.isfinite(energy_weight) and energy_weight >= 0):
             raise SettingError(f"energy_weight={energy_weight} is no weight: pass 0 or more")
+        asked = {"max_temp_c": max_temp_c, "until_h": until_h}
         self.profile = profile
         self.fps = fps
         self._parameters = parameters
@@ -118,6 +121,7 @@ class Governor:
         self._latency = LatencyModel(profile.points, profile.jitter, parameters.latency)
         self._measured = {point.k for point in profile.points if point.latency_ms is not None}
         self._limit = PowerLimit(profile, self._points, max_temp_c, until_h, self._busy_share, parameters)
+        self._goals = WatchedGoals(name for name, value in asked.items() if value is not None)
         self._switching = Switching(self._p)
         self._started_at = -math.inf  # of the frame that ran last
         self._busiest = 0.0  # cores that other programs used at most
@@ -147,6 +151,25 @@ class Governor:
     def limit_temperature(self, max_temp_c: float | None) -> None:
         """Change the target; None: the device profile's. Raises SettingError."""
         self._limit.limit_temperature(max_temp_c)
+        self._goals.set("max_temp_c", max_temp_c is not None)
+
+    def blind(self, now: float) -> dict[str, str]:
+        """The goals max_temp_c and until_h where they are set but cannot act, each with the reason as a sentence.
+
+        A goal is blind without a recent reading of the temperature or the charge, and while only one k may run. Each
+        goal that stays blind is also logged once, as a warning of `hydrart.governor`. now: seconds on the clock of
+        choose().
+        """
+        return self._goals.blind(now, self._only)
+
+    def report_blind(self, now: float) -> None:
+        """Log the goals that are blind already now, rather than after the first seconds."""
+        self._goals.report(now, self._only)
+
+    @property
+    def _only(self) -> int | None:
+        """The one k that may run, if there is only one."""
+        return self._fixed if self._fixed is not None else self._points[0].k if len(self._points) == 1 else None
 
     # what happened
 
@@ -167,12 +190,14 @@ class Governor:
         if readings:
             self._take(now, readings)
         self._limit.review(now)
+        self._goals.review(now, self._only)
 
     def _take(self, now: float, readings: dict[str, float | bool | None]) -> None:
         """Keep readings for the next review. The load of others counts at once."""
         if unknown := readings.keys() - READINGS.keys():
             raise TypeError(f"{unknown.pop()!r} is no reading: use {', '.join(READINGS)}")
         known = plausible(readings)
+        self._goals.hear(now, known)
         others_load = known.pop("others_load", None)
         self._limit.sense({name: value for name, value in known.items() if READINGS[name].observed})
         if others_load is not None:

@@ -89,6 +89,7 @@ class Answerer:
             deadline_ms=None if math.isinf(deadline) else deadline,
             dropped=dropped,
             decision=decision,
+            blind=tuple(self._governor.blind(now)),
             readings=self._sensors.latest(),
             picture=frame.picture if self._keep_frame else None,
             stamp=frame.stamp,

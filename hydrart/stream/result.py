@@ -40,6 +40,8 @@ class Result:
     """uint8 RGB [H, W, 3] if the stream keeps it, else None."""
     stamp: object = None
     """The caller's own object, as it came with the frame."""
+    blind: tuple[str, ...] = ()
+    """Goals that are set but cannot act: `max_temp_c`, `until_h`. Governor.blind() has the reasons."""
 
     @property
     def missed(self) -> bool:
@@ -66,5 +68,6 @@ class Result:
             "dropped": self.dropped,
             **{name: row.rounded(self.readings.get(name)) for name, row in shown(View.LINE).items()},
             "reason": self.decision.reason,
+            "blind": list(self.blind),
         }
         return versioned(line)

@@ -26,6 +26,8 @@ from hydrart.stream.result import Result
 from hydrart.stream.stats import Stats
 from hydrart.stream.watch import Watch
 
+_FIRST_READING_S = 3.0  # for readings that a goal needs; readers run since before the ks were measured
+
 
 class Stream:
     """Answers the frames of a source, each by its deadline, with as many heads as time, heat and battery allow.
@@ -154,6 +156,10 @@ class Stream:
                 self.fps = fps or governor.fps
                 if measure:
                     governor.start_from(latency_ms)
+            if governor.blind(time.monotonic()):  # until the first readings come, each goal is
+                sensors.wait(_FIRST_READING_S)
+                governor.observe(time.monotonic(), **sensors.new())
+                governor.report_blind(time.monotonic())
             failed.pop_all()
         self.governor = governor
         self._live = opened.live

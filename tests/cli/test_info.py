@@ -6,6 +6,7 @@ from pathlib import Path
 
 import hydrart
 from hydrart.codegen import isa
+from hydrart.device.sensors import survey
 from hydrart.format.reader import WeightFile
 from tests.support.commands import good, json_lines, sentence
 from tests.support.networks import CIFAR, SMALL
@@ -32,6 +33,9 @@ def test_info_as_json(weights: Path) -> None:
         state = file.state(row["k"])
         assert row["parameters"] == sum(state[name].size for name in state)
         assert row["bytes"] == file.end(row["k"]) and row["top1"] is None
+    known = survey()
+    expected = [goal for goal, name in (("max_temp_c", "temp_c"), ("until_h", "battery")) if known[name] is None]
+    assert report["here"]["blind"] == expected
     assert report["here"]["isa"] == isa.choose().name and report["here"]["threads"] == len(os.sched_getaffinity(0))
 
 

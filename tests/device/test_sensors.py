@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import hydrart
-from hydrart.device.sensors import Sensors, checked, survey
+from hydrart.device.sensors import Sensors, blind_goals, checked, survey
 from hydrart.errors import SettingError
 from hydrart.governor.points import OperatingPoint, Profile
 from tests.support.commands import PATIENCE_S, good, sensors, sentence
@@ -156,6 +156,38 @@ def test_a_run_tells_what_sensors_read(weights: Path, tmp_path: Path) -> None:
     *frames, last = [json.loads(line) for line in shown.splitlines()]
     assert frames[-1]["temp_c"] == 51.2 and frames[-1]["battery"] == 0.5 and frames[-1]["power_w"] == 6
     assert last["summary"]["throttled_s"] > 0
+
+
+def test_a_run_tells_which_goals_are_blind(weights: Path, tmp_path: Path) -> None:
+    args = ("run", "--source", "demo", "--weights", weights, "--max-frames", 2, "--json", "--sensor-root", tmp_path)
+    blind = {
+        ("--max-temp", 60): ["max_temp_c"],
+        ("--until", 2): ["until_h"],
+        ("--until", 2, "--battery-cmd", "echo 87%"): [],
+        ("--until", 2, "--battery-cmd", "echo full"): ["until_h"],
+        ("--max-temp", 60, "--k", 6): ["max_temp_c"],
+        ("--k", 6): [],
+    }
+    for options, goals in blind.items():
+        shown = good(*args, *options)
+        for line in map(json.loads, shown.stdout.splitlines()[:-1]):
+            assert line["blind"] == goals, options
+        warned = [line for line in shown.stderr.splitlines() if line.startswith("the goal ")]
+        assert [line.split()[2] for line in warned] == goals, "once, before the first frame"
+    sensors(tmp_path)
+    shown = good(*args, "--max-temp", 60, "--until", 2)
+    assert json.loads(shown.stdout.splitlines()[0])["blind"] == [] and "the goal" not in shown.stderr
+
+
+def test_goals_of_a_machine(tmp_path: Path) -> None:
+    assert blind_goals(tmp_path) == ["max_temp_c", "until_h"]
+    sensors(tmp_path)
+    assert blind_goals(tmp_path) == []
+    stuck = tmp_path / f"{ZONE}1/temp"
+    stuck.unlink()
+    os.mkfifo(stuck)
+    assert blind_goals(tmp_path, wait_s=0.2) == ["max_temp_c"]
+    os.close(os.open(stuck, os.O_RDWR | os.O_NONBLOCK))  # let the thread go
 
 
 def test_goals_of_a_run_that_cannot_be(weights: Path, tmp_path: Path) -> None:

@@ -1,0 +1,69 @@
+"""Goals that cannot act: without a reading, or with one k alone."""
+
+import pytest
+
+import hydrart
+from hydrart.governor.points import OperatingPoint, Profile
+
+POINTS = Profile((OperatingPoint(3, 1.0), OperatingPoint(6, 2.0)))
+NO_TEMPERATURE = (
+    "the goal max_temp_c (--max-temp) cannot act, because no temperature is known: see what `hydrart devices --here` "
+    "finds, or pass temp_c to observe()"
+)
+NO_BATTERY = (
+    "the goal until_h (--until) cannot act, because no battery is known: give --battery-cmd or a callback, or pass "
+    "battery to observe()"
+)
+
+
+def drive(governor: hydrart.Governor, start: float, seconds: float, **readings: float) -> None:
+    for i in range(int(10 * seconds)):
+        now = start + i / 10
+        decision = governor.choose(now)
+        governor.observe(now, decision.k, 1.0, **readings)
+
+
+def test_a_goal_without_its_reading_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    governor = hydrart.Governor(POINTS, fps=10, max_temp_c=60, until_h=2)
+    drive(governor, 0, 20)
+    assert caplog.messages == [NO_TEMPERATURE, NO_BATTERY]
+    assert {record.name for record in caplog.records} == {"hydrart.governor"}
+    assert governor.blind(20) == {"max_temp_c": NO_TEMPERATURE, "until_h": NO_BATTERY}
+
+
+def test_a_goal_with_its_reading_is_not_blind(caplog: pytest.LogCaptureFixture) -> None:
+    governor = hydrart.Governor(POINTS, fps=10, max_temp_c=60, until_h=2)
+    drive(governor, 0, 20, temp_c=50, battery=0.5)
+    assert governor.blind(20) == {} and not caplog.messages
+    drive(governor, 20, 20, battery=0.5)
+    assert list(governor.blind(40)) == ["max_temp_c"] and caplog.messages == [NO_TEMPERATURE], "the sensor was lost"
+    drive(governor, 40, 5, temp_c=50, battery=0.5)
+    assert governor.blind(45) == {}
+    drive(governor, 45, 5, temp_c=900, battery=0.5)
+    drive(governor, 50, 10, temp_c=900, battery=0.5)
+    assert list(governor.blind(60)) == ["max_temp_c"], "what cannot be is no reading"
+
+
+@pytest.mark.parametrize("bounds", [{"k": 6}, {"min_k": 6}, {"max_k": 3}])
+def test_a_goal_with_one_k_alone_is_blind(bounds: dict[str, int], caplog: pytest.LogCaptureFixture) -> None:
+    governor = hydrart.Governor(POINTS, fps=10, max_temp_c=60, **bounds)  # type: ignore[arg-type]
+    drive(governor, 0, 5, temp_c=50)
+    only = 3 if "max_k" in bounds else 6
+    assert caplog.messages == [
+        f"the goal max_temp_c (--max-temp) cannot act, because only k={only} may run: allow several"
+    ]
+
+
+def test_goals_that_change() -> None:
+    governor = hydrart.Governor(POINTS, fps=10)
+    assert governor.blind(0) == {}, "there is no goal"
+    governor.limit_temperature(60)
+    assert list(governor.blind(0)) == ["max_temp_c"]
+    governor.limit_temperature(None)
+    governor.fix(6)
+    assert governor.blind(0) == {}
+    governor.limit_temperature(60)
+    governor.observe(1, temp_c=50.0)
+    assert "only k=6 may run" in governor.blind(1)["max_temp_c"]
+    governor.fix(None)
+    assert governor.blind(1) == {}
