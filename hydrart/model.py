@@ -15,13 +15,13 @@ from hydrart.engine.variants import open_variant
 from hydrart.errors import PictureError, WeightFileError
 from hydrart.format.architecture import Architecture
 from hydrart.format.metadata import Accuracy
+from hydrart.format.precision import FloatArray
 from hydrart.format.preprocessing import Preprocessing
 from hydrart.format.reader import WeightFile
 from hydrart.governor.points import OperatingPoint, Profile
 from hydrart.picture.preprocess import Picture, prepare, preprocess, read_picture
 from hydrart.resources import find
 
-FloatArray = NDArray[np.float32]
 ShowProgress = Callable[[Sequence[int]], Iterable[int]]
 
 _MEASURED_ON = (480, 640, 3)  # the picture that a camera is asked for

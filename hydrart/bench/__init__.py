@@ -1,1 +1,1 @@
-"""Measuring hydrart next to other runtimes."""
+"""Measure hydrart's speed, memory and accuracy, also next to other runtimes."""

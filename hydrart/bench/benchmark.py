@@ -1,4 +1,4 @@
-"""`hydrart bench` in one call: this module plans and collects, the modules beside it measure."""
+"""All of `hydrart bench` in one call. This module plans and collects; the modules beside it measure."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -23,16 +23,19 @@ from hydrart.model import Model
 
 FRAMES = {"480p": (640, 480), "720p": (1280, 720), "1080p": (1920, 1080)}  # width, height
 
-TIMING_S = 100  # for all ks and peers together; each contestant gets 2 s to 10 s of it
+TIMING_S = 100  # time for all ks and peers together; each contestant gets 2 s to 10 s of it
 
 
 @dataclass(frozen=True)
 class BenchPlan:
     """What to measure.
 
-    ks: numbers of heads; batch: pictures per call, 1 where there are peers; rate: frames a second of the idle test;
-    repeats: rounds of timing, None for as many as fit into the time; peers: runtimes to compare with; quick: a quarter
-    of the time for each part.
+    - ks: numbers of heads.
+    - batch: pictures per call; 1 where there are peers.
+    - rate: frames per second of the idle test.
+    - repeats: rounds of timing; None for as many as fit into the time.
+    - peers: runtimes to compare with.
+    - quick: whether each part gets only a quarter of its time.
     """
 
     ks: tuple[int, ...]
@@ -45,14 +48,21 @@ class BenchPlan:
 
 @dataclass(frozen=True)
 class BenchRow:
-    """What was measured of one k.
+    """The measurements of one k.
 
-    parameters: weights and biases of the network; gmacs: billions of multiply-accumulates of the whole network, per
-    picture; gmacs_executed: the part that the answer needs (peak.needed_macs); weights_mb: megabytes of the file that
-    this k reads; top1: accuracy that the file records, 0 to 1; times: of one call; gops: billions of executed
-    operations a second at the median time, two operations per multiply-accumulate; share_of_peak: gops over Peak.gops
-    (in int8 the products of attention stay fp32); switch: time of the first call after a switch to this k, over the
-    steady state; speedup: time with one thread over time with all, None where the model has one thread.
+    - parameters: number of weights and biases of the network.
+    - gmacs: billions of multiply-accumulates of the whole network per picture.
+    - gmacs_executed: the part of them that the answer needs (peak.needed_macs).
+    - weights_mb: megabytes of the file that this k reads.
+    - top1: accuracy that the file records, 0 to 1; None where it records none.
+    - times: of one call.
+    - pictures_per_s: at the median time.
+    - gops: billions of executed operations per second at the median time, two per multiply-accumulate.
+    - share_of_peak: gops over Peak.gops. In int8 the products of attention are fp32.
+    - first_call: of a fresh process.
+    - switch: time of the first call after a switch to this k, over the steady state.
+    - speedup: time with one thread over time with all; None where the model has one thread.
+    - peers: the other runtimes with this k.
     """
 
     k: int
@@ -73,7 +83,7 @@ class BenchRow:
 
 @dataclass(frozen=True)
 class PreprocessRow:
-    """The way from a frame to the network's input. frame: name of the size; width, height: in pixels."""
+    """Times of the preprocessing. frame: name of the frame's size; width, height: in pixels."""
 
     frame: str
     width: int
@@ -85,9 +95,15 @@ class PreprocessRow:
 class BenchReport:
     """One run of the benchmark.
 
-    executed: precision that the linear layers compute in on this CPU; before, after: the machine's state around the
-    run; peak, peak_after: measured before and after, the second is lower where the machine slowed down or other
-    programs took the cores; empty_growth: memory growth of a tiny network with the same ks; seconds: of the whole run.
+    - model, precision, image_size, heads, threads, batch: what was measured, and how.
+    - executed: the precision in which the linear layers compute on this CPU.
+    - machine, before, after: the machine, and its state before and after the run.
+    - peak, peak_after: measured before and after the run. The second is lower where the machine slowed down, or where
+      other programs used the cores.
+    - rows: the measurements of each k. switching: the cost of switching k.
+    - empty_growth: growth of the memory with a tiny network of the same ks.
+    - idle: the CPU time at a camera's rate. preprocessing: the times of each size of frame.
+    - seconds: duration of the whole run.
     """
 
     model: str
@@ -119,8 +135,11 @@ def measure(
 ) -> BenchReport:
     """Measure a model of the native backend.
 
-    name: how the report calls the model; stage: called with the name of each part as it begins; warn: called with a
-    sentence for each peer that is left out. Raises HydrartError where a process that it starts fails.
+    - name: how the report calls the model.
+    - stage: called with the name of each part as it begins.
+    - warn: called with a sentence for each peer that is left out.
+
+    Raises HydrartError where a process that it starts fails.
     """
     start = time.perf_counter()
     file, arch, before, target = model.file, model.architecture, state(), isa.choose()

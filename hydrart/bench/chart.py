@@ -1,4 +1,4 @@
-"""A picture of the benchmark: accuracy over latency, one point for each k, one line for each runtime."""
+"""Draw the benchmark: accuracy over latency, one point for each k, one line for each runtime."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from hydrart.plotting import figure_class, log_axis
 
 
 def draw(report: BenchReport, path: Path) -> None:
-    """Write a PNG. The number of heads replaces an unknown accuracy, as with random weights.
+    """Write a PNG. The number of heads replaces an unknown accuracy, such as that of random weights.
 
     Raises MissingExtraError without Matplotlib, OSError.
     """

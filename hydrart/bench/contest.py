@@ -1,4 +1,4 @@
-"""hydrart against other runtimes over the same weights: compare the answers first, then the times."""
+"""Compare hydrart with other runtimes over the same weights: first the answers, then the times."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,31 +6,32 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hydrart.bench.peers import Peer
 from hydrart.bench.timing import Call, Seconds, Times, interleave, ratio
 from hydrart.errors import HydrartError
-from hydrart.format.precision import FP32
+from hydrart.format.precision import FP32, FloatArray
 from hydrart.model import Model, load
 
-FloatArray = NDArray[np.float32]
-
 PICTURES = 2  # number of pictures whose logits are compared
-CLOSE = 1e-3  # fp32 answers agree up to this difference, relative to the largest logit
-SIMILAR = 0.9  # answers in other precisions agree from this correlation on
+CLOSE = 1e-3  # largest difference of fp32 answers that agree, relative to the largest logit
+SIMILAR = 0.9  # smallest correlation of answers that agree in other precisions
 _OURS, _ALONE = "hydrart", "hydrart with one thread"
 
 
 @dataclass(frozen=True)
 class PeerResult:
-    """A peer at one k.
+    """The measurements of a peer with one k.
 
-    precision: asked for; plain: whether its last block computes every token (peers.py); executed: precision that its
-    linear layers computed in; prepare_ms: time to build the network of k heads; error: largest difference of a logit
-    from hydrart's, over hydrart's largest logit; correlation: of both runtimes' logits; agrees: whether the answers are
-    near enough to compare times; ratio: its time over hydrart's, median over the rounds; times: of one call.
-    error and correlation are None where they are undefined, ratio and times where the answers disagree.
+    - name, version, threads: of the runtime.
+    - precision: the one that was asked for. executed: the one in which its linear layers computed.
+    - plain: whether its last block computes every token (peers.py).
+    - prepare_ms: time to build the network of k heads.
+    - agrees: whether the answers agree well enough to compare times.
+    - error: largest difference between its logits and hydrart's, over hydrart's largest logit; None where undefined.
+    - correlation: of its logits and hydrart's; None where undefined.
+    - ratio: its time over hydrart's, the median over the rounds; None where the answers disagree.
+    - times: of one call; None where the answers disagree.
     """
 
     name: str
@@ -57,11 +58,15 @@ def contest(
     stage: Callable[[str], None],
     warn: Callable[[str], None],
 ) -> tuple[Times, float | None, list[PeerResult]]:
-    """Time hydrart and all peers in turns, for x: float32 [B, C, H, W], B = 1 where there are peers.
+    """Time hydrart and all peers in turns.
 
-    Returns hydrart's times; the time with one thread over the time with all (None where the model has one thread); and
-    a result per peer. budget_s, rounds: see interleave. stage: called with each step's name. warn: called with a
-    sentence for each peer that fails (it has no result) or answers differently (it is not timed).
+    - x: float32 [B, C, H, W]; B = 1 where there are peers.
+    - budget_s, rounds: as for timing.interleave.
+    - stage: called with the name of each step.
+    - warn: called with a sentence for each peer that fails (it has no result) or that disagrees (it is not timed).
+
+    Returns hydrart's times, its time with one thread over its time with all (None where the model has one thread), and
+    a result for each peer.
     """
     calls: dict[str, Call] = {_OURS: partial(model.logits, x, k)}
     if model.threads > 1:
@@ -87,14 +92,14 @@ def contest(
 
 
 def label(peer: Peer) -> str:
-    """The peer as --against takes it: name:precision, and :plain where its last block computes every token."""
+    """The peer as --against takes it: name:precision, with :plain where its last block computes every token."""
     return f"{peer.name}:{peer.precision}{':plain' * peer.plain}"
 
 
 def agreement(ours: FloatArray, theirs: FloatArray, exact: bool) -> tuple[bool, float | None, float | None]:
-    """Compare logits, both float32 [B, classes]: whether they agree, largest relative difference, correlation.
+    """Compare logits, both float32 [B, classes]. Returns whether they agree, the relative error, and the correlation.
 
-    exact: both were computed in fp32, so the difference decides; otherwise the correlation decides.
+    exact: whether both runtimes computed in fp32. Then the error decides, otherwise the correlation.
     """
     if ours.shape != theirs.shape or not np.isfinite(theirs).all():
         return False, None, None

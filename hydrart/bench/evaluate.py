@@ -1,4 +1,4 @@
-"""Accuracy and speed of a model over the pictures root/CLASS/*."""
+"""Measure the accuracy and the speed of a model on the pictures root/CLASS/*."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from hydrart.picture.folders import class_folders
 
 @dataclass
 class EvaluationRow:
-    """The result of one k. top1, top5: accuracy, 0 to 1; pictures_per_s: of preprocessing and inference together."""
+    """The result of one k. top1, top5: accuracy, 0 to 1; pictures_per_s: with preprocessing and inference."""
 
     k: int
     top1: float = 0.0
@@ -26,14 +26,18 @@ class EvaluationRow:
 
 @dataclass
 class Evaluation:
-    """pictures: how many were classified; skipped: a sentence for each picture that could not be read."""
+    """The results of all ks.
+
+    - pictures: how many were classified.
+    - skipped: a sentence for each picture that could not be read.
+    """
 
     pictures: int
     skipped: list[str]
     rows: list[EvaluationRow]
 
     def accuracy(self, dataset: str) -> Accuracy:
-        """The accuracy as a weight file records it. dataset: name of the pictures' data set."""
+        """The accuracy as a weight file records it. dataset: name of the data set."""
         top1 = {row.k: row.top1 for row in self.rows}
         top5 = {row.k: row.top5 for row in self.rows}
         return Accuracy(dataset, self.pictures, top1, top5)

@@ -1,4 +1,4 @@
-"""CPU use at a camera's frame rate, and while the program waits for the next frame."""
+"""Measure the CPU use at a camera's frame rate, and while the program waits for the next frame."""
 
 import time
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ from hydrart.bench.timing import Call
 class Idle:
     """Calls at a fixed rate.
 
-    rate_fps: asked for; reached_fps: reached; cpu_percent: CPU time of the whole process, in percent of one core;
-    waiting_percent: the same between the frames alone, None where the network was never early.
+    - rate_fps, reached_fps: the wanted and the reached rate.
+    - cpu_percent: CPU time of the whole process, in percent of one core.
+    - waiting_percent: CPU time between the frames, in percent of that time; None where the network was never early.
     """
 
     k: int
@@ -22,7 +23,7 @@ class Idle:
 
 
 def measure(call: Call, k: int, rate: float, seconds: float) -> Idle:
-    """Make `rate` calls a second for so many seconds, at least two calls. k: recorded in the result."""
+    """Make `rate` calls a second for this many seconds, at least two calls. k: recorded in the result."""
     busy_before, start = time.process_time(), time.perf_counter()
     waited = waiting = 0.0
     frames, now = 0, start

@@ -1,4 +1,4 @@
-"""The machine that measures, and its state before and after. None stands for what the machine does not report."""
+"""Describe the machine that measures, and its state. None stands for a value that the machine does not report."""
 
 import os
 import platform
@@ -18,10 +18,14 @@ _ROOT = Path("/")
 
 @dataclass(frozen=True)
 class Machine:
-    """What does not change while the machine runs.
+    """The constant facts of a machine.
 
-    cpu: name of the CPU or board; cores: CPU cores that this process may use; isa: instruction set of the kernels;
-    system: operating system, its release, and the architecture; the rest: versions.
+    - cpu: name of the CPU or board.
+    - cores: number of CPU cores that this process may use.
+    - isa: instruction set of the kernels.
+    - system: operating system, its release, and the architecture.
+
+    All other fields are versions.
     """
 
     cpu: str
@@ -37,11 +41,14 @@ class Machine:
 
 @dataclass(frozen=True)
 class MachineState:
-    """What changes.
+    """The state of a machine.
 
-    temp_c: of the CPU, in degrees Celsius; throttle_events: times that the CPU slowed down for its heat since
-    the start; throttled: whether it is slowed down now; frequency_mhz: mean over the cores; governor: the kernel's
-    policy for the clock; load: runnable programs on the whole machine, mean of the last minute.
+    - temp_c: temperature of the CPU, in degrees Celsius.
+    - throttle_events: how often heat slowed the CPU down since the machine started.
+    - throttled: whether heat slows it down now.
+    - frequency_mhz: clock, the mean over the cores.
+    - governor: the kernel's policy for the clock.
+    - load: number of runnable programs on the whole machine, the mean of the last minute.
     """
 
     temp_c: float | None
@@ -55,7 +62,7 @@ class MachineState:
 def machine(root: Path = _ROOT) -> Machine:
     """Describe this machine.
 
-    root: the folder that holds /proc. Raises SettingError on a CPU that the kernels do not run on.
+    root: the folder that holds proc. Raises SettingError on a CPU for which there are no kernels.
     """
     return Machine(
         cpu=linux.cpu_name(root) or platform.machine(),
@@ -71,7 +78,7 @@ def machine(root: Path = _ROOT) -> Machine:
 
 
 def state(root: Path = _ROOT) -> MachineState:
-    """Read the sensors once. root: the folder that holds /sys and /proc."""
+    """Read the sensors once. root: the folder that holds sys and proc."""
     return MachineState(
         temp_c=linux.Thermometer(root)(),
         throttle_events=linux.throttle_events(root),

@@ -1,6 +1,6 @@
-"""Memory of a process that runs one k, and of a process that switches k many times.
+"""Measure the memory of a process that runs one k, and of one that switches k many times.
 
-Each is measured in a fresh process, `python -m hydrart.bench.memory`: arguments in, one JSON object out.
+Each is a fresh process of `python -m hydrart.bench.memory`. It takes arguments and prints one JSON object.
 """
 
 import json
@@ -27,9 +27,11 @@ _MB = 1e6
 class FirstCall:
     """The first call of a fresh process that runs one k.
 
-    kernels_ms: to load the kernels from the cache, or to compile them; load_ms: to open the weight file; first_ms: of
-    the first call, the weights being in the page cache; memory_mb: resident megabytes beyond those that the process
-    had after it ran a tiny model; mapped_mb: resident megabytes of the mapped weights. None without /proc.
+    - kernels_ms: time to load the kernels from the cache, or to compile them.
+    - load_ms: time to open the weight file.
+    - first_ms: time of the first call. The page cache holds the weights.
+    - memory_mb: resident megabytes, less those of the same process after it ran a tiny model; None without /proc.
+    - mapped_mb: resident megabytes of the mapped weights; None without /proc.
     """
 
     kernels_ms: float
@@ -41,9 +43,10 @@ class FirstCall:
 
 @dataclass(frozen=True)
 class Growth:
-    """switches: random switches of k that were made; growth_kb: growth of the resident memory meanwhile, in KiB.
+    """Growth of the memory while k switches. Every k has run three times before.
 
-    Every k had run three times before.
+    - switches: number of random switches.
+    - growth_kb: growth of the resident memory, in KiB; None without /proc.
     """
 
     switches: int
@@ -53,13 +56,13 @@ class Growth:
 def first_call(weights: Path, precision: str, empty: Path, k: int, threads: int) -> FirstCall:
     """Measure one k of a weight file.
 
-    precision: that of the file; empty: a tiny weight file. Raises HydrartError where the process fails.
+    precision: of the file. empty: a tiny weight file. Raises HydrartError where the process fails.
     """
     return FirstCall(**_child("first", str(weights), precision, str(empty), str(k), str(threads)))
 
 
 def growth(weights: Path, switches: int, budget_s: float) -> Growth:
-    """Make that many switches of k, or as many as fit into the time. Raises HydrartError where the process fails."""
+    """Make this many switches of k, or as many as fit into the time. Raises HydrartError where the process fails."""
     return Growth(**_child("switch", str(weights), str(switches), str(budget_s)))
 
 
@@ -75,7 +78,7 @@ def resident() -> int | None:
 
 
 def resident_of(path: Path) -> int | None:
-    """Bytes of that file that are mapped into this process and resident; None without /proc."""
+    """Bytes of this file that are mapped into the process and resident; None without /proc."""
     try:
         inode, total, inside = os.stat(path).st_ino, 0, False
         for line in Path("/proc/self/smaps").read_text(errors="replace").splitlines():
@@ -141,7 +144,7 @@ def _switch(weights: str, switches: str, budget_s: str) -> Growth:
 
 
 def main(args: Sequence[str]) -> None:
-    """first WEIGHTS PRECISION EMPTY K THREADS, or switch WEIGHTS SWITCHES SECONDS."""
+    """Usage: first WEIGHTS PRECISION EMPTY K THREADS, or switch WEIGHTS SWITCHES SECONDS."""
     kind, *rest = args
     json.dump(asdict(_first(*rest) if kind == "first" else _switch(*rest)), sys.stdout)
 

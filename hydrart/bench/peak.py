@@ -1,7 +1,7 @@
-"""How fast this machine could compute at best, and how much the network has to compute.
+"""Measure how fast this machine can compute at best, and count what the network has to compute.
 
-The peak is measured: the dot product of the kernels over registers alone, with as many independent sums as their
-microtile has, on as many threads as the network gets.
+The peak is the measured speed of the kernels' dot product over registers alone. The measurement has as many independent
+sums as a microtile, and as many threads as the network.
 """
 
 import ctypes
@@ -24,14 +24,18 @@ from hydrart.codegen.isa import AMX_DOTS, FLOAT_DOTS, LANE_VALUES, MMLA_DOTS
 from hydrart.format.architecture import Architecture
 from hydrart.format.roles import BLOCK_MATRICES
 
-_TURNS = 1 << 18  # of the loop in one timed run: some milliseconds
-_WORD = 0x3C003C00  # two bfloat16 or one float32 of 0.008, or four small bytes: nothing overflows, nothing is denormal
+_TURNS = 1 << 18  # turns of the loop in one timed run, which takes some milliseconds
+_WORD = 0x3C003C00  # two bfloat16 or one float32 of 0.008, or four small bytes: no overflow, no denormal number
 
 
 @dataclass(frozen=True)
 class Peak:
-    """gops: billions of operations a second, two for each product; dot: how the kernels multiply (isa.py); isa: their
-    instruction set; threads: how many computed at once."""
+    """The measured peak.
+
+    - gops: billions of operations per second, two for each product.
+    - dot: the dot of the kernels (codegen/isa.py). isa: their instruction set.
+    - threads: how many computed at once.
+    """
 
     gops: float
     dot: str
@@ -40,7 +44,7 @@ class Peak:
 
 
 def measure(precision: str, threads: int = 1, seconds: float = 0.5) -> Peak:
-    """The best of many short runs within that time, for weights of that precision. Raises SettingError."""
+    """The best of many short runs within this time, for weights of this precision. Raises SettingError."""
     target = isa.choose()
     dot = target.dot(precision)
     loop, _ = _compiled(target, dot)
@@ -52,10 +56,10 @@ def measure(precision: str, threads: int = 1, seconds: float = 0.5) -> Peak:
 
 
 def needed_macs(arch: Architecture, k: int) -> int:
-    """Multiply-accumulates that an answer takes, for one picture with k heads.
+    """Multiply-accumulates that an answer needs, for one picture with k heads.
 
-    Fewer than Architecture.macs: of the last block only the class token goes on. The other tokens need its keys and
-    values, but no query, no attention of their own and nothing after it.
+    They are fewer than Architecture.macs, because only the class token is classified. In the last block, the other
+    tokens need keys and values, but no queries, no attention and nothing after it.
     """
     p, others = arch.width(k), arch.patches
     last = [parameter for role in BLOCK_MATRICES for parameter in role.parameters(arch, arch.depth - 1)]
@@ -65,13 +69,13 @@ def needed_macs(arch: Architecture, k: int) -> int:
 
 
 def assembly(precision: str) -> str:
-    """The machine code of the loop, to see that it is what was meant."""
+    """The assembly of the loop, for a check of its instructions."""
     target = isa.choose()
     return _compiled(target, target.dot(precision))[1]
 
 
 def _together(loop: Callable[[int, int], None], threads: int) -> float:
-    """Seconds in which all threads have run the loop once, started together."""
+    """Seconds that the threads need to run the loop once each, all started together."""
     start = threading.Barrier(threads)
     ends, begins = [0.0] * threads, [0.0] * threads
 
@@ -83,7 +87,7 @@ def _together(loop: Callable[[int, int], None], threads: int) -> float:
         loop(_TURNS, address)
         ends[index] = time.perf_counter()
 
-    # daemons: if this thread is interrupted before it reaches them, they wait for ever, and Python must not for them
+    # daemons, because an interrupt of this thread leaves them at the barrier for ever, and Python must still end
     others = [threading.Thread(target=work, args=(index,), daemon=True) for index in range(1, threads)]
     for thread in others:
         thread.start()
@@ -94,7 +98,7 @@ def _together(loop: Callable[[int, int], None], threads: int) -> float:
 
 
 def _products(target: isa.Isa, dot: str) -> int:
-    """In one turn of the loop."""
+    """Number of products in one turn of the loop."""
     if dot in AMX_DOTS:
         return UNROLL * TMM_INPUTS * 16**3 * LANE_VALUES[dot]
     per_lane = LANE_VALUES[dot] * (2 if dot in MMLA_DOTS else 1)
@@ -120,7 +124,7 @@ def _compiled(target: isa.Isa, dot: str) -> tuple[Callable[[int, int], None], st
 
 
 def _emit(module: Any, target: isa.Isa, dot: str) -> Any:
-    """void loop(i64 turns, i64 address): what the registers hold at first is read from there, all is written back."""
+    """void loop(i64 turns, i64 address). It loads the registers from the address, and stores all sums there."""
     n = target.lanes
     floating = dot in FLOAT_DOTS
     words = ir.VectorType(I32, n)
@@ -147,7 +151,7 @@ def _emit(module: Any, target: isa.Isa, dot: str) -> Any:
         sums, changed = list(phis), opaque
         for _ in range(UNROLL):
             for i in range(count):
-                # to LLVM another value each time, so that it computes every product; to the CPU nothing
+                # a new value for LLVM, so that it computes every product; no instruction for the CPU
                 changed = emit.pinned(b, target, changed)
                 sums[i] = emit.dot(b, target, dot, sums[i], value, changed)
         following = b.add(turn, I64(1))
@@ -164,7 +168,7 @@ def _emit(module: Any, target: isa.Isa, dot: str) -> Any:
 
 
 def _emit_amx(module: Any, target: isa.Isa, dot: str) -> Any:
-    """The same on AMX: one register of activations and one of weights, into all registers of sums in turn."""
+    """The loop on AMX: one register of activations and one of weights, added to each register of sums in turn."""
 
     def body(b: Any, args: list[Any]) -> None:
         turns, address = args

@@ -1,8 +1,8 @@
 """Other runtimes over the same weight file, each set up for its shortest latency with one picture.
 
 By default the last block computes the class token alone, as in hydrart. "plain" computes every token in every block, as
-a graph from PyTorch's exporter does; that takes longer. The thread pools of these runtimes spin for some milliseconds
-after a call, so a fair timing sleeps and makes an untimed call before each turn (timing.py).
+a graph from PyTorch's exporter does, which takes longer. The thread pools of these runtimes spin for some milliseconds
+after a call. A fair timing therefore sleeps and makes an untimed call before each turn (timing.py).
 """
 
 import importlib
@@ -16,26 +16,27 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hydrart.bench.torch_network import network
 from hydrart.engine.onnx_engine import load_runtime, session_options
 from hydrart.engine.onnx_export import attention_nodes, export
 from hydrart.errors import MissingExtraError, SettingError
+from hydrart.format.precision import FloatArray
 from hydrart.format.reader import WeightFile
 
-FloatArray = NDArray[np.float32]
 LogitsFunction = Callable[[FloatArray], FloatArray]
 
 CALIBRATION_PICTURES = 16
 
 
 class Peer(Protocol):
-    """A runtime at a precision.
+    """A runtime with a precision.
 
-    name, version: of the runtime; precision: asked for; executed: precision that the linear layers compute in, set by
-    prepare ("" before, "fp32/int8" where the layers differ); threads: CPU cores that a call uses; plain: whether the
-    last block computes every token.
+    - name, version: of the runtime.
+    - precision: the one that was asked for.
+    - executed: the one in which the linear layers compute. prepare() sets it: "fp32/int8" where the layers differ.
+    - threads: number of CPU cores that a call uses.
+    - plain: whether the last block computes every token.
     """
 
     name: str
@@ -48,15 +49,16 @@ class Peer(Protocol):
     def prepare(self, k: int) -> LogitsFunction:
         """Build the network of k heads.
 
-        The function takes float32 [1, C, H, W], C-contiguous and writable, and returns logits, float32 [1, classes],
-        which the next call may overwrite. Raises HeadsError, SettingError (too large for ONNX).
+        Returns a function from float32 [1, C, H, W], C-contiguous and writable, to logits float32 [1, classes]. The
+        next call may overwrite them. Raises HeadsError, SettingError (too large for ONNX).
         """
 
 
 class OnnxRuntimePeer:
     """ONNX Runtime. int8 is its dynamic quantisation of every linear layer, with one scale per tensor.
 
-    On AVX2 static QDQ was measured to be no faster, and it needs calibration. The products of attention stay fp32.
+    The products of attention are fp32. Static quantisation (QDQ) needs calibration and was measured to be no faster on
+    AVX2.
     """
 
     name = "onnxruntime"
@@ -102,9 +104,9 @@ class OnnxRuntimePeer:
 class OpenVinoPeer:
     """OpenVINO with its latency hint.
 
-    A CPU without bf16 arithmetic ignores bf16; `executed` is fp32 there. int8 is NNCF's static quantisation for
+    On a CPU without bf16 arithmetic, bf16 is ignored and `executed` is fp32. int8 is NNCF's static quantisation for
     transformers: symmetric (the preset for speed), without smoothing, calibrated on random pictures. The products of
-    attention stay fp32: OpenVINO then keeps them fused, which was measured to be faster.
+    attention are fp32: OpenVINO then fuses them, which was measured to be faster.
     """
 
     name = "openvino"
@@ -166,7 +168,7 @@ class OpenVinoPeer:
 
 
 class TorchPeer:
-    """PyTorch, eager, in inference mode. Its number of threads holds for the whole process."""
+    """PyTorch, eager, in inference mode. The whole process shares its number of threads."""
 
     name = "torch"
     precisions = ("fp32",)
@@ -202,9 +204,9 @@ PEERS: dict[str, tuple[str, ...]] = {peer.name: peer.precisions for peer in _PEE
 
 
 def make_peer(name: str, file: WeightFile, precision: str = "fp32", threads: int = 1, plain: bool = False) -> Peer:
-    """Make the peer of that name over a weight file.
+    """Make the peer of this name over a weight file.
 
-    threads: CPU cores per call; plain: whether the last block computes every token. Raises SettingError (unknown name
+    threads: CPU cores per call. plain: whether the last block computes every token. Raises SettingError (unknown name
     or precision), MissingExtraError.
     """
     for peer in _PEERS:
@@ -217,9 +219,9 @@ def make_peer(name: str, file: WeightFile, precision: str = "fp32", threads: int
 
 
 def _load_untracked(module: str, what: str, package: str, extra: str) -> Any:
-    """Import one of OpenVINO's modules with its telemetry off, which would report each use to Intel.
+    """Import one of OpenVINO's modules without its telemetry, which would report each use to Intel.
 
-    The module reads these variables during its import only. Raises MissingExtraError.
+    The module reads the variables only while it is imported. Raises MissingExtraError.
     """
     before = {name: os.environ.get(name) for name in ("CI", "NNCF_CI")}
     os.environ.update(dict.fromkeys(before, "true"))

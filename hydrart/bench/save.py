@@ -14,9 +14,9 @@ from hydrart.errors import ProfileError
 
 
 def check_profile(path: Path) -> None:
-    """Find out early whether latencies can be saved there.
+    """Check before the measurement whether latencies can be saved to this path.
 
-    Raises ProfileError where the file is something else than a device profile, or its folder does not exist.
+    Raises ProfileError where the file is no device profile, or where its folder does not exist.
     """
     if os.path.exists(path):
         load_device(path)
@@ -25,9 +25,9 @@ def check_profile(path: Path) -> None:
 
 
 def save_latencies(path: Path, latency_ms: Mapping[int, float], description: str) -> None:
-    """Write latencies, k -> milliseconds, into a device profile. Its other entries stay, its comments go.
+    """Write latencies, k -> milliseconds, into a device profile. Its other entries stay, its comments are lost.
 
-    description: for a profile without one. The file is replaced in one step. Raises ProfileError.
+    description: for a profile that has none. The file is replaced in one step. Raises ProfileError.
     """
     check_profile(path)
     entries: dict[str, Any] = {"name": path.stem, "description": description}

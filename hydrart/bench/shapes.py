@@ -1,4 +1,4 @@
-"""Networks of any shape with random weights: how fast one would be, before anybody trains it."""
+"""Networks of any shape with random weights, to measure the speed of a network before anybody trains it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -40,10 +40,10 @@ _KEYS = {
 
 
 def parse_shape(text: str) -> Architecture:
-    """'hydravit-b', 'heads=3-12,head_dim=64,depth=12,image=224,patch=16,classes=1000', or a preset and changes to it.
+    """Read a shape: 'hydravit-b', 'heads=3-12,head_dim=64,depth=12,image=224,patch=16,classes=1000', or both.
 
-    Entries that are left out are those of hydravit-b. Heads are a number, a range, or several joined by '+'. Raises
-    SettingError.
+    Entries change the preset; without one they change hydravit-b. Heads are a number, a range, or several joined by
+    '+'. Raises SettingError.
     """
     first, *rest = text.split(",")
     if "=" in first:
@@ -68,7 +68,7 @@ def parse_shape(text: str) -> Architecture:
 
 
 def parse_ranges(text: str, separator: str) -> list[tuple[int, int]]:
-    """Numbers and ranges of heads, '3' or '3-12', with the separator between, as pairs. Raises SettingError."""
+    """Read numbers and ranges of heads, '3' or '3-12', with a separator between them, as pairs. Raises SettingError."""
     ranges = []
     for part in text.split(separator):
         low, dash, high = part.partition("-")
@@ -91,7 +91,7 @@ def choose_heads(ranges: Iterable[tuple[int, int]], arch: Architecture) -> tuple
 
 @contextmanager
 def random_weights(arch: Architecture, precision: str = FP32.name) -> Iterator[Path]:
-    """A weight file of that shape, which is deleted at the end. Raises WeightFileError where it cannot be written."""
+    """A weight file of this shape, which is deleted at the end. Raises WeightFileError where it cannot be written."""
     meta = Metadata(arch, precision, Preprocessing(arch.image_size), source="random numbers")
     with TemporaryDirectory(prefix="hydrart-") as folder:
         path = Path(folder) / "random.safetensors"
@@ -100,7 +100,7 @@ def random_weights(arch: Architecture, precision: str = FP32.name) -> Iterator[P
 
 
 class _RandomState(Mapping[str, NDArray[np.float32]]):
-    """Dense tensors of the largest network, made on access; scaled so that activations stay as large as they are."""
+    """Random dense tensors of the largest network, made on access. Their scale keeps the size of the activations."""
 
     def __init__(self, arch: Architecture) -> None:
         self._parameters = parameters_of(arch)

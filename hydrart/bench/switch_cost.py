@@ -1,4 +1,4 @@
-"""The cost of switching k: the first call after a switch against the calls that follow with the same k."""
+"""Measure the cost of switching k: the first call after a switch over the later calls with the same k."""
 
 import random
 import time
@@ -10,14 +10,18 @@ import numpy as np
 
 from hydrart.bench.timing import timed
 
-STEADY = 2  # calls after the first; their median is the steady state
-LEAST = 3  # switches to each k, at least
+STEADY = 2  # number of calls after the first; their median is the steady state
+LEAST = 3  # least number of switches to each k
 
 
 @dataclass(frozen=True)
 class SwitchCost:
-    """switches: number of switches; first_p50, first_p95: time of the first call after a switch, over the steady state;
-    by_k: the median of that by the new k. None and empty where there is only one k."""
+    """The cost of a switch.
+
+    - switches: number of switches.
+    - first_p50, first_p95: time of the first call after a switch over the steady state; None with a single k.
+    - by_k: the new k -> the median of that ratio; empty with a single k.
+    """
 
     switches: int
     first_p50: float | None

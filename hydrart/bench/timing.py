@@ -1,4 +1,4 @@
-"""Times of calls. Contestants take turns, so that a machine that is slow for a while is slow for all of them."""
+"""Time calls. Contestants take turns, so that a slow phase of the machine hits all of them."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,9 +7,9 @@ from statistics import median
 
 import numpy as np
 
-PAUSE_S = 0.03  # of sleep before each turn: the threads of other runtimes spin for a while after a call
-UNTIMED_S = 0.01  # of untimed calls at the start of a turn, at least one call
-# a turn times at least CALLS calls and SHORT_S seconds; after LONG_S seconds it ends with fewer calls
+PAUSE_S = 0.03  # sleep before each turn, because the threads of other runtimes spin for a while after a call
+UNTIMED_S = 0.01  # time of the untimed calls, at least one, at the start of a turn
+# A turn times at least CALLS calls and lasts at least SHORT_S seconds. After LONG_S seconds it ends with fewer calls.
 CALLS, SHORT_S, LONG_S = 3, 0.02, 0.5
 MAX_ROUNDS = 30
 
@@ -20,7 +20,7 @@ Seconds = list[list[float]]
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds of one call: median, 95th percentile, minimum. calls: how many were timed."""
+    """Milliseconds of one call: median, 95th percentile, minimum. calls: number of timed calls."""
 
     p50_ms: float
     p95_ms: float
@@ -35,16 +35,16 @@ class Times:
 
 
 def ratio(turns: Seconds, reference: Seconds) -> float:
-    """Time over the reference's time: the median over the rounds of the ratio of the turns' medians."""
+    """Time over the reference's time. Each round gives the ratio of two medians; the result is their median."""
     return median(median(a) / median(b) for a, b in zip(turns, reference, strict=True))
 
 
 def interleave(
     calls: Mapping[str, Call], budget_s: float, rounds: int | None = None, least: int = 3
 ) -> dict[str, Seconds]:
-    """Time named calls in turns. Each round starts with another of them.
+    """Time named calls in turns. Each round starts with another call.
 
-    budget_s: seconds for each call; rounds: None for as many as fit into the budget, from `least` to MAX_ROUNDS.
+    budget_s: seconds for each name. rounds: None for as many as fit into the budget, from `least` to MAX_ROUNDS.
     Returns the seconds of the timed calls by name.
     """
     names = list(calls)
@@ -60,7 +60,7 @@ def interleave(
 
 
 def timed(call: Call) -> float:
-    """Seconds of one call."""
+    """Make the call and return its duration in seconds."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start

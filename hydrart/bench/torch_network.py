@@ -26,17 +26,18 @@ from hydrart.format.roles import (
 def network(
     torch: Any, state: Mapping[str, NDArray[np.float32]], arch: Architecture, k: int, all_tokens: bool
 ) -> Callable[[Any], Any]:
-    """A function of tensors: float32 [B, C, H, W] -> [B, classes]; the weights are copied.
+    """Make a function of tensors, float32 [B, C, H, W] -> logits [B, classes]. The weights are copied.
 
-    torch: the module; state: as WeightFile.state(k) gives it, of exactly k heads; all_tokens: whether the last block
-    computes every token, or only the class token.
+    - torch: the module.
+    - state: of exactly k heads, from WeightFile.state(k).
+    - all_tokens: whether the last block computes every token, or only the class token.
     """
     functional = torch.nn.functional
     linear, layer_norm = functional.linear, functional.layer_norm
     p = arch.width(k)
 
     def tensors(role: Role, index: int | None = None) -> list[Any]:
-        """The role's tensors, layer scale folded in."""
+        """The role's tensors, multiplied by the layer scale."""
         found = [torch.tensor(state[name]) for name in role.names(index)]
         if role.layer_scale and role.layer_scale.used(arch):
             weight, bias = found
@@ -56,7 +57,7 @@ def network(
         y = torch.cat((cls_token.expand(len(y), -1, -1), y), 1) + positions
         for i, (norm1, qkv, proj, norm2, fc1, fc2) in enumerate(blocks):
             q, key, value = linear(norm(y, norm1), *qkv).unflatten(-1, (3, k, arch.head_dim)).permute(2, 0, 3, 1, 4)
-            if i == arch.depth - 1 and not all_tokens:  # only the class token is read
+            if i == arch.depth - 1 and not all_tokens:  # only the class token is classified
                 q, y = q[:, :, :1], y[:, :1]
             z = functional.scaled_dot_product_attention(q, key, value).transpose(1, 2).flatten(2)
             y = y + linear(z, *proj)

@@ -1,1 +1,1 @@
-"""PyTorch checkpoints to weight files."""
+"""Convert PyTorch checkpoints to weight files."""

@@ -1,4 +1,4 @@
-"""What a checkpoint holds: weights in timm's names, and what the file says of the network beside them."""
+"""Read a checkpoint: its weights in timm's names, and everything else that it says of the network."""
 
 import argparse
 import json
@@ -14,19 +14,24 @@ from hydrart.convert.stored import CheckpointError, Stored, Unusable
 from hydrart.errors import MissingExtraError
 
 EMA_ENTRIES = ("state_dict_ema", "model_ema")
-RAW_ENTRIES = ("state_dict", "model")  # timm's, and that of DeiT's releases
-PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
-WEIGHTS, CONFIG = "model.safetensors", "config.json"  # of a folder, as timm and the Hugging Face Hub lay it out
+RAW_ENTRIES = ("state_dict", "model")  # the weights' entry in timm's files, and in DeiT's releases
+PREFIXES = ("module.", "_orig_mod.")  # added by DistributedDataParallel and by torch.compile
+WEIGHTS, CONFIG = "model.safetensors", "config.json"  # the files of a folder from timm or the Hugging Face Hub
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds.
+    """The content of a checkpoint.
 
-    path: of the file with the weights; title: what it is called in the weight file; weights: tensors as they are
-    stored, by timm's names, prefixes removed; entry: where in the file they were; names: what the network may be
-    called, the most reliable first; settings: the options of its training; labels: one per class, where the file has
-    them; licence: where the file names one; recipe: whether `hydrart train` wrote it.
+    - path: of the file with the weights.
+    - title: how the weight file names its source.
+    - weights: the stored tensors by timm's names, without prefixes.
+    - entry: the entry of the file that held them.
+    - names: possible names of the network, the most reliable first.
+    - settings: the options of its training.
+    - labels: one per class; empty where the file has none.
+    - licence: None where the file names none.
+    - recipe: whether `hydrart train` wrote it.
     """
 
     path: Path
@@ -43,8 +48,8 @@ class Checkpoint:
 def read(path: Path, ema: bool = True) -> Checkpoint:
     """Read a .pth, .pth.tar or .safetensors file, or a folder with model.safetensors and config.json.
 
-    ema: averaged weights are preferred. Only .pth files need PyTorch. Raises CheckpointError with one sentence for
-    anything that is not a usable checkpoint, MissingExtraError (extra: train).
+    ema: whether averaged weights are preferred. Only .pth files need PyTorch. Raises CheckpointError for anything that
+    is no usable checkpoint, and MissingExtraError (extra: train).
     """
     try:
         if path.is_dir():
@@ -88,7 +93,7 @@ def _pickled(path: Path, zipped: bool) -> dict[Any, Any]:
 
 
 def _read_folder(folder: Path) -> Checkpoint:
-    """timm's layout on the Hugging Face Hub: config.json names the architecture, its preprocessing and its labels."""
+    """Read timm's layout on the Hugging Face Hub. config.json names architecture, preprocessing and labels."""
     path, config_path = folder / WEIGHTS, folder / CONFIG
     if not path.is_file() or not config_path.is_file():
         raise CheckpointError(f"{folder} is a folder without {WEIGHTS} and {CONFIG}: give a checkpoint file")
@@ -113,7 +118,7 @@ def _read_folder(folder: Path) -> Checkpoint:
 
 
 def _weights(path: Path, root: dict[Any, Any], ema: bool) -> tuple[str, dict[Any, Any]]:
-    """The entry that is used, and its tensors."""
+    """Choose the entry with the weights. Returns its name and its tensors."""
     for entry in (*(EMA_ENTRIES if ema else ()), *RAW_ENTRIES):
         state = root.get(entry)
         if isinstance(state, dict):
@@ -129,7 +134,7 @@ def _weights(path: Path, root: dict[Any, Any], ema: bool) -> tuple[str, dict[Any
 
 
 def _clean(path: Path, state: Mapping[Any, Any]) -> dict[str, Stored]:
-    """Names without the prefixes of wrappers; tensors that are ordinary dense floats."""
+    """Remove the prefixes of wrappers from the names, and check that every tensor is a dense one of floats."""
     weights: dict[str, Stored] = {}
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, np.ndarray | Unusable):

@@ -1,8 +1,8 @@
 """Turn a checkpoint into a hydrart weight file, and compare the two.
 
-A checkpoint is timm's .pth, .pth.tar or .safetensors of a HydraViT, a ViT or a DeiT, or a folder with
-model.safetensors and config.json. A hydrart weight file is written again with fewer heads or at a lower precision.
-Nothing in a checkpoint is executed.
+A checkpoint is timm's .pth, .pth.tar or .safetensors file of a HydraViT, a ViT or a DeiT, or a folder with
+model.safetensors and config.json. It may also be a hydrart weight file, to be written with fewer heads or in a lower
+precision. Nothing in a checkpoint is executed.
 """
 
 import json
@@ -25,9 +25,9 @@ IMAGENET_LABELS = Path(__file__).with_name("imagenet1k.txt")
 
 @dataclass(frozen=True)
 class Report:
-    """What was written: its metadata and size, where the weights came from, assumptions, and the parity table.
+    """The written file: its metadata and size, the entry of its weights, assumptions, and the parity table.
 
-    reference: what computed the answers that the file's were compared with.
+    reference: name of the network whose answers the file's answers were compared with.
     """
 
     output: Path
@@ -40,9 +40,9 @@ class Report:
 
 
 def convert(checkpoint: Path, output: Path, wishes: Wishes, labels: Path | None = None) -> Report:
-    """Write `output`; it takes its name only after its answers were compared with the checkpoint's.
+    """Write `output`. It gets its name only after its answers agreed with the checkpoint's.
 
-    Raises HydrartError, and leaves an `output` that was there before as it was.
+    Raises HydrartError. An `output` from before then stays as it was.
     """
     read = [checkpoint / WEIGHTS, checkpoint / CONFIG, *([labels] if labels else [])]
     with appearing(output, checkpoint, *read) as part:
@@ -55,7 +55,7 @@ def convert(checkpoint: Path, output: Path, wishes: Wishes, labels: Path | None 
             raise ConvertError(f"{checkpoint} cannot be converted: {_renamed(error, part, output)}") from None
         x = parity.picture(meta.preprocessing)
         expected, reference = parity.source_logits(origin.tensors(), meta.architecture, origin.heads, x)
-        del origin  # the checkpoint leaves the memory before the new file is read
+        del origin  # free the checkpoint's memory before the new file is read
         rows = parity.compare(expected, parity.reference_logits(part, x), meta.architecture)
         _check(rows, meta.precision, reference)
         size = part.stat().st_size
@@ -63,7 +63,7 @@ def convert(checkpoint: Path, output: Path, wishes: Wishes, labels: Path | None 
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """One label a line, or a JSON list of strings; UTF-8. Raises ConvertError."""
+    """Read labels from a UTF-8 file: one per line, or a JSON list of strings. Raises ConvertError."""
     try:
         text = path.read_text("utf-8-sig").strip()
     except UnicodeDecodeError:

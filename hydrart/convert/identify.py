@@ -1,4 +1,4 @@
-"""Tell from a checkpoint's tensors, names and training options which network it is."""
+"""Find out from a checkpoint's tensors, names and training options which network it is."""
 
 import math
 import re
@@ -25,7 +25,7 @@ from hydrart.format.roles import (
 Shape = tuple[int, ...]
 Heads = tuple[int, ...]
 
-# Names of tensors that belong to relatives of the network, and what those relatives do.
+# Tensors of related networks that hydrart does not run: part of the name -> what such a network does.
 UNSUPPORTED = {
     r"dist_token|head_dist": "a distillation token (a distilled DeiT: take the plain one)",
     r"fc_norm": "a LayerNorm after average pooling (fc_norm)",
@@ -46,9 +46,12 @@ UNSUPPORTED = {
 
 @dataclass(frozen=True)
 class Identified:
-    """width: channels of the checkpoint's tensors; architecture: what is converted, perhaps fewer heads.
+    """The network of a checkpoint.
 
-    family: "nested", "deit" or "vit" by its name, None where it has none; notes: assumptions that were made.
+    - width: channels of the checkpoint's tensors.
+    - architecture: of the converted network, which may have fewer heads.
+    - family: "nested", "deit" or "vit" by the network's name; None where it has none.
+    - notes: the assumptions that were made.
     """
 
     width: int
@@ -58,9 +61,9 @@ class Identified:
 
 
 def identify(checkpoint: Checkpoint, heads: Heads | None, head_dim: int | None) -> Identified:
-    """The network, with `heads` and `head_dim` instead of what would be inferred where they are given.
+    """Identify the network. heads, head_dim: None to infer them.
 
-    Raises CheckpointError where it is another network, or the numbers do not fit together.
+    Raises CheckpointError for a network that hydrart does not run, and where the numbers do not fit together.
     """
     path = checkpoint.path
     shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.weights.items()}
@@ -95,7 +98,7 @@ def identify(checkpoint: Checkpoint, heads: Heads | None, head_dim: int | None) 
 
 
 def _family(name: str) -> str | None:
-    """By timm's names: DeiT's and hydrart's networks see pictures otherwise normalised than plain ViTs."""
+    """The family by timm's name. DeiT's and hydrart's networks have another normalisation than plain ViTs."""
     name = name.lower().rpartition("/")[2]
     if "hydra" in name:
         return "nested"
@@ -105,7 +108,7 @@ def _family(name: str) -> str | None:
 
 
 def _embedding(path: Path, shapes: Mapping[str, Shape]) -> tuple[int, int, int]:
-    """Width, patch and patches on a side."""
+    """The width, the patch, and the number of patches along a side, from the tensors of the embedding."""
     patches = shapes.get(PATCH.names()[0], ())
     if len(patches) != 4:
         names = ", ".join(name for name in list(shapes)[:3]) or "nothing"
@@ -138,10 +141,10 @@ def _depth(path: Path, shapes: Mapping[str, Shape]) -> int:
 
 
 def _expected(arch: Architecture, heads: int, shapes: Mapping[str, Shape], own: Iterable[int]) -> dict[str, Shape]:
-    """Every tensor of a checkpoint of so many heads, and its shape.
+    """The name and shape of every tensor that a checkpoint with this many heads has.
 
-    The classifiers of all ks belong to it, also of those that are not converted. Such a classifier is cut to its k, or
-    stored at full width.
+    It includes the classifiers of the ks that are not converted. A classifier of its own is cut to its k, or stored at
+    full width.
     """
     expected = {p.name: p.shape(heads) for p in parameters_of(arch).values() if p.only is None}
     for k in own:
@@ -167,7 +170,7 @@ def _compare(path: Path, shapes: Mapping[str, Shape], wanted: Mapping[str, Shape
 
 @dataclass(frozen=True)
 class _Clues:
-    """What tells the heads apart: the width, the name, the options of the training, classifiers per k."""
+    """The facts that give the heads: the width, the name, the training's options, the classifiers of single ks."""
 
     path: Path
     width: int
@@ -176,7 +179,7 @@ class _Clues:
     own: Mapping[int, Shape]
 
     def heads(self, wanted: Heads | None, head_dim: int | None) -> tuple[int, Heads, tuple[str, ...]]:
-        """head_dim, the heads to convert, and the assumptions behind them."""
+        """Returns head_dim, the heads to convert, and the assumptions that were made."""
         trained = tuple(sorted(self.own)) or self._trained()
         nested, notes = self._nested(trained, wanted)
         dim = head_dim or self._known(trained)
@@ -220,14 +223,14 @@ class _Clues:
         ]
 
     def _trained(self) -> Heads:
-        """The heads that the training drew from, where its options tell."""
+        """The heads that the training drew from, by its options; empty where they do not say."""
         heads = self.settings.get("heads")
         if not isinstance(heads, list | tuple) or not all(type(k) is int and 1 <= k <= 64 for k in heads):
             return ()
         return tuple(sorted(set(heads)))
 
     def _known(self, trained: Heads) -> int | None:
-        """head_dim from classifiers that are cut to their k, or from the options of the training."""
+        """head_dim from classifiers that are cut to their k, or from the training's options; None without either."""
         tries = [shape[1] / k for k, shape in self.own.items() if k and shape[1:] not in ((), (self.width,))]
         tries += [value for value in [self.settings.get("head_dim")] if type(value) is int]
         counts = [self.settings.get("num_heads"), *trained[-1:]]
@@ -237,7 +240,7 @@ class _Clues:
     def _guess(self, nested: bool, wanted: Heads | None) -> int:
         if nested:
             dim = self._fitting([self.width / k for k in (12, *(wanted or ())[-1:])])
-        else:  # tiny to large have heads of 64, the huge ones of 80 and more
+        else:  # ViTs from tiny to large have a head_dim of 64, larger ones of 80 and more
             dim = self._fitting([64] if self.width <= 1024 else [])
         if not dim:
             what = "12 heads of 16, 32 or 64" if nested else "heads of 64"

@@ -1,7 +1,7 @@
-"""Read safetensors checkpoints: the file is mapped, and PyTorch is not needed.
+"""Read safetensors checkpoints without PyTorch. The file is mapped.
 
-The safetensors library checks the file. It has no NumPy type for bf16 and copies what it reads, so that the tensors
-are viewed here, by the offsets of the header (https://huggingface.co/docs/safetensors#format).
+The safetensors library checks the file. It copies what it reads and has no NumPy type for bf16. So this module makes
+views of the mapped file, by the offsets of the header (https://huggingface.co/docs/safetensors#format).
 """
 
 import json
@@ -26,7 +26,7 @@ def read(path: Path) -> dict[str, Stored | Unusable]:
         with open(path, "rb") as file:
             start = 8 + int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(start - 8))
-            # private, so that PyTorch may share the memory: it refuses arrays that cannot be written
+            # a private mapping, because PyTorch shares memory only with writable arrays
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         return {name: _tensor(data, start, entry) for name, entry in header.items() if name != "__metadata__"}
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
@@ -43,5 +43,5 @@ def _tensor(data: mmap.mmap, start: int, entry: dict[str, Any]) -> Stored | Unus
 
 
 def plain(text: str) -> str:
-    """Text from a file, fit for a terminal."""
+    """Make text from a file safe for a terminal."""
     return "".join(c if c.isprintable() else "?" for c in text[:200])

@@ -1,7 +1,7 @@
 """HydraViT in PyTorch: one Vision Transformer whose first k heads are a network of their own.
 
-Parameter names are timm's, so that checkpoints travel both ways. Source: Haberer, Hojjat, Landsiedel,
-"HydraViT: Stacking Heads for a Scalable ViT", NeurIPS 2024.
+Parameter names are timm's, so that timm and hydrart can read each other's checkpoints. Source: Haberer, Hojjat,
+Landsiedel, "HydraViT: Stacking Heads for a Scalable ViT", NeurIPS 2024.
 """
 
 import torch
@@ -29,10 +29,10 @@ from hydrart.format.roles import (
 
 
 class NestedViT(Network):
-    """The whole network; `forward(x, k)` runs its first k heads.
+    """The whole network. `forward(x, k)` runs its first k heads.
 
-    architecture: its shape; heads: how many heads its tensors hold, None for the largest k. Tensors that training
-    draws are zeros until init_weights or load_state_dict.
+    architecture: its shape. heads: the number of heads in its tensors; None for the largest k. Randomly initialised
+    tensors are zeros until init_weights or load_state_dict.
     """
 
     def __init__(self, architecture: Architecture, heads: int | None = None) -> None:
@@ -54,7 +54,7 @@ class NestedViT(Network):
         known = parameters_of(self.architecture)
         for name, values in self.named_parameters():
             part, role = known[name].part, known[name].role
-            if part.is_matrix and len(part.sides) > 2:  # a convolution
+            if part.is_matrix and len(part.sides) > 2:  # the convolution of the patch embedding
                 nn.init.trunc_normal_(values, std=values[0].numel() ** -0.5, generator=generator)
             elif part.is_matrix or role is POSITIONS:
                 nn.init.trunc_normal_(values, std=0.02, generator=generator)
@@ -62,7 +62,10 @@ class NestedViT(Network):
                 values.fill_(part.start)
 
     def forward(self, x: Tensor, k: int) -> Tensor:
-        """x: [B, channels, image_size, image_size], normalised, of the parameters' dtype -> float32 [B, classes]."""
+        """Run the first k heads. x: [B, channels, image_size, image_size], normalised, of the parameters' dtype.
+
+        Returns logits, float32 [B, classes].
+        """
         arch = self.architecture
         weight, bias = self._cut(PATCH, k)
         x = F.conv2d(x, weight, bias, stride=arch.patch).flatten(2).transpose(1, 2)
@@ -76,16 +79,16 @@ class NestedViT(Network):
         return F.linear(x, weight, bias)
 
     def block(self, i: int, x: Tensor, k: int, tokens: int) -> Tensor:
-        """Block i: x [B, T, p] -> the first `tokens` of T, which look at all."""
+        """Block i: x [B, T, p] -> [B, tokens, p], the first `tokens` of the T tokens, which attend to all T."""
         y = _attention(self._norm(NORM1, i, x, k), *self._cut(QKV, k, i), k=k, queries=tokens)
         x = x[:, :tokens] + self._linear(PROJ, i, y, k)
         y = F.gelu(self._linear(FC1, i, self._norm(NORM2, i, x, k), k))
         return x + self._linear(FC2, i, y, k)
 
     def matrix(self, name: str, weight: Tensor, width: int) -> Tensor | None:
-        """The part of a block's matrix that `width` channels use, as a view [n, outputs, inputs]; None for others.
+        """The part of a block's matrix that `width` channels use, as a view [n, outputs, inputs].
 
-        Queries, keys and values are three matrices (n = 3).
+        n is 3 for queries, keys and values, else 1. None for a tensor that is no matrix of a block.
         """
         parameter = parameters_of(self.architecture)[name]
         if parameter.role.each is not Each.BLOCK or not parameter.part.is_matrix:
@@ -94,7 +97,7 @@ class NestedViT(Network):
         return view
 
     def _cut(self, role: Role, k: int, index: int | None = None) -> list[Tensor]:
-        """What k heads use of the role's tensors."""
+        """The parts of the role's tensors that k heads use."""
         known = parameters_of(self.architecture)
         return [known[name].cut(self.get_parameter(name), k) for name in role.names(index)]
 
@@ -110,7 +113,10 @@ class NestedViT(Network):
 
 
 def _attention(x: Tensor, weight: Tensor, bias: Tensor, *, k: int, queries: int) -> Tensor:
-    """x: [B, T, p]; weight: [3 * p, p]; bias: [3 * p] -> [B, queries, p]: the first `queries` tokens look at all."""
+    """Attention of the first `queries` tokens to all tokens.
+
+    x: [B, T, p]; weight: [3 * p, p]; bias: [3 * p]. Returns [B, queries, p].
+    """
     batch, tokens, p = x.shape
     if queries == tokens:
         qkv = F.linear(x, weight, bias).view(batch, tokens, 3, k, p // k)
@@ -120,7 +126,7 @@ def _attention(x: Tensor, weight: Tensor, bias: Tensor, *, k: int, queries: int)
         q = q.transpose(1, 2).reshape(batch * k, queries, p // k)
         kv = F.linear(x, weight[p:], bias[p:]).view(batch, tokens, 2, k, p // k)
         key, v = kv.permute(2, 0, 3, 1, 4).reshape(2, batch * k, tokens, p // k)
-    # bmm, softmax, bmm: on a CPU faster to train through than scaled_dot_product_attention.
+    # On a CPU, training is faster through bmm, softmax and bmm than through scaled_dot_product_attention.
     scores = torch.bmm(q * (p // k) ** -0.5, key.transpose(1, 2))
     y = torch.bmm(scores.softmax(dim=-1), v)
     return y.view(batch, k, queries, p // k).transpose(1, 2).reshape(batch, queries, p)

@@ -1,4 +1,4 @@
-"""What the training must know of a network beyond its parameters."""
+"""The interface of the networks that hydrart trains."""
 
 from abc import abstractmethod
 
@@ -6,11 +6,14 @@ from torch import Tensor, nn
 
 
 class Network(nn.Module):
-    """forward(x, k): x [B, 3, S, S], normalised, of the parameters' dtype -> logits float32 [B, classes]."""
+    """A network that hydrart trains.
+
+    forward(x, k) takes x [B, 3, S, S], normalised, of the parameters' dtype. It returns logits, float32 [B, classes].
+    """
 
     @abstractmethod
     def matrix(self, name: str, weight: Tensor, width: int) -> Tensor | None:
-        """The part of a tensor that Muon moves, as a view [n, outputs, inputs]; None for what is AdamW's.
+        """The part of a tensor that Muon updates, as a view [n, outputs, inputs]; None for a tensor of AdamW's.
 
-        width: channels of the network that was drawn.
+        width: channels of the k that was drawn.
         """

@@ -1,4 +1,4 @@
-"""What a conversion starts from: a checkpoint, or a weight file that is to be written differently."""
+"""The source of a conversion: a checkpoint, or a weight file that is to be written differently."""
 
 import math
 import mmap
@@ -27,7 +27,7 @@ HALF = (0.5, 0.5, 0.5)  # mean and std of timm's plain ViTs
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user asks for; None leaves it to the checkpoint or weight file."""
+    """The options of the user. None leaves the choice to the checkpoint or weight file."""
 
     ema: bool = True
     precision: str | None = None
@@ -38,8 +38,14 @@ class Wishes:
 
 
 class Origin(Protocol):
-    """path: of the file that is read; meta: of the file to write; entry: where the weights were; heads: how many
-    `tensors` has; notes: assumptions."""
+    """The source of a conversion.
+
+    - path: of the file that is read.
+    - meta: the metadata of the file to write.
+    - entry: the entry of the source that held the weights.
+    - heads: the number of heads in `tensors`.
+    - notes: the assumptions that were made.
+    """
 
     path: Path
     meta: Metadata
@@ -55,14 +61,14 @@ class Origin(Protocol):
 
 
 def open_origin(path: Path, wishes: Wishes) -> Origin:
-    """What a conversion starts from. Raises CheckpointError or WeightFileError."""
+    """Open the source of a conversion. Raises CheckpointError or WeightFileError."""
     if path.suffix == ".safetensors" and _is_weight_file(path):
         return FromWeightFile(path, wishes)
     return FromCheckpoint(path, wishes)
 
 
 class FromCheckpoint:
-    """A checkpoint in timm's names. Its weights stay mapped; one tensor at a time is copied."""
+    """A checkpoint in timm's names. Its weights stay mapped, and one tensor at a time is copied."""
 
     def __init__(self, path: Path, wishes: Wishes) -> None:
         checkpoint = read(path, wishes.ema)
@@ -85,17 +91,17 @@ class FromCheckpoint:
         self._weights = checkpoint.weights
 
     def tensors(self) -> dict[str, FloatArray]:
-        """Every tensor of the network as float32: those that are float32 already stay where they are."""
+        """Every tensor of the network as float32. A tensor that already is float32 is not copied."""
         known = parameters_of(self.meta.architecture)
         return {name: as_float32(parameter.cut(self._weights[name], self.heads)) for name, parameter in known.items()}
 
     def write(self, path: Path, meta: Metadata) -> None:
-        """Write the weight file, of as many heads as `meta` names."""
+        """Write the weight file with the heads of `meta`."""
         write(path, meta, _Cut(self._weights, meta.architecture))
 
 
 class FromWeightFile:
-    """A weight file of hydrart's, for fewer heads, other labels or a lower precision."""
+    """A hydrart weight file, to be written with fewer heads, other labels or a lower precision."""
 
     def __init__(self, path: Path, wishes: Wishes) -> None:
         file = WeightFile(path)
@@ -136,7 +142,7 @@ class FromWeightFile:
         return dict(self._state())
 
     def write(self, path: Path, meta: Metadata) -> None:
-        """Write the weight file: bytes are copied where nothing changes but the end."""
+        """Write the weight file. Where only its end changes, bytes are copied."""
         if self._copied:
             copy_prefix(WeightFile(self.path), path, meta)
         else:
@@ -147,7 +153,7 @@ class FromWeightFile:
 
 
 class _Cut(Mapping[str, FloatArray]):
-    """A checkpoint's tensors, cut to the largest k of `arch`, as float32, each made on access."""
+    """A checkpoint's tensors as float32, cut to the largest k of `arch`. Each is made on access."""
 
     def __init__(self, weights: Mapping[str, Stored], arch: Architecture) -> None:
         self._weights = weights
@@ -164,9 +170,9 @@ class _Cut(Mapping[str, FloatArray]):
 
 
 class Decoded(Mapping[str, FloatArray]):
-    """The dense tensors of a weight file for some ks, float32, each made on access.
+    """The dense tensors of a weight file for some ks, float32. Each is made on access.
 
-    The file is mapped anew for each, so that what has been read does not stay in memory.
+    Each access maps the file anew, so that the bytes it reads do not stay in memory.
     """
 
     def __init__(self, path: Path, heads: tuple[int, ...]) -> None:
@@ -190,7 +196,7 @@ class Decoded(Mapping[str, FloatArray]):
 def _preprocessing(
     checkpoint: Checkpoint, network: Identified, family: str | None
 ) -> tuple[Preprocessing, tuple[str, ...]]:
-    """timm's preprocessing of the network's family, changed by the options of its training; and assumptions."""
+    """timm's preprocessing of the network's family with the changes of its training, and the assumptions made."""
     size = network.architecture.image_size
     if checkpoint.recipe and not family:
         return _overridden(Preprocessing(size), checkpoint.settings), ()
@@ -205,7 +211,7 @@ def _preprocessing(
 
 
 def _overridden(spec: Preprocessing, settings: Mapping[str, Any]) -> Preprocessing:
-    """timm's training options --mean, --std, --crop-pct and --interpolation, where they were given."""
+    """Apply timm's training options --mean, --std, --crop-pct and --interpolation where they were given."""
     mean, std = _three(settings.get("mean")), _three(settings.get("std"))
     crop, interpolation = settings.get("crop_pct"), settings.get("interpolation")
     return replace(
@@ -225,7 +231,7 @@ def _three(values: Any) -> Three | None:
 
 
 def _of(accuracy: Accuracy | None, heads: tuple[int, ...]) -> Accuracy | None:
-    """What was measured of these heads."""
+    """The measured accuracy of these heads; None where there is none."""
     if accuracy is None:
         return None
     top1, top5 = ({k: share for k, share in t.items() if k in heads} for t in (accuracy.top1, accuracy.top5))

@@ -1,4 +1,4 @@
-"""Files that appear under their name when they are whole and checked."""
+"""Write a file that gets its name only when it is whole and checked."""
 
 import os
 import tempfile
@@ -16,9 +16,9 @@ class ConvertError(HydrartError):
 
 @contextmanager
 def appearing(output: Path, source: Path, *others: Path) -> Iterator[Path]:
-    """A path beside `output` to write to. It becomes `output` where the block ends well, and vanishes otherwise.
+    """A temporary path to write to. It is renamed to `output` if the block ends well, and deleted otherwise.
 
-    source, others: files that `output` must not be, under whatever name. Raises ConvertError.
+    source, others: files that `output` must not be, under any name. Raises ConvertError.
     """
     try:
         refuse_inputs(output, (source, *others), ConvertError)

@@ -1,6 +1,6 @@
-"""Does the written file answer as its source does? Both networks look at one picture, with every k.
+"""Compare the answers of a written file with those of its source, to one picture and with every k.
 
-The source's answers come from PyTorch, or, where that is not installed, from the reference in float64.
+PyTorch computes the source's answers. Where it is not installed, the reference computes them in float64.
 """
 
 import contextlib
@@ -24,12 +24,12 @@ from hydrart.resources import DEMO
 
 Logits = dict[int, FloatArray]
 
-LIMIT = 1e-3  # for fp32, of the largest logit or of 1; correct conversions stay below a hundredth of it
+LIMIT = 1e-3  # largest fp32 difference, relative to the largest logit or to 1; a correct one is below a hundredth of it
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """One k: its size, the largest difference between two logits, and whether both name the same class."""
+    """One k: its size, the largest difference between two logits, and whether both networks name the same class."""
 
     k: int
     parameters: int
@@ -40,16 +40,16 @@ class Agreement:
 
 
 def picture(spec: Preprocessing) -> FloatArray:
-    """The bundled picture as input, float32 [1, 3, size, size]."""
+    """The bundled picture as the network's input, float32 [1, 3, size, size]."""
     return preprocess(read_picture(DEMO), spec)
 
 
 def source_logits(
     tensors: Mapping[str, FloatArray], arch: Architecture, heads: int, x: FloatArray
 ) -> tuple[Logits, str]:
-    """The source's answers, and the name of what computed them.
+    """Compute the source's answers. Returns them, and the name of the network that computed them.
 
-    tensors: of `heads` heads, in timm's names. Logits: float32 or float64 [classes] for each k of `arch`.
+    tensors: of `heads` heads, in timm's names. The answers are float32 or float64 [classes] for each k of `arch`.
     """
     if importlib.util.find_spec("torch"):
         return pytorch_logits(tensors, arch, heads, x), "PyTorch"
@@ -57,7 +57,7 @@ def source_logits(
 
 
 def numpy_logits(tensors: Mapping[str, FloatArray], arch: Architecture, x: FloatArray) -> Logits:
-    """float64 [classes] for each k of `arch`, by the reference."""
+    """The reference's logits, float64 [classes] for each k of `arch`."""
     logits = {}
     with one_thread(), np.errstate(all="ignore"):
         for k in arch.heads:
@@ -67,7 +67,7 @@ def numpy_logits(tensors: Mapping[str, FloatArray], arch: Architecture, x: Float
 
 
 def pytorch_logits(tensors: Mapping[str, FloatArray], arch: Architecture, heads: int, x: FloatArray) -> Logits:
-    """float32 [classes] for each k of `arch`; the tensors are used where they lie."""
+    """PyTorch's logits, float32 [classes] for each k of `arch`. The tensors are not copied."""
     import torch
 
     from hydrart.convert.nested_vit import NestedViT
@@ -80,10 +80,10 @@ def pytorch_logits(tensors: Mapping[str, FloatArray], arch: Architecture, heads:
 
 
 def reference_logits(path: Path, x: FloatArray) -> Logits:
-    """float32 [classes] for each k of a weight file, by hydrart's plain NumPy network."""
+    """The reference's logits from a weight file, float32 [classes] for each of its ks."""
     arch = WeightFile(path).meta.architecture
     logits = {}
-    with one_thread(), np.errstate(all="ignore"):  # weights that overflow show as a difference, not as warnings
+    with one_thread(), np.errstate(all="ignore"):  # an overflow shows as a difference; warnings are not needed
         for k in arch.heads:
             state = Decoded(path, (k,))
             logits[k] = reference.classify(state, arch, reference.features(state, arch, x, k), k)[0]
@@ -91,7 +91,7 @@ def reference_logits(path: Path, x: FloatArray) -> Logits:
 
 
 def compare(expected: Logits, found: Logits, arch: Architecture) -> list[Agreement]:
-    """The table, by k."""
+    """Compare logits of the same picture, k by k."""
     rows = []
     for k, wanted in expected.items():
         difference = float(np.abs(wanted - found[k]).max())
@@ -111,8 +111,8 @@ def compare(expected: Logits, found: Logits, arch: Architecture) -> list[Agreeme
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Where other programs are busy, several threads wait for each other twenty times as long as they compute."""
-    torch = sys.modules.get("torch")  # it has threads of its own, once it is imported
+    """Compute with one thread. On a busy machine, several threads wait for each other far longer than they compute."""
+    torch = sys.modules.get("torch")  # once imported, it has threads of its own
     before = torch.get_num_threads() if torch else 1
     if torch:
         torch.set_num_threads(1)

@@ -1,8 +1,8 @@
 """Read PyTorch's pickled checkpoints (.pth) without running anything that they hold.
 
-A pickle may name any function to be called. Here tensors, plain values and argparse.Namespace (timm stores its
-training options as one) are accepted, everything else is refused. Files are mapped: what is not used of a
-checkpoint (the optimizer, a second set of weights) costs no memory.
+A pickle may name any function to be called. This module accepts tensors, plain values and argparse.Namespace, in which
+timm stores its training options. It refuses everything else. Files are mapped, so that unused parts of a checkpoint
+(the optimizer, a second set of weights) cost no memory.
 """
 
 import argparse
@@ -23,7 +23,7 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class _Inert:
-    """Stands in for a harmless type whose value nobody needs: nothing of the real one runs."""
+    """Stand in for a harmless type whose value nobody needs. No code of the real type runs."""
 
     def __init__(self, *args: object) -> None:
         pass
@@ -32,7 +32,7 @@ class _Inert:
         pass
 
 
-# Metrics and paths that training programs put beside the weights.
+# types of metrics and paths that training programs put beside the weights
 _IGNORED = (
     "numpy.dtype",
     "numpy.ndarray",
@@ -42,16 +42,16 @@ _IGNORED = (
 
 
 def read(path: Path, mapped: bool) -> dict[Any, Any]:
-    """The content of the file, a dict. Its tensors, and those of the dicts in it, are Stored or Unusable.
+    """Read the file's dict. Its tensors, and those of the dicts in it, are Stored or Unusable.
 
-    mapped: the file is a zip archive, whose tensors can be mapped. Raises CheckpointError.
+    mapped: whether the file is a zip archive, whose tensors can be mapped. Raises CheckpointError.
     """
     allowed: list[Any] = [argparse.Namespace, *((_Inert, name) for name in _IGNORED)]
     try:
         with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             root = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # torch's reader raises nearly anything on hostile bytes
+    except Exception as error:  # on hostile bytes, PyTorch's reader raises nearly anything
         raise CheckpointError(_why_refused(path, error)) from None
     if not isinstance(root, dict):
         raise CheckpointError(
@@ -65,7 +65,7 @@ def _viewed(table: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def _view(value: Any) -> Any:
-    """A tensor as NumPy sees it, where it is an ordinary dense one of floats; other values as they are."""
+    """View a dense tensor of floats as a NumPy array. A value that is no tensor stays as it is."""
     return _stored(value.detach()) if isinstance(value, Tensor) else value
 
 
@@ -74,7 +74,7 @@ def _stored(tensor: Tensor) -> Stored | Unusable:
         return integers(str(tensor.dtype).removeprefix("torch."))
     if tensor.layout != torch.strided or tensor.is_meta or tensor.is_nested:
         return Unusable("is sparse or empty: save dense tensors")
-    # A few bytes can be stretched to any shape by strides of zero.
+    # strides of zero can stretch a few bytes to any shape
     if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
         return Unusable("has fewer numbers than its shape asks for: it is damaged")
     tensor = tensor.resolve_neg()

@@ -1,4 +1,4 @@
-"""Tensors as they lie in a checkpoint: views of the mapped file, which no one has copied or converted yet."""
+"""Tensors of a checkpoint as they are stored: views of the mapped file, neither copied nor converted."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,19 +19,19 @@ class CheckpointError(HydrartError):
 
 @dataclass(frozen=True)
 class Unusable:
-    """A tensor that cannot be converted; `why` ends the sentence that begins with its name."""
+    """A tensor that cannot be converted. In a message, `why` follows the tensor's name."""
 
     why: str
 
 
 def integers(kind: str) -> Unusable:
-    """A tensor of another type than the four floats."""
+    """Make the Unusable of a tensor whose type is none of the four floats."""
     return Unusable(f"holds {kind} numbers: convert the float checkpoint instead")
 
 
 def as_float32(tensor: Stored) -> FloatArray:
-    """The numbers of a tensor; float32 ones stay where they lie, if they are aligned."""
+    """Convert a tensor to float32. An aligned float32 tensor is not copied."""
     if tensor.dtype == np.uint16:
         return BF16.decode(tensor)
-    with np.errstate(over="ignore"):  # what overflows is infinite, and refused where it is written
+    with np.errstate(over="ignore"):  # the writer refuses the infinity that an overflow gives
         return np.require(tensor, np.float32, "A")

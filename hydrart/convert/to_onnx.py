@@ -1,4 +1,4 @@
-"""From a weight file to an ONNX model (https://onnx.ai) of one k, which says itself how it is used."""
+"""Export one k of a weight file as an ONNX model (https://onnx.ai) whose metadata say how to use it."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -16,13 +16,17 @@ from hydrart.format.metadata import Metadata
 from hydrart.format.precision import FloatArray
 from hydrart.format.reader import WeightFile
 
-LIMIT = 1e-4  # of the largest logit or of 1
+LIMIT = 1e-4  # largest difference of a logit, relative to the largest logit or to 1
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written. size: bytes; opset: of ONNX; difference: largest one between two logits of ONNX Runtime and
-    of the reference, None where ONNX Runtime is not installed."""
+    """The written model.
+
+    - size: in bytes.
+    - opset: version of ONNX' operators.
+    - difference: the largest between logits of ONNX Runtime and of the reference; None without ONNX Runtime.
+    """
 
     output: Path
     k: int
@@ -32,11 +36,11 @@ class Exported:
 
 
 def write_onnx(file: WeightFile, output: Path, k: int | None = None) -> Exported:
-    """Write the network of k heads; None: all of them.
+    """Write the network of k heads; k=None is the largest.
 
-    The model computes in float32 what the weight file stores, whatever its precision. Its input has any batch size;
-    its metadata hold labels, preprocessing, licence, source and accuracy as JSON. It takes its name only after
-    onnx.checker accepted it and ONNX Runtime, where installed, answered as the reference.
+    The model computes in float32 with the stored weights, whatever their precision. Its input may have any batch size.
+    Its metadata hold labels, preprocessing, licence, source and accuracy as JSON. The file gets its name only after
+    onnx.checker accepted it, and after ONNX Runtime, where it is installed, agreed with the reference.
 
     Raises HeadsError, WeightFileError, ConvertError, MissingExtraError (extra: onnx), SettingError (2 GiB and more).
     """
@@ -47,7 +51,7 @@ def write_onnx(file: WeightFile, output: Path, k: int | None = None) -> Exported
         file.verify()
         state = file.state(k)
         model = onnx_export.export(state, arch, k)
-        import onnx  # the line above has told where it is missing
+        import onnx  # where it is missing, the line above has raised MissingExtraError
 
         onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in _properties(meta, k).items()})
         model.doc_string = (
@@ -90,7 +94,7 @@ def _properties(meta: Metadata, k: int) -> dict[str, Any]:
 
 
 def _runtime_logits(model: bytes, x: FloatArray) -> FloatArray | None:
-    """What ONNX Runtime answers; None where it is not installed."""
+    """ONNX Runtime's logits; None where it is not installed."""
     try:
         runtime = load_runtime("the comparison")
     except MissingExtraError:

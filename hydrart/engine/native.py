@@ -18,9 +18,8 @@ from hydrart.engine.kernels.state import NETWORK, WORK
 from hydrart.engine.kernels.threads import WORDS
 from hydrart.engine.thread_count import ThreadCount
 from hydrart.engine.weights import KernelWeights
+from hydrart.format.precision import FloatArray
 from hydrart.format.reader import WeightFile
-
-FloatArray = NDArray[np.float32]
 
 MAX_BATCH = 8  # pictures that pass the network together
 MAX_THREADS = 64

@@ -4,13 +4,11 @@ import threading
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from hydrart.engine import reference
+from hydrart.format.precision import FloatArray
 from hydrart.format.reader import WeightFile
-
-FloatArray = NDArray[np.float32]
 
 
 class NumpyEngine:

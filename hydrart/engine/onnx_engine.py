@@ -4,14 +4,10 @@ import os
 import threading
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hydrart.engine.onnx_export import export
 from hydrart.errors import MissingExtraError
+from hydrart.format.precision import FloatArray
 from hydrart.format.reader import WeightFile
-
-FloatArray = NDArray[np.float32]
 
 
 class OnnxEngine:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hydrart.errors import MissingExtraError, SettingError
 from hydrart.format.architecture import Architecture
+from hydrart.format.precision import FloatArray
 from hydrart.format.roles import (
     CLASS_TOKEN,
     FC1,
@@ -32,8 +33,6 @@ from hydrart.format.roles import (
 OPSET = 20  # the first that has Gelu
 IR_VERSION = 10  # of opset 21: runtimes of mid-2024 read it
 MAX_BYTES = 2**31 - 2**24  # protobuf's limit of 2 GiB, less what is not weights
-
-FloatArray = NDArray[np.float32]
 
 
 def export(

@@ -1,1 +1,1 @@
-"""Training of nested networks."""
+"""Train nested networks."""

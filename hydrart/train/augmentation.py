@@ -1,6 +1,6 @@
-"""Augmentation of whole batches as tensors: crops and mirror images, RandAugment, mixup.
+"""Augment whole batches as tensors: crops and mirror images, RandAugment, mixup.
 
-Everything random comes from the NumPy generator that is passed in. Sources: E. Cubuk et al., "RandAugment", 2020;
+All randomness comes from the NumPy generator that the caller passes. Sources: E. Cubuk et al., "RandAugment", 2020;
 H. Zhang et al., "mixup", 2018.
 """
 
@@ -14,20 +14,20 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-MAX_SHIFT = 0.125  # of the picture's side, by which crops move at most
+MAX_SHIFT = 0.125  # largest shift of a crop, as a share of the picture's side
 
-_OPERATIONS = 2  # a picture undergoes, out of those below
+_OPERATIONS = 2  # number of the operations below that each picture gets
 _GREY = (0.299, 0.587, 0.114)
 
 
 def augment(x: Tensor, rng: np.random.Generator, kind: str) -> Tensor:
-    """uint8 [B, 3, S, S] -> float32 of the same shape, 0 to 255."""
+    """Augment uint8 pictures [B, 3, S, S] -> float32 of the same shape, 0 to 255. kind: "crop" or "strong"."""
     x = crop_and_mirror(x, rng, round(MAX_SHIFT * x.shape[-1])).float()
     return rand_augment(x, rng) if kind == "strong" else x
 
 
 def crop_and_mirror(x: Tensor, rng: np.random.Generator, padding: int) -> Tensor:
-    """Random crops after reflecting `padding` pixels, and mirror images: uint8 [B, C, S, S] -> the same."""
+    """Crop at random after reflecting `padding` pixels, and mirror at random: uint8 [B, C, S, S] -> the same."""
     batch, channels, size, _ = x.shape
     x = F.pad(x.float(), (padding,) * 4, mode="reflect").byte()
     top, left = (_tensor(rng.integers(0, 2 * padding + 1, batch), x) for _ in range(2))
@@ -44,7 +44,10 @@ def crop_and_mirror(x: Tensor, rng: np.random.Generator, padding: int) -> Tensor
 
 
 def mixup(x: Tensor, rng: np.random.Generator, alpha: float) -> tuple[Tensor, float]:
-    """Blend each picture with the one as far from the other end of the batch; the share that is its own."""
+    """Blend each picture with one of the reversed batch: the first picture with the last, and so on.
+
+    x: float32 [B, 3, S, S]. Returns the blended pictures and the share that each picture keeps of itself.
+    """
     if not alpha:
         return x, 1.0
     share = float(rng.beta(alpha, alpha))
@@ -52,7 +55,7 @@ def mixup(x: Tensor, rng: np.random.Generator, alpha: float) -> tuple[Tensor, fl
 
 
 def rand_augment(x: Tensor, rng: np.random.Generator) -> Tensor:
-    """Two random operations of random strength for each picture: float [B, 3, S, S], 0 to 255 -> the same."""
+    """Apply two random operations of random strength to each picture: float [B, 3, S, S], 0 to 255 -> the same."""
     x = x.clone()
     for _ in range(_OPERATIONS):
         chosen = rng.integers(0, len(OPERATIONS), len(x))
@@ -93,7 +96,7 @@ def _solarise(x: Tensor, r: Tensor) -> Tensor:
 
 
 def _stretch(x: Tensor, r: Tensor) -> Tensor:
-    """Each channel to the full range of 0 to 255."""
+    """Stretch each channel to the full range of 0 to 255."""
     low, high = x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
     return torch.where(high > low, (x - low) * (255 / (high - low).clamp(min=1)), x)
 
@@ -119,7 +122,7 @@ def _move(x: Tensor, r: Tensor) -> Tensor:
 
 
 def _erase(x: Tensor, r: Tensor) -> Tensor:
-    """A grey square of 0.4 of the side."""
+    """Draw a grey square. Its side is 0.4 of the picture's."""
     size = x.shape[-1]
     steps = (torch.arange(size, device=x.device) + 0.5) / size
     row, column = (r + 1) / 2
@@ -150,7 +153,7 @@ OPERATIONS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
 
 
 def _warp(x: Tensor, *rows: Tensor) -> Tensor:
-    """The affine map of [-1, 1]^2, by rows, each [B]; what comes from outside is mirrored."""
+    """Apply an affine map of [-1, 1]^2, given by its rows, each [B]. Points outside of the picture are mirrored."""
     theta = torch.stack(rows, dim=1).view(-1, 2, 3)
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)

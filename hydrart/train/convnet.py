@@ -1,8 +1,8 @@
-"""A small residual convolutional network: a better teacher for a Vision Transformer than another one.
+"""A small residual convolutional network. It teaches a Vision Transformer better than another ViT does.
 
-What a convolution knows about pictures beforehand, a ViT has to learn from many; a teacher passes it on. Sources:
-H. Touvron et al., "Training data-efficient image transformers & distillation through attention", 2021; the widths
-follow K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024.
+Convolutions have the locality of pictures built in. A ViT has to learn it from many pictures, or from a teacher.
+Sources: H. Touvron et al., "Training data-efficient image transformers & distillation through attention", 2021; the
+widths follow K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from hydrart.format.preprocessing import Preprocessing
 from hydrart.train.recipe import TrainError
 
 ARCH = "convnet"
-WIDTHS = (64, 192, 192)  # channels of the three stages, each of half the resolution
+WIDTHS = (64, 192, 192)  # channels of the three stages; each stage halves the resolution
 
 
 class _Conv(nn.Module):
@@ -50,10 +50,11 @@ class _Stage(nn.Module):
 
 
 class ConvNet(Network):
-    """x: [B, 3, S, S], normalised, of the parameters' dtype; returns logits [B, classes], float32.
+    """The network. forward() takes x [B, 3, S, S], normalised, of the parameters' dtype.
 
-    tracked: with the running statistics of batch normalisation. Training goes without (each shard of a batch has its
-    own statistics, and shards run side by side); `calibrated` fills them in at the end.
+    It returns logits, float32 [B, classes]. tracked: whether batch normalisation has running statistics. Training has
+    none, because each shard of a batch has its own statistics and shards run in parallel. `calibrated` adds them at the
+    end.
     """
 
     def __init__(self, classes: int, tracked: bool = False) -> None:
@@ -64,20 +65,20 @@ class ConvNet(Network):
         self.head = nn.Linear(WIDTHS[-1], classes)
 
     def forward(self, x: Tensor, k: int = 1) -> Tensor:
-        """k: of nested networks; this one is not."""
+        """Return the logits. k is ignored, because the network is not nested."""
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         for stage in self.stages:
             x = stage(x)
         return F.linear(x.amax((2, 3)).float(), self.head.weight.float(), self.head.bias.float())
 
     def matrix(self, name: str, weight: Tensor, width: int) -> Tensor | None:
-        """A filter bank as [1, outputs, inputs * 9], None for other tensors: see NestedViT.matrix."""
+        """The filters of a convolution as [1, outputs, inputs * 9]; None for other tensors (see NestedViT.matrix)."""
         return weight.flatten(1)[None] if weight.ndim == 4 else None
 
 
 @torch.no_grad()
 def calibrated(state: dict[str, Tensor], classes: int, batches: Iterable[Tensor]) -> ConvNet:
-    """A network with these weights and the statistics of normalised training pictures, ready to be asked."""
+    """A network with these weights and with the statistics of normalised training pictures, ready to classify."""
     model = ConvNet(classes, tracked=True)
     model.load_state_dict(state, strict=False)
     model.train()
@@ -88,7 +89,7 @@ def calibrated(state: dict[str, Tensor], classes: int, batches: Iterable[Tensor]
 
 @dataclass(frozen=True)
 class Trained:
-    """What `hydrart train-teacher` writes."""
+    """The content of a file of `hydrart train-teacher`."""
 
     model: ConvNet
     labels: list[str]
@@ -96,17 +97,17 @@ class Trained:
 
 
 def entries_of(trained: Trained) -> dict[str, Any]:
-    """What read() wants in the file."""
+    """The entries of the file, as read() expects them."""
     spec = trained.preprocessing
     entries = {"image_size": spec.size, "mean": spec.mean, "std": spec.std, "labels": trained.labels}
     return {"arch": ARCH, "state_dict": trained.model.state_dict()} | entries
 
 
 def read(path: Path) -> Trained | None:
-    """None where the file is of another kind. Raises TrainError for a damaged one."""
+    """Read a file of `hydrart train-teacher`; None for a file of another kind. Raises TrainError for a damaged one."""
     try:
         entries = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # whatever it is, others may know it
+    except Exception:  # another reader may know this kind of file
         return None
     if not isinstance(entries, dict) or entries.get("arch") != ARCH:
         return None

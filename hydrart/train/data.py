@@ -1,4 +1,4 @@
-"""Class folders of pictures as one tensor in memory."""
+"""Read class folders of pictures into one tensor in memory."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ Three = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Pictures:
-    """uint8 pictures [N, 3, size, size] and their classes [N], int64; labels: the name of each class."""
+    """uint8 pictures [N, 3, size, size] and their classes, int64 [N]. labels: the name of each class."""
 
     x: Tensor
     y: Tensor
@@ -32,10 +32,10 @@ class Pictures:
 
 
 def folders_of(data: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
-    """The pictures of data/train/CLASS/* and data/test/CLASS/*: class -> files, both in the order of train's classes.
+    """Find the pictures of data/train/CLASS/* and data/test/CLASS/*: class -> files, both in the order of train.
 
-    The names of the classes are those of train's folders, composed (NFC). Raises TrainError where the two hold
-    different classes, SourceError.
+    The classes have the names of train's folders with composed letters (NFC). Raises TrainError where train and test
+    have different classes, SourceError.
     """
     train, test = (class_folders(data / part) for part in ("train", "test"))
     labels = [normal(name) for name in train]
@@ -64,9 +64,9 @@ def read_pictures(
     threads: int = 1,
     progress: Progress = SILENT,
 ) -> Pictures:
-    """Decode every picture of root/CLASS/* once, of any size; unreadable ones are named and left out.
+    """Decode every picture of root/CLASS/* once, of any size. Unreadable ones are reported and left out.
 
-    folders: class -> files. Raises TrainError for fewer than two classes and for a class without a readable picture.
+    folders: class -> files. Raises TrainError for fewer than two classes, and for a class without a readable picture.
     """
     if len(folders) < 2:
         raise TrainError(f"{root} holds {len(folders)} class folders: training needs at least two")
@@ -108,14 +108,14 @@ def read_pictures(
 
 
 def mean_and_std(x: Tensor) -> tuple[Three, Three]:
-    """Per channel of uint8 [N, 3, S, S], scaled to 0..1 and rounded to four digits."""
+    """Mean and std per channel of uint8 [N, 3, S, S], scaled to 0..1 and rounded to four digits."""
     sums, squares = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     for chunk in torch.split(x, 1024):
         values = chunk.float() / 255
         sums += values.mean((2, 3), dtype=torch.float64).sum(0)
         squares += values.square().mean((2, 3), dtype=torch.float64).sum(0)
     mean = sums / len(x)
-    std = (squares / len(x) - mean**2).clamp(min=1 / 255**2).sqrt()  # never 0, however uniform the pictures
+    std = (squares / len(x) - mean**2).clamp(min=1 / 255**2).sqrt()  # not 0, even where all pixels are equal
     return _three(mean), _three(std)
 
 

@@ -1,8 +1,8 @@
-"""The training itself: batches, gradients, averaged weights, checkpoints.
+"""The training loop: batches, gradients, averaged weights, checkpoints.
 
-Every random choice depends on the seed and the step alone, and a batch is always cut into the same shards whose
-gradients are added in the same order. So a run that was interrupted, or that has another number of threads, ends with
-the same bits (on one CPU model, and where its length is given in epochs).
+Every random choice depends only on the seed and the step. A batch is always cut into the same shards, and their
+gradients are always added in the same order. So an interrupted run, or one with another number of threads, ends with
+the same bits. This holds on one CPU model, and where the length of the run is given in epochs.
 """
 
 import copy
@@ -32,14 +32,16 @@ from hydrart.train.progress import SILENT, Progress
 from hydrart.train.recipe import Recipe, TrainError
 from hydrart.train.teacher import Teacher
 
-SHARD = 64  # pictures whose gradient one CPU thread computes at a time
+SHARD = 64  # number of pictures whose gradient a CPU thread computes at a time
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures float32 [B, 3, S, S], 0 to 255; classes [B]; share: how much of each picture is its own (mixup).
+    """The input of one step.
 
-    ks: the networks to train, the largest first.
+    - x: pictures, float32 [B, 3, S, S], 0 to 255. y: their classes, int64 [B].
+    - share: what mixup leaves of each picture, 0 to 1.
+    - ks: the networks to train, the largest first.
     """
 
     x: Tensor
@@ -50,9 +52,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Place:
-    """Where and how a training runs. Nothing of it changes the result on a CPU.
+    """Where and how a training runs. None of this changes the result on a CPU.
 
-    save_every: seconds between checkpoints. progress: hears how far the training is.
+    - checkpoint: the file that the training goes on from after an interruption.
+    - device, threads: where it computes.
+    - save_every: seconds between checkpoints.
+    - progress: receives the progress of the training.
     """
 
     checkpoint: Path
@@ -63,7 +68,7 @@ class Place:
 
 
 def fitted(recipe: Recipe, pictures: int, progress: Progress) -> Recipe:
-    """The recipe with a batch that so many pictures fill. Where it shrinks, the progress gets a note."""
+    """The recipe with a batch of at most `pictures` pictures. If the batch shrinks, the progress gets a note."""
     if pictures >= recipe.batch:
         return recipe
     progress.note(f"note: {pictures} pictures fill no batch of {recipe.batch}: the batch is {pictures}")
@@ -71,7 +76,7 @@ def fitted(recipe: Recipe, pictures: int, progress: Progress) -> Recipe:
 
 
 def batches(data: Pictures, recipe: Recipe, start: int) -> Iterator[Batch]:
-    """The batches from step `start` on, without end. The recipe fits the pictures: fitted() makes it so."""
+    """The batches from step `start` on, without end. The recipe must fit the pictures (see fitted)."""
     per_epoch = len(data.y) // recipe.batch
     for step in itertools.count(start):
         epoch, at = divmod(step, per_epoch)
@@ -84,7 +89,7 @@ def batches(data: Pictures, recipe: Recipe, start: int) -> Iterator[Batch]:
 
 
 class Averages:
-    """An exponential moving average of the weights; early on a shorter one, so that it forgets the beginning."""
+    """An exponential moving average of the weights. It is shorter in the first steps, to forget the initial weights."""
 
     def __init__(self, model: Network, decay: float) -> None:
         self.state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -97,16 +102,16 @@ class Averages:
 
 
 class Gradients:
-    """Computes a batch's gradients shard by shard, on several threads.
+    """Compute a batch's gradients shard by shard, on several threads.
 
-    PyTorch's own threads meet after every small operation, and wait for each other where the machine is busy; whole
-    shards meet once a step.
+    PyTorch's own threads synchronise after every small operation, and wait for each other on a busy machine. Whole
+    shards synchronise once a step.
     """
 
     def __init__(self, model: Network, recipe: Recipe, teacher: Teacher | None, place: Place) -> None:
         self._recipe, self._teacher = recipe, teacher
         self._parameters: list[Tensor] = list(model.parameters())
-        # Computes in place of the model, with its weights rounded once a step.
+        # this copy computes; its weights are the model's, rounded once a step
         self._model = copy.deepcopy(model).to(recipe.dtype)
         self._rounded: list[Tensor] = list(self._model.parameters())
         self._mean, self._std = (
@@ -122,23 +127,23 @@ class Gradients:
         self._pool.shutdown()
 
     def submit(self, function: Callable[[Any], Any], argument: Any) -> "Future[Any]":
-        """One call on one of the threads."""
+        """Make one call on one of the threads."""
         return self._pool.submit(function, argument)
 
     def run(self, function: Callable[[Any], Any], arguments: Any) -> Any:
-        """map() on the threads."""
+        """Like map(), on the threads."""
         return self._pool.map(function, arguments)
 
     def __call__(self, batch: Batch) -> float:
-        """Leave the gradient of the mean loss in the parameters' .grad, clipped; returns the loss."""
+        """Put the clipped gradient of the mean loss into the parameters' .grad. Returns the loss."""
         with torch.no_grad():
             torch._foreach_copy_(self._rounded, self._parameters)
         x = (batch.x - self._mean) / self._std
-        other = batch.y.flip(0)  # whom mixup blended in
+        other = batch.y.flip(0)  # the classes of the pictures that mixup blended in
         shards = zip(*(torch.split(values, self._shard) for values in (x, batch.y, other)), strict=True)
         results = list(self.run(lambda shard: self._shard_gradient(shard, batch), list(shards)))
         for parameter, *gradients in zip(self._parameters, *(gradient for _, gradient in results), strict=True):
-            # zeros, not None, where no drawn k reaches: AdamW goes on with its momentum there
+            # zeros, not None, for weights that no drawn k uses, so that AdamW continues with its momentum
             parameter.grad = torch.zeros_like(parameter)
             for gradient in gradients:
                 if gradient is not None:
@@ -158,7 +163,7 @@ class Gradients:
                 loss = loss + self._cross_entropy(logits, other) * (1 - batch.share)
             answers = F.log_softmax(logits, dim=1)
             if wanted is None:
-                wanted = answers.detach()  # the smaller ones learn those of the largest
+                wanted = answers.detach()  # the smaller ks learn the answers of the largest
             else:
                 divergence = F.kl_div(answers, wanted, reduction="sum", log_target=True)
                 loss = (1 - recipe.distill) * loss + recipe.distill * divergence
@@ -172,7 +177,7 @@ class Gradients:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """The checkpoint of an earlier part of the run, None where there is none. Raises TrainError."""
+    """Read the checkpoint of an interrupted run; None where there is none. Raises TrainError."""
     if not path.exists():
         return None
     try:
@@ -195,12 +200,12 @@ def make_folder(folder: Path) -> None:
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint so that an interruption leaves the last one whole. Raises TrainError."""
+    """Write a checkpoint. If that is interrupted, the previous one stays whole. Raises TrainError."""
     temporary = path.with_name(path.name + ".part")
     try:
         torch.save(state, temporary)
         os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # PyTorch's own writer raises the latter
+    except (OSError, RuntimeError) as error:  # PyTorch's writer raises RuntimeError
         temporary.unlink(missing_ok=True)
         raise TrainError(f"{path} cannot be written: make room in its folder, and go on with --resume") from error
 
@@ -208,9 +213,10 @@ def save(path: Path, state: dict[str, Any]) -> None:
 def train(
     data: Pictures, recipe: Recipe, model: Network, place: Place, teacher: Teacher | None = None, resume: bool = False
 ) -> dict[str, Any]:
-    """Run the recipe from `model`'s weights, or go on from the checkpoint; returns the last checkpoint's content.
+    """Run the recipe from `model`'s weights, or resume from the checkpoint. Returns the last checkpoint's content.
 
-    The checkpoint holds the weights, their averages (state_dict_ema), the optimizer's memory, step and seconds so far.
+    The checkpoint holds the weights, their averages (state_dict_ema), the optimizer's state, the step, and the seconds
+    so far. Raises TrainError.
     """
     before = load_checkpoint(place.checkpoint)
     started = time.monotonic()
@@ -254,12 +260,12 @@ def train(
         }
 
     with ExitStack() as stack:
-        stack.enter_context(one_thread())  # each of our own computes alone
+        stack.enter_context(one_thread())  # one PyTorch thread in each of our threads
         gradients = stack.enter_context(Gradients(model, recipe, teacher, place))
         report = stack.enter_context(place.progress.training(steps or round(3600 * (recipe.hours or 1))))
         saved, loss = time.monotonic(), math.nan
         source = batches(data, recipe, step)
-        ahead = gradients.submit(next, source)  # while the one before is computed
+        ahead = gradients.submit(next, source)  # make the next batch while this one is computed
         while (done := progress()) < 1:
             batch = ahead.result()
             ahead = gradients.submit(next, source)
@@ -272,7 +278,7 @@ def train(
                 try:
                     save(place.checkpoint, state(False))
                 except TrainError as error:
-                    place.progress.note(f"note: {error}")  # there may be room again at the next
+                    place.progress.note(f"note: {error}")  # the next checkpoint may find room again
                 saved = time.monotonic()
     result = state(True)
     save(place.checkpoint, result)

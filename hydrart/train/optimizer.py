@@ -1,10 +1,11 @@
 """The optimizers: AdamW, and Muon for the matrices of the blocks.
 
-Muon moves a matrix by the orthogonal factor of its gradient's momentum. Here it sees only the part of each matrix
-that the drawn k uses: the rest keeps its momentum and does not decay, as if the step had not been. Queries, keys and
-values are orthogonalised one by one. Sources: K. Jordan et al., "Muon: An optimizer for hidden layers in neural
-networks", 2024; the scale that makes AdamW's learning rates fit: J. Liu et al., "Muon is scalable for LLM training",
-2025.
+Muon moves a matrix by the orthogonal factor of its gradient's momentum. Here it updates only the part of each matrix
+that the drawn k uses. The rest keeps its momentum and does not decay. Queries, keys and values are orthogonalised one
+by one.
+
+Sources: K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024. The scale that makes AdamW's
+learning rates fit is from J. Liu et al., "Muon is scalable for LLM training", 2025.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,11 +17,11 @@ from torch import Tensor
 from hydrart.convert.network import Network
 from hydrart.train.recipe import Recipe
 
-Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # map() of a pool
+Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # such as map() of a pool
 
 
 class Optimizer:
-    """step() moves the parameters along their gradients; state_dict() and load_state_dict() keep its memory."""
+    """step() updates the parameters by their gradients. state_dict() and load_state_dict() save and restore it."""
 
     def __init__(self, model: Network, recipe: Recipe) -> None:
         named = dict(model.named_parameters())
@@ -35,14 +36,14 @@ class Optimizer:
             {"params": decayed, "weight_decay": recipe.weight_decay},
             {"params": [p for p in rest.values() if id(p) not in ids], "weight_decay": 0.0},
         ]
-        # AdamW decays in full at every step, also the slices that the drawn k leaves without gradient.
+        # AdamW decays its parameters in full at every step, also the slices without gradient for the drawn k.
         self._adamw = torch.optim.AdamW(
             [group for group in groups if group["params"]], lr=recipe.lr, betas=recipe.betas, fused=True
         )
 
     @torch.no_grad()
     def step(self, width: int, lr: float, run: Run = map) -> None:
-        """One step for networks `width` channels wide, from the parameters' .grad; `run` spreads the work."""
+        """One step of the network with `width` channels, from the parameters' .grad. `run` spreads the work."""
         for group in self._adamw.param_groups:
             group["lr"] = lr
         self._adamw.step()
@@ -74,9 +75,9 @@ class Optimizer:
 
 
 def orthogonal(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The nearest semi-orthogonal matrices of [n, rows, columns], roughly: singular values end between 0.7 and 1.2.
+    """Approximate the nearest semi-orthogonal matrices of [n, rows, columns]. Singular values become 0.7 to 1.2.
 
-    Five Newton-Schulz iterations with Jordan's coefficients, computed in `dtype`; bfloat16 will do.
+    It makes five Newton-Schulz iterations with Jordan's coefficients, in `dtype`. bfloat16 is precise enough.
     """
     x = matrices.float()
     tall = x.shape[1] > x.shape[2]

@@ -1,4 +1,4 @@
-"""What a training reports while it works. Who shows it, and how, is the caller's affair."""
+"""The interface through which a training reports its progress. The caller decides how to show it."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -9,23 +9,23 @@ Steps = Callable[[int, int, float], Any]
 
 
 class Progress(Protocol):
-    """The command line draws bars from these calls; `Silent` ignores them."""
+    """The command line draws bars from these calls. `Silent` ignores them."""
 
     def stage(self, label: str, length: int) -> AbstractContextManager[Advance]:
-        """Begin a stage of `length` pictures. The function it yields takes how many more are done."""
+        """Begin a stage of `length` pictures. It yields a function that takes the number of further pictures done."""
 
     def training(self, length: int) -> AbstractContextManager[Steps]:
         """Begin the training, `length` steps or seconds long.
 
-        The function it yields takes the position from 0 to `length`, the steps so far, and the last step's loss.
+        It yields a function that takes the position, 0 to `length`, the steps so far, and the last step's loss.
         """
 
     def note(self, message: str) -> None:
-        """One sentence that the user should read: a skipped picture, an assumption, a checkpoint that failed."""
+        """Show the user a sentence, such as on a skipped picture, an assumption, or a checkpoint that failed."""
 
 
 class Silent:
-    """Reports nothing."""
+    """Report nothing."""
 
     def stage(self, label: str, length: int) -> AbstractContextManager[Advance]:
         return nullcontext(_ignore)
@@ -34,7 +34,7 @@ class Silent:
         return nullcontext(_ignore)
 
     def note(self, message: str) -> None:
-        """Ignores the message."""
+        """Ignore the message."""
 
 
 def _ignore(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Everything that decides the outcome of a training, and how its learning rate goes. Loads without PyTorch."""
+"""The recipe: all that decides the outcome of a training, with its learning rate. It loads without PyTorch."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OPTIMIZERS = ("muon", "adamw")
 AUGMENTATIONS = ("crop", "strong")
 HEADS = tuple(range(3, 13))
-SHAPE: dict[str, Any] = {"head_dim": 16, "depth": 6, "patch": 4, "image_size": 32}  # where nothing else is asked for
+SHAPE: dict[str, Any] = {"head_dim": 16, "depth": 6, "patch": 4, "image_size": 32}  # the defaults
 
 
 class TrainError(HydrartError):
@@ -26,7 +26,7 @@ class TrainError(HydrartError):
 
 @dataclass(frozen=True)
 class WantedShape:
-    """The shape that the user asks for. None: that of the network that the training starts from, else HEADS, SHAPE."""
+    """The shape that the user wants. None: as in the network that the training starts from, else HEADS and SHAPE."""
 
     heads: tuple[int, ...] | None = None
     head_dim: int | None = None
@@ -37,13 +37,23 @@ class WantedShape:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Stored in the checkpoint; a run goes on only with the recipe that it began with.
+    """Everything that decides the outcome of a training. The checkpoint stores it, and a run resumes only with it.
 
-    heads: the ks that are trained; weights: how often each is drawn, relative; networks: how many each step trains.
-    epochs or hours, one of the two: how long; batch: pictures a step; lr: peak learning rate; warmup: share of the
-    run; ema: decay of the averaged weights; augment: "crop" or "strong"; mixup: alpha of the Beta distribution, 0 for
-    none; distill: share of the loss that a teacher's answers have, or those of the largest k for the smaller ones of
-    its step; init, teacher: SHA-256 of the files, "" for none; precision: of the activations.
+    - heads: the ks to train. head_dim, depth, patch, image_size, separate_classifiers, layer_scale: as in Architecture.
+    - epochs, hours: length of the run. One of them is given.
+    - batch: pictures per step.
+    - lr: peak learning rate. warmup: share of the run in which it rises.
+    - weights: relative frequency of each k; empty for equal ones.
+    - networks: number of ks that each step trains.
+    - optimizer: "muon" or "adamw". weight_decay, betas, momentum: its settings.
+    - label_smoothing, clip: of the loss, and of the gradient's norm.
+    - ema: decay of the averaged weights.
+    - augment: "crop" or "strong". mixup: alpha of its Beta distribution; 0 for none.
+    - distill: share of the answers to learn from in the loss. The answers are the teacher's, or without a teacher those
+      of the step's largest k.
+    - init, teacher: SHA-256 of the files; "" for none.
+    - precision: of the activations.
+    - mean, std, crop_pct, interpolation: the preprocessing.
     """
 
     heads: tuple[int, ...]
@@ -80,7 +90,7 @@ class Recipe:
     interpolation: str = "bicubic"
 
     def architecture(self, classes: int) -> Architecture:
-        """Raises TrainError where the numbers do not fit together."""
+        """The architecture of the network. Raises TrainError where the numbers do not fit together."""
         try:
             return Architecture(
                 image_size=self.image_size,
@@ -101,16 +111,16 @@ class Recipe:
 
     @property
     def dtype(self) -> "torch.dtype":
-        """Of the activations."""
+        """The PyTorch type of the activations."""
         import torch
 
         return torch.bfloat16 if self.precision == BF16.name else torch.float32
 
     def draw(self, rng: "np.random.Generator") -> tuple[int, ...]:
-        """The ks of one step, the largest first: one of all; or the two ends and, between them, the others.
+        """Draw the ks of one step, the largest first.
 
-        Source of the latter, the sandwich rule: J. Yu, T. Huang, "Universally slimmable networks and improved training
-        techniques", ICCV 2019.
+        A single k is drawn from all. Several ks are the largest, the smallest, and others drawn between them: the
+        sandwich rule (J. Yu, T. Huang, "Universally slimmable networks and improved training techniques", ICCV 2019).
         """
         if self.networks == 1:
             return (int(rng.choice(self.heads, p=self.shares)),)
@@ -128,11 +138,11 @@ class Recipe:
         return tuple(weight / sum(weights) for weight in weights)
 
     def learning_rate(self, progress: float) -> float:
-        """Linear warm-up, then one cosine to zero; progress: share of the run that lies behind, 0 to 1."""
+        """The learning rate: a linear warm-up, then a cosine to zero. progress: share of the run done, 0 to 1."""
         if progress < self.warmup:
             return self.lr * max(progress / self.warmup, 1e-3)
         return self.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - self.warmup) / (1 - self.warmup))))
 
     def entries(self) -> dict[str, Any]:
-        """As plain values, for the checkpoint."""
+        """The recipe as plain values, for the checkpoint."""
         return asdict(self)

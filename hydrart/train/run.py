@@ -26,10 +26,13 @@ from hydrart.train.weight_file import write_measured
 
 @dataclass(frozen=True)
 class Files:
-    """What a training reads and writes.
+    """The files that a training reads and writes.
 
-    data: folder of train/ and test/. output: the weight file. init, teacher: networks to start from and to learn from.
-    dataset: name of the test pictures. licence: of the weights.
+    - data: folder of train/ and test/.
+    - output: the weight file.
+    - init, teacher: networks to start from and to learn from.
+    - dataset: name of the test pictures.
+    - licence: of the weights.
     """
 
     data: Path
@@ -42,21 +45,24 @@ class Files:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The result of a training: the number of classes, and what was measured on the test pictures."""
+    """The result of a training: the number of classes, and the measurements on the test pictures."""
 
     classes: int
     evaluation: Evaluation
 
 
 def device_named(name: str) -> torch.device:
-    """Where to compute: "cpu", "cuda", or "auto" for the GPU where there is one. Raises TrainError without a GPU."""
+    """The device of this name: "cpu", "cuda", or "auto" for a GPU if there is one.
+
+    Raises TrainError for "cuda" without a GPU.
+    """
     if name == "cuda" and not torch.cuda.is_available():
         raise TrainError("PyTorch finds no CUDA GPU here: leave out --device cuda, or install a PyTorch that knows it")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def precision_on(device: torch.device, name: str) -> str:
-    """The precision of the activations: `name`, or, for "auto", bf16 where the device computes in it, else fp32."""
+    """The precision of the activations. "auto" is bf16 where the device computes in it, else fp32."""
     if name != "auto":
         return name
     if device.type == "cuda":
@@ -65,7 +71,7 @@ def precision_on(device: torch.device, name: str) -> str:
 
 
 def shaped(recipe: Recipe, wanted: WantedShape, origin: Pretrained | None) -> Recipe:
-    """The recipe with the shape that is wanted. Raises TrainError for options that contradict each other."""
+    """The recipe with the wanted shape. Raises TrainError for options that contradict each other."""
     usual: dict[str, Any] = {"heads": HEADS} | SHAPE
     if origin is not None:
         arch, spec = origin.meta.architecture, origin.meta.preprocessing
@@ -90,7 +96,7 @@ def shaped(recipe: Recipe, wanted: WantedShape, origin: Pretrained | None) -> Re
 
 
 def normalised(recipe: Recipe, origin: Pretrained | None, pictures: Pictures) -> Recipe:
-    """The recipe with the mean and std of the origin, or, without one, of the pictures."""
+    """The recipe with the mean and std of the origin, or without an origin those of the pictures."""
     if origin is not None:
         spec = origin.meta.preprocessing
         return replace(recipe, mean=spec.mean, std=spec.std)

@@ -1,4 +1,4 @@
-"""What a training starts from: new weights, or those of a checkpoint or weight file."""
+"""The weights that a training starts from: new ones, or those of a checkpoint or weight file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,9 +20,11 @@ from hydrart.train.recipe import Recipe, TrainError
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A network that was trained before: a checkpoint in timm's names, or a weight file of hydrart's.
+    """A trained network: a checkpoint in timm's names, or a hydrart weight file.
 
-    meta: as it would be converted; tensors: float32, in timm's names, `heads` heads wide.
+    - meta: the metadata of its conversion.
+    - heads: the number of heads in its tensors.
+    - tensors: float32, by timm's names.
     """
 
     path: Path
@@ -33,14 +35,14 @@ class Pretrained:
 
 
 def read_pretrained(path: Path) -> Pretrained:
-    """Raises CheckpointError or WeightFileError."""
+    """Read a trained network. Raises CheckpointError or WeightFileError."""
     origin = open_origin(path, Wishes())
     tensors = {name: torch.from_numpy(array) for name, array in origin.tensors().items()}
     return Pretrained(path, origin.meta, tensors, origin.heads, sha256(origin.path))
 
 
 def build(recipe: Recipe, classes: int) -> NestedViT:
-    """The network of a recipe, its weights drawn from the seed."""
+    """The network of a recipe. Its weights are drawn from the seed."""
     arch = recipe.architecture(classes)
     model = NestedViT(arch)
     model.init_weights(torch.Generator().manual_seed(recipe.seed))
@@ -48,10 +50,10 @@ def build(recipe: Recipe, classes: int) -> NestedViT:
 
 
 def adopt(model: NestedViT, pretrained: Pretrained, recipe: Recipe, labels: list[str]) -> list[str]:
-    """Put the pretrained weights into the model; what was done to make them fit, as sentences.
+    """Copy the pretrained weights into the model. Returns sentences that say what was changed to make them fit.
 
-    A classifier of other classes starts anew; positions are interpolated to another size of picture. Raises TrainError
-    where the shapes do not fit otherwise.
+    A classifier of other classes is initialised anew. Positions are interpolated to another size of picture. Raises
+    TrainError where other shapes differ.
     """
     arch = pretrained.meta.architecture
     wrong = [
@@ -90,14 +92,14 @@ def adopt(model: NestedViT, pretrained: Pretrained, recipe: Recipe, labels: list
 
 
 def _classifier(tensors: Mapping[str, Tensor], parameter: Parameter) -> Tensor | None:
-    """The same classifier, or the common one's prefix for a separate one."""
+    """The parameter's values: the same classifier, or for a separate one the prefix of the common classifier."""
     common = CLASSIFIER.names()[parameter.role.parts.index(parameter.part)]
     found = tensors.get(parameter.name, tensors.get(common))
     return None if found is None else parameter.cut(found, parameter.arch.heads[-1]).clone()
 
 
 def _positions(value: Tensor, tokens: int) -> Tensor:
-    """Position embeddings [1, T, p] for another number of patches; the class token keeps its own."""
+    """Interpolate position embeddings [1, T, p] to another number of patches. The class token's stays the same."""
     if value.shape[1] == tokens:
         return value
     old, new = (round((count - 1) ** 0.5) for count in (value.shape[1], tokens))

@@ -1,4 +1,4 @@
-"""A trained network whose answers a student learns as well."""
+"""A trained network from whose answers a student learns."""
 
 from pathlib import Path
 
@@ -16,10 +16,13 @@ from hydrart.train.start import read_pretrained
 
 
 class Teacher:
-    """Answers for pictures that are normalised for the student; of a nested network the largest k is asked."""
+    """Classify pictures that are normalised for the student. A nested network answers with its largest k."""
 
     def __init__(self, path: Path, labels: list[str], student: Preprocessing) -> None:
-        """Raises TrainError for other classes, CheckpointError or WeightFileError for a file of another kind."""
+        """Read the network. labels, student: of the student.
+
+        Raises TrainError for other classes, CheckpointError or WeightFileError for a file of another kind.
+        """
         self._model, self._k, classes, own, self.digest = _read(path)
         if other := difference(classes, labels):
             raise TrainError(
@@ -27,13 +30,13 @@ class Teacher:
             )
         self._size = own.size
         self._dtype = torch.float32
-        # from the student's normalisation to the teacher's
+        # map the student's normalisation to the teacher's
         ratio = [a / b for a, b in zip(student.std, own.std, strict=True)]
         shift = [(a - b) / c for a, b, c in zip(student.mean, own.mean, own.std, strict=True)]
         self._ratio, self._shift = (torch.tensor(values).view(3, 1, 1) for values in (ratio, shift))
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Teacher":
-        """Computes in `dtype` there."""
+        """Move the network to the device, to compute in `dtype`."""
         self._model.to(device, dtype)
         self._ratio, self._shift = self._ratio.to(device), self._shift.to(device)
         self._dtype = dtype
@@ -41,7 +44,7 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
-        """Log-probabilities float32 [B, classes] of the student's input, float32 [B, 3, S, S]."""
+        """The log-probabilities, float32 [B, classes], of the student's input, float32 [B, 3, S, S]."""
         x = x * self._ratio + self._shift
         if x.shape[-1] != self._size:
             x = F.interpolate(x, (self._size, self._size), mode="bicubic", antialias=True)
@@ -49,7 +52,7 @@ class Teacher:
 
 
 def _read(path: Path) -> tuple[nn.Module, int, list[str], Preprocessing, str]:
-    """The network, its number of heads, its classes, its preprocessing, and the SHA-256 of its file."""
+    """Returns the network, its number of heads, its classes, its preprocessing, and the SHA-256 of its file."""
     trained = convnet.read(path)
     if trained is not None:
         return trained.model, 1, trained.labels, trained.preprocessing, sha256(path)

@@ -1,6 +1,6 @@
 """Train a convolutional network on a folder of pictures, to teach a nested Vision Transformer.
 
-The folder is one that `hydrart train` takes, and the file is for its --teacher.
+The folder is the same as for `hydrart train`. The written file is for its option --teacher.
 """
 
 import itertools
@@ -21,13 +21,13 @@ from hydrart.train.data import Pictures, folders_of, mean_and_std, read_pictures
 from hydrart.train.loop import Place, batches, fitted, make_folder, save, train
 from hydrart.train.recipe import Recipe, TrainError
 
-_CALIBRATION = 64  # batches whose statistics the finished network keeps
+_CALIBRATION = 64  # number of batches whose statistics the finished network keeps
 
 
 def recipe_of(**options: Any) -> Recipe:
-    """The recipe of a ConvNet; options: fields of Recipe."""
+    """The recipe of a ConvNet. options: fields of Recipe."""
     shape: dict[str, Any] = {"heads": (1,), "head_dim": convnet.WIDTHS[0], "depth": len(convnet.WIDTHS), "patch": 1}
-    # smoothed labels make a worse teacher: R. Müller et al., "When does label smoothing help?", 2019
+    # a network trained with smoothed labels teaches worse: R. Müller et al., "When does label smoothing help?", 2019
     return Recipe(label_smoothing=0.0, **shape, **options)
 
 
@@ -60,7 +60,7 @@ def train_teacher(data: Path, output: Path, recipe: Recipe, place: Place, resume
 
 @torch.no_grad()
 def accuracy(model: ConvNet, pictures: Pictures, recipe: Recipe) -> float:
-    """Share of the pictures whose class is found."""
+    """Top-1 accuracy on the pictures, 0 to 1."""
     right = sum(
         int((model(x).argmax(1) == y).sum())
         for x, y in zip(_parts(pictures.x, recipe), torch.split(pictures.y, recipe.batch), strict=True)

@@ -1,4 +1,4 @@
-"""From a trained network to a weight file that knows its own accuracy."""
+"""Write a trained network as a weight file that records its own accuracy."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -33,9 +33,10 @@ def write_measured(
     threads: int | None = None,
     progress: Progress,
 ) -> Evaluation:
-    """Write an fp32 weight file, measure every k on the pictures test/CLASS/*, and store what was found in it.
+    """Write an fp32 weight file, measure every k on the pictures test/CLASS/*, and store the accuracies in the file.
 
-    history: the runs that led to the weights, the last one included."""
+    history: the trainings that led to the weights, this one included.
+    """
     meta = Metadata(
         architecture=arch,
         precision=FP32.name,
