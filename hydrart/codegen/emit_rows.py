@@ -46,7 +46,7 @@ class _Vectors:
         return self.b.call(declare(self.b.module, f"llvm.fma.v{self.n}f32", self.kind, [self.kind] * 3), [x, y, z])
 
     def polynomials(self, coefficients: tuple[float, ...], xs: list[Any]) -> list[Any]:
-        """Horner's rule, side by side: a single chain would wait for its own results."""
+        """Horner's rule for several xs side by side: a single chain would wait for its own results."""
         ys = [self.constant(coefficients[-1])] * len(xs)
         for c in coefficients[-2::-1]:
             ys = [self.fma(y, x, self.constant(c)) for y, x in zip(ys, xs, strict=True)]
@@ -162,7 +162,7 @@ def quantise(module: Any, isa: Isa, lowest: int, highest: int) -> Any:
     unroll = 16 // isa.lanes
     bytes_ = ir.VectorType(I8, isa.lanes)
     i32 = ir.VectorType(I32, isa.lanes)
-    # a number of this size plus x has x, rounded to nearest, in its lowest bits
+    # magic + x has x, rounded to nearest, in its lowest bits
     magic = 1.5 * 2.0**23
 
     def body(b: Any, args: list[Any]) -> None:

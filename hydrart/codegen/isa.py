@@ -3,13 +3,13 @@
 A dot multiplies 32-bit lanes of activations and weights, one or more values to a lane, and adds to 32-bit sums:
 
     fma       float32 times float32                                   every CPU
-    dpbf16    2 bfloat16 pairs into float32                           AVX512_BF16
+    dpbf16    2 bfloat16 times 2 bfloat16 into float32                AVX512_BF16
     tdpbf16   the same, 16 by 16 lanes at once                        AMX-BF16
-    maddubs   4 uint8 x int8 into int32; sums of pairs saturate at
-              16 bits, so activations have only 7 bits                AVX2, AVX-512BW
-    vnni      4 uint8 x int8 into int32                               AVX512_VNNI, AVX-VNNI
+    maddubs   4 uint8 times 4 int8 into int32; sums of pairs saturate
+              at 16 bits, so activations have only 7 bits             AVX2, AVX-512BW
+    vnni      4 uint8 times 4 int8 into int32                         AVX512_VNNI, AVX-VNNI
     tdpbusd   the same, 16 by 16 lanes at once                        AMX-INT8
-    sdot      4 int8 x int8 into int32                                NEON with dotprod
+    sdot      4 int8 times 4 int8 into int32                          NEON with dotprod
     smmla     2 rows of 8 int8 by 2 columns of 8 into 2 x 2 int32     NEON with i8mm
     bfmmla    2 rows of 4 bfloat16 by 2 columns into 2 x 2 float32    NEON with bf16
 

@@ -12,7 +12,7 @@ from numba.core.codegen import JITCodeLibrary
 
 
 class _Part(JITCodeLibrary):
-    """LLVM IR that waits to be linked into an entry's library."""
+    """A library of LLVM IR that is not made machine code: an entry's library takes it in."""
 
     def _optimize_final_module(self) -> None:
         pass
@@ -25,7 +25,7 @@ class _Part(JITCodeLibrary):
 
 @compiler_machinery.register_pass(mutates_CFG=True, analysis_only=False)
 class _LowerPart(typed_passes.NativeLowering):
-    """To LLVM IR, and no further."""
+    """Numba's lowering, which stops at LLVM IR."""
 
     _name = "hydrart_lower_part"
 
@@ -43,7 +43,7 @@ class _LowerPart(typed_passes.NativeLowering):
 
 
 class Inner(compiler.CompilerBase):
-    """Numba's own passes, into a library that is only linked."""
+    """Numba's passes, with lowering into a library that is only linked."""
 
     def define_pipelines(self) -> list[Any]:
         passes = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)

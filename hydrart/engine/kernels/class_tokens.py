@@ -32,7 +32,7 @@ def scratch_bytes(batch: int, tokens: int, head_dim: int, p: int) -> int:
 
 @kernel
 def keys_and_values(net, work, qkv):
-    """k and v of the own rows and heads in the last block. Queries are those of the class tokens alone."""
+    """k and v of the own rows and heads in the last block, where no token but the class tokens needs a query."""
     index = net.depth - 1
     m, product = index * PER_BLOCK, work.product
     first, end = work.first_head, work.end_head
@@ -46,14 +46,14 @@ def keys_and_values(net, work, qkv):
             choose_weights(product, m + QKV, key, key + 2, m + QKV, key + 3)
             set_output(product, qkv + key * head_bytes, qkv_row_bytes(net))
             gemm(net, product)
-    else:  # whole groups of columns: queries, too
+    else:  # k and v of a head are less than a group of columns, which gemm takes at once: compute q, too
         set_output(product, qkv + 3 * first * head_bytes, qkv_row_bytes(net))
         gemm(net, product)
 
 
 @kernel
 def attend_class_tokens(net, work, qkv, q):
-    """softmax(q k^T / sqrt(head_dim)) v of the class tokens' queries, for every so-many-th head, into last_y."""
+    """softmax(q k^T / sqrt(head_dim)) v of the class tokens' queries into last_y; threads take heads in turn."""
     m, product, head = (net.depth - 1) * PER_BLOCK, work.product, work.attention
     head_bytes = 3 * net.head_dim * (2 if net.bfloat16 else 4)
     stride, q_bytes = row_bytes(net.k * net.head_dim), row_bytes(net.head_dim)
@@ -70,7 +70,7 @@ def attend_class_tokens(net, work, qkv, q):
 
 @kernel
 def multiply_share(net, work, output_tiles, output, output_row_bytes):
-    """The product with this thread's share of the output tiles: whole groups, since whole microtiles are written."""
+    """The product with this thread's share of the output tiles. Shares are whole groups: microtiles are not split."""
     product, unit = work.product, GROUP // net.head_dim
     groups = -(-output_tiles // unit)
     product.first_output_tile = min(output_tiles, groups * work.thread // net.threads * unit)
@@ -87,7 +87,7 @@ def choose_shared(product, matrix, next_matrix):
 
 @kernel
 def last_block(net, work):
-    """The last block: k and v of all rows, and all else of the class tokens, whose x becomes last_x."""
+    """The last block: k and v of all rows; all other steps for the class tokens, whose x becomes last_x."""
     k, batch, product, index = net.k, net.batch, work.product, net.depth - 1
     m, p = index * PER_BLOCK, k * net.head_dim
     stride, tokens_bytes = row_bytes(p), net.tokens * row_bytes(p)
