@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from hydrart.cli.exit_codes import one_sentence
-from hydrart.cli.options import Number, json_option
+from hydrart.cli.options import Number, json_option, warn
 from hydrart.cli.simulate import read_by, show
 from hydrart.device.profiles import Device, SensorNames, load_device
 from hydrart.governor.points import Jitter
-from hydrart.lab.accuracy import model_accuracy
+from hydrart.lab.accuracy import logged_accuracy, model_accuracy
 from hydrart.targets import refuse_inputs
 
 
@@ -18,7 +18,7 @@ from hydrart.targets import refuse_inputs
 @click.option("--device", default=None, help="Device profile: idle latencies, powers, heat.  [default: from the log]")
 @click.option("--fps", default=None, type=Number(0.1, 1000), help="Frames a second.  [default: as logged]")
 @click.option("--policy", "chosen", default="governor", help="Who chooses k, or all.")
-@click.option("--accuracy", default=None, help="YAML file, k: top-1, or hydravit-b.  [default: the model that ships]")
+@click.option("--accuracy", default=None, help="YAML file, k: top-1, or hydravit-b.  [default: of the run's weights]")
 @click.option("--max-temp", default=None, type=Number(1, 150), metavar="C", help="Temperature to stay below.")
 @click.option("--plot", default=None, type=click.Path(path_type=Path), help="PNG to draw the run into.")
 @json_option
@@ -43,7 +43,13 @@ def replay(
         check_target(plot)
         refuse_inputs(plot, [log, *read_by(device, accuracy)])
     run = replaying.read_log(log)
-    table = model_accuracy(accuracy)
+    if run.runs > 1:
+        warn(f"{log} holds {run.runs} runs: this is the last one")
+    table = logged_accuracy(run.weights) if accuracy is None else None
+    if table is None:
+        table = model_accuracy(accuracy)
+        if accuracy is None:
+            warn("the log names no network with a known accuracy: hydravit-cifar10's stands for it, or give --accuracy")
     known = (
         load_device(device)
         if device is not None
@@ -55,6 +61,8 @@ def replay(
     world = simulate.World(known, replaying.trace_of(run, known), table, goals, duration_s, seed=0)
     outcomes = policies.run(world, policies.names(world) if chosen == "all" else (chosen,))
     show((replaying.as_it_was(run, world), *outcomes.values()), world, as_json)
+    if not as_json:
+        warn("late counts dropped frames, which the summary of a run does not; what a log does not hold is empty")
     if plot is not None:
         from hydrart.lab.plot import draw
 

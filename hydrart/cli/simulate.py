@@ -7,13 +7,21 @@ from typing import Any
 import click
 
 from hydrart.cli.exit_codes import one_sentence
-from hydrart.cli.options import Number, json_option, print_json
+from hydrart.cli.options import Number, json_option, print_json, warn
 from hydrart.device.profiles import load_device
 from hydrart.errors import ProfileError
 from hydrart.lab.accuracy import model_accuracy
 from hydrart.resources import find
 from hydrart.targets import refuse_inputs
 
+# column -> its field, and why it is empty
+_EMPTY = {
+    "energy": ("energy_j", "the device profile has no power_w"),
+    "throttled": ("throttled_s", "the device profile has no thermal.throttle_c"),
+    "over target": ("over_target_c_s", "there is no target: see --max-temp"),
+    "settles in": ("settle_frames", "the load never changes in a step that holds"),
+    "battery ends": ("battery_end_h", "the device profile has no battery"),
+}
 HEADER = "policy          late   dropped  accuracy   energy  throttled  over target  switches  settles in  battery ends"
 
 
@@ -21,12 +29,17 @@ def show(outcomes: Iterable[Any], world: Any, as_json: bool) -> None:
     """A line for each policy, as it comes."""
     if not as_json:
         click.echo(HEADER)
+    lines = []
     for outcome in outcomes:
         line = outcome.as_dict(world)
+        lines.append(line)
         if as_json:
             print_json(line)
         else:
             click.echo(as_text(line))
+    empty = [f"{name} ({why})" for name, (key, why) in _EMPTY.items() if all(line[key] is None for line in lines)]
+    if empty and not as_json:
+        warn(f"empty columns: {', '.join(empty)}")
 
 
 def read_by(device: str | None, accuracy: str | None, trace: str | None = None) -> list[Path]:

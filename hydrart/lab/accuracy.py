@@ -1,9 +1,20 @@
 """How accurate the networks are whose frames are simulated."""
 
+from pathlib import Path
+
 from hydrart.device.profiles import by_k, load_yaml
-from hydrart.errors import ProfileError, WeightFileError
+from hydrart.errors import HydrartError, ProfileError, WeightFileError
 from hydrart.format.reader import WeightFile
 from hydrart.resources import find
+
+
+def logged_accuracy(weights: str | None) -> dict[int, float] | None:
+    """k -> top-1, 0 to 1, as the weight file of a logged run has it; None where it is gone or has none."""
+    try:
+        accuracy = WeightFile(Path(weights)).meta.accuracy if weights is not None else None
+    except (HydrartError, OSError, ValueError):
+        return None
+    return None if accuracy is None else dict(accuracy.top1)
 
 
 def model_accuracy(name: str | None) -> dict[int, float]:

@@ -17,8 +17,8 @@ import numpy as np
 from hydrart.device.profiles import Device
 from hydrart.errors import ProfileError
 from hydrart.governor.points import Jitter, interpolate
-from hydrart.lab.simulate import Outcome, World
-from hydrart.lab.trace import Floats, Trace
+from hydrart.lab.simulate import MOST_FRAMES, Outcome, World
+from hydrart.lab.trace import Floats, Trace, bounded_lines
 
 _NEEDED = ("t_capture", "k", "preprocess_ms", "infer_ms", "age_ms", "missed", "dropped")
 
@@ -31,6 +31,9 @@ class Log:
     - k: the k that ran. latency_ms, age_ms, missed: as in the frame's JSON line.
     - dropped: number of frames that were dropped before this one.
     - deadline_ms: nan where there was none.
+    - throttled_s: seconds for which the device was throttled, as the summary has them; None where it has none.
+    - weights: path of the weight file, as the head of the log names it.
+    - runs: how many runs the file holds. The frames are those of the last one.
     """
 
     path: Path
@@ -41,6 +44,9 @@ class Log:
     missed: Floats
     dropped: Floats
     deadline_ms: Floats
+    throttled_s: float | None = None
+    weights: str | None = None
+    runs: int = 1
 
     @property
     def fps(self) -> float:
@@ -51,13 +57,23 @@ class Log:
 
 def read_log(path: Path) -> Log:
     """Read a log. Raises ProfileError for a file that is no log of a run."""
-    rows = []
+    rows: list[list[float]] = []
+    runs, ended = 1, False
+    weights = throttled_s = None
     try:
         with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(bounded_lines(file), 1):
                 entry = json.loads(line)
-                if isinstance(entry, dict) and "frame" in entry:
+                if not isinstance(entry, dict):
+                    continue
+                if rows and (ended or "run" in entry):  # the next run went on in the same file
+                    rows, runs, ended, throttled_s = [], runs + 1, False, None
+                if "frame" in entry:
                     rows.append(_row(entry, f"{path}, line {number}"))
+                elif isinstance(head := entry.get("run"), dict):
+                    weights = head.get("weights")
+                elif isinstance(summary := entry.get("summary"), dict):
+                    ended, throttled_s = True, _seconds(summary.get("throttled_s"))
     except OSError as error:
         raise ProfileError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
@@ -68,7 +84,14 @@ def read_log(path: Path) -> Log:
     table[0] -= table[0, 0]
     if (np.diff(table[0]) <= 0).any():
         raise ProfileError(f"{path} is not sorted by time: give the lines as they were printed")
-    return Log(path, *table)
+    log = Log(path, *table)
+    if log.dropped.sum() > MOST_FRAMES:
+        raise ProfileError(f"{path} has {log.dropped.sum():.3g} dropped frames: a replay takes {MOST_FRAMES:,}")
+    return replace(log, throttled_s=throttled_s, weights=weights if isinstance(weights, str) else None, runs=runs)
+
+
+def _seconds(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and 0 <= value < 1e12 else None
 
 
 def _row(entry: Mapping[str, Any], where: str) -> list[float]:
@@ -114,10 +137,15 @@ def trace_of(log: Log, device: Device) -> Trace:
 
 
 def as_it_was(log: Log, world: World) -> Outcome:
-    """The outcome of the run itself. Its energy, temperature and battery are unknown."""
+    """The outcome of the run itself. Its energy, temperature and battery are unknown.
+
+    Raises ProfileError where the log has a k that the world lacks.
+    """
     accuracy = dict(zip(world.ks, world.accuracy.tolist(), strict=True))
+    if missing := sorted({int(k) for k in log.k} - set(accuracy)):
+        raise ProfileError(f"{log.path} has k={missing[0]}, whose accuracy is unknown: give the network's --accuracy")
     dropped = int(log.dropped[1:].sum())
-    right = np.array([accuracy.get(int(k), 0.0) for k in log.k]) * (log.missed == 0)
+    right = np.array([accuracy[int(k)] for k in log.k]) * (log.missed == 0)
     frames = len(log.k) + dropped
     none = np.full(frames, np.nan)
     k = np.zeros(frames, np.int64)
@@ -133,9 +161,9 @@ def as_it_was(log: Log, world: World) -> Outcome:
         temp_c=none,
         left=none,
         accuracy=float(right.sum() / frames),
-        energy_j=0.0,
-        throttled_s=0.0,
-        over_target_c_s=0.0,
-        over_target_c=0.0,
+        energy_j=np.nan,
+        throttled_s=np.nan if log.throttled_s is None else log.throttled_s,
+        over_target_c_s=np.nan,
+        over_target_c=np.nan,
         battery_end_h=None,
     )

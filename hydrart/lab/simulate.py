@@ -37,6 +37,7 @@ _HEAT_STEP_S = 0.5  # longest step of the heat's integration
 _STEP_X = 1.3  # a change of the slow-down by this factor is a step
 _HOLD_S = 3.0  # the slow-down must hold so long before and after a step
 _LEVEL_S = 20.0  # the new level of k is found within this time
+MOST_FRAMES, MOST_SECONDS = 10_000_000, 10_000_000  # of a simulation: what fits into a few GB of memory
 _NEAR_K = 1  # k has settled when it is so near to its new level
 _STAYS = 5  # and when it stays there for so many frames
 
@@ -97,6 +98,11 @@ class World:
         self.ks = tuple(sorted(accuracy))
         self.accuracy = np.array([accuracy[k] for k in self.ks])
         self.period_s = 1 / goals.fps
+        if not (duration_s <= MOST_SECONDS and duration_s * goals.fps <= MOST_FRAMES):
+            raise SettingError(
+                f"{duration_s:.3g} s at {goals.fps:.3g} frames a second are too much to simulate: stay below "
+                f"{MOST_FRAMES:,} frames and {MOST_SECONDS:,} s"
+            )
         self.frames = max(1, round(duration_s * goals.fps))
         self.times: Floats = np.arange(self.frames, dtype=np.float64) * self.period_s
         idle_ms = np.array([interpolate(device.latency_ms, k) for k in self.ks], float)
@@ -175,15 +181,20 @@ class Outcome:
             "dropped": int((self.k == 0).sum()),
             "miss_rate": round(self.miss_rate, 6),
             "accuracy": round(self.accuracy, 6),
-            "energy_j": round(self.energy_j, 3) if world.power_w.any() else None,
-            "throttled_s": None if world.throttle_c is None else round(self.throttled_s, 3),
-            "over_target_c_s": None if world.target_c is None else round(self.over_target_c_s, 3),
+            "energy_j": _known(self.energy_j) if world.power_w.any() else None,
+            "throttled_s": _known(self.throttled_s),
+            "over_target_c_s": _known(self.over_target_c_s) if world.target_c is not None else None,
             "switches_per_min": round(float((np.diff(ran) != 0).sum()) / (len(self.k) * world.period_s / 60), 3),
             "settle_frames": settled,
             "battery_end_h": None if self.battery_end_h is None else round(self.battery_end_h, 4),
             "decision_us_p50": us[0],
             "decision_us_p99": us[1],
         }
+
+
+def _known(value: float) -> float | None:
+    """The value, None for nan: a world has no model of it, or a log does not say it."""
+    return None if math.isnan(value) else round(value, 3)
 
 
 class GovernorPolicy:
@@ -288,7 +299,7 @@ def simulate(world: World, policy: Policy, name: str) -> Outcome:
         left=lefts,
         accuracy=_delivered(world, chosen, missed),
         energy_j=energy_j,
-        throttled_s=throttled_s,
+        throttled_s=math.nan if world.throttle_c is None else throttled_s,
         over_target_c_s=over_c_s,
         over_target_c=float(np.nanmax(temps)) - target_c if shares else 0.0,
         battery_end_h=empty_h,

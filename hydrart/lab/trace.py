@@ -15,9 +15,10 @@ import csv
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,7 @@ _RANGES = {
 }
 _DEFAULTS = {"load_w": 0.0, "faults": 0.0}
 _ROWS = 5_000_000
+_LINE = 1_000_000  # characters
 _PER_K = re.compile(r"slowdown_k([1-9]\d{0,2})")
 
 
@@ -72,12 +74,20 @@ def load_trace(name: str | os.PathLike[str]) -> Trace:
     path = find(name, "devices/traces", ".csv", ProfileError)
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            columns = _parse(path, csv.reader(file))
+            columns = _parse(path, csv.reader(bounded_lines(file)))
     except OSError as error:
         raise ProfileError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, csv.Error):
         raise ProfileError(f"{path} is no CSV: see the traces that ship for an example") from None
     return Trace(path.stem, columns)
+
+
+def bounded_lines(file: TextIO) -> Iterator[str]:
+    """The lines of a file. Raises ValueError for one of more than a million characters: a device has no line ends."""
+    while line := file.readline(_LINE):
+        if len(line) == _LINE:
+            raise ValueError("a line is too long")
+        yield line
 
 
 def _parse(path: Path, lines: Iterable[list[str]]) -> dict[str, Floats]:
@@ -98,7 +108,9 @@ def _parse(path: Path, lines: Iterable[list[str]]) -> dict[str, Floats]:
     for number, line in enumerate(reader, 2):
         if not line:
             continue
-        if len(line) != len(names) or len(rows) == _ROWS:
+        if len(rows) == _ROWS:
+            raise ProfileError(f"{path} has more than {_ROWS:,} rows: leave some out")
+        if len(line) != len(names):
             raise ProfileError(f"{path}, line {number}: {len(line)} values for {len(names)} columns: one for each")
         row = []
         for name, cell, (low, high) in zip(names, line, limits, strict=True):

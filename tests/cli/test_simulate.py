@@ -69,3 +69,11 @@ def test_the_plot_is_none_of_the_inputs(tmp_path: Path) -> None:
         args = ("simulate", "--trace", trace) if source != log else ("replay", log)
         said = sentence(*args, "--device", profile, "--accuracy", accuracy, "--plot", link)
         assert "is the input itself" in said
+
+
+def test_simulations_without_end(tmp_path: Path) -> None:
+    args = ("simulate", "--device", "generic", "--accuracy", "hydravit-b")
+    said = sentence(*args, "--trace", "quiet", "--duration", 1e6, "--fps", 1000)
+    assert "are too much to simulate: stay below 10,000,000 frames" in said
+    assert "is no CSV" in sentence(*args, "--trace", "/dev/zero")
+    assert "is larger than 1000000 bytes" in sentence(*args, "--trace", "quiet", "--accuracy", "/dev/zero")

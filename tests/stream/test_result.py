@@ -28,7 +28,7 @@ RESULT = Result(
 
 def test_every_key_of_a_line_in_its_order() -> None:
     keys = "frame t_capture t_wall k label score top capture_ms preprocess_ms infer_ms age_ms deadline_ms missed "
-    keys += "dropped temp_c battery power_w reason schema"
+    keys += "dropped temp_c battery power_w reason blind schema"
     assert list(RESULT.as_dict()) == keys.split()
 
 
