@@ -24,16 +24,17 @@ def warmup(as_json: bool) -> None:
         ready()
     finally:
         logger.removeHandler(compiled)
-    from hydrart.codegen import isa, jit
+    from hydrart.codegen import cache, isa
+    from hydrart.engine.kernels import forward
 
-    seconds, name, folder = time.perf_counter() - start, isa.choose().name, jit.cache_folder()
-    kept = any(folder.glob("*/*.nbi"))
+    seconds, name, folder = time.perf_counter() - start, isa.choose().name, cache.folder()
+    kept = forward.run.is_kept()
     if as_json:
-        cache = str(folder) if kept else None
-        print_json({"isa": name, "compiled": compiled.count, "seconds": seconds, "cache": cache})
+        place = str(folder) if kept else None
+        print_json({"isa": name, "compiled": compiled.count, "seconds": seconds, "cache": place})
         return
     did = "compiled" if compiled.count else "were already compiled, loaded"
-    where = f"kept in {folder}" if kept else "not kept: set HYDRART_CACHE to a folder that may be written"
+    where = f"kept in {folder}" if kept else "not kept: set HYDRART_CACHE to a folder that only you may write"
     click.echo(f"kernels for {name.upper()}: {did} in {seconds:.1f} s, {where}")
 
 

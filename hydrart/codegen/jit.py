@@ -1,15 +1,15 @@
 """Numba functions that are compiled once per machine: a cache in the user's folder, keyed by content.
 
 The key is a digest of the source that decides the machine code (see _sources), the versions of Python, Numba and
-llvmlite, and the instruction set in use. Numba adds the CPU with its features, as far as LLVM knows them. An edit of
-that source or an upgrade compiles again; an edit elsewhere does not.
+llvmlite, the CPU with its features as far as LLVM knows them, and the instruction set in use. An edit of that source or
+an upgrade compiles again; an edit elsewhere does not. cache.py says which files are read.
 """
 
 import contextlib
 import functools
 import hashlib
+import json
 import logging
-import os
 import re
 import sys
 import threading
@@ -17,11 +17,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import llvmlite
+import llvmlite.binding
 import numba
-from numba.core import caching
+from numba import _dynfunc
+from numba.core import compiler, sigutils, typing
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.environment import Environment
+from numba.core.registry import cpu_target
+from numba.core.runtime import rtsys
 
-from hydrart.codegen import isa
+from hydrart.codegen import cache, isa
 from hydrart.codegen.pipeline import Inner
 from hydrart.errors import SettingError
 
@@ -62,18 +67,63 @@ class compiled:  # noqa: N801 - a decorator
         with self._lock:
             if self._dispatcher is None:
                 dispatcher = numba.njit(no_cfunc_wrapper=True, **_OPTIONS)(self._function)
-                dispatcher._cache = _Cache(self._function)
-                dispatcher.compile(self._signature)
+                content = cache.read(*self._place())
+                if content is None:
+                    log.info("compiling the kernels for this CPU, once (%s)", self._function.__qualname__)
+                    dispatcher.compile(self._signature)
+                    (made,) = dispatcher.overloads.values()
+                    cache.write(*self._place(), _to_bytes(made))
+                else:
+                    dispatcher.add_overload(_from_bytes(content, self._function, self._signature))
                 dispatcher.disable_compile()
                 self._dispatcher = dispatcher
             return self._dispatcher
 
+    def is_kept(self) -> bool:
+        """Whether the next start finds the function in the cache."""
+        return cache.read(*self._place()) is not None
 
-def cache_folder() -> Path:
-    """Where compiled code is kept: $HYDRART_CACHE, else hydrart/ in the user's cache folder (XDG)."""
-    if own := os.environ.get("HYDRART_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hydrart"
+    def _place(self) -> tuple[str, str]:
+        """The key and the name in the cache."""
+        name = f"{self._function.__module__}.{self._function.__qualname__}.code"
+        return key(self._function.__module__), name.replace("<", "").replace(">", "")
+
+
+def _to_bytes(made: Any) -> bytes:
+    """What the cache keeps of a Numba CompileResult: a line of JSON that names two symbols, then the object file.
+
+    Numba's own format is no choice, because it is read by pickle, which runs what it reads.
+    """
+    if any(environment.consts for environment in made._find_referenced_environments()):
+        raise AssertionError(f"{made.fndesc.qualname} refers to Python objects, which the cache cannot keep")
+    symbols = {"function": made.fndesc.llvm_cpython_wrapper_name, "environment": made.fndesc.env_name}
+    return json.dumps(symbols).encode() + b"\n" + bytes(made.library._get_compiled_object())
+
+
+def _from_bytes(content: bytes, function: Callable[..., Any], signature: Any) -> Any:
+    """The Numba CompileResult of a function, from what the cache kept of it."""
+    line, _, code = content.partition(b"\n")
+    symbols = json.loads(line)
+    context = cpu_target.target_context
+    codegen = context.codegen()
+    arguments, returned = sigutils.normalize_signature(signature)
+    with global_compiler_lock:
+        rtsys.initialize(context)  # what the object file calls
+        codegen._engine._ee.add_object_file(llvmlite.binding.ObjectFileRef.from_data(code))
+        codegen._engine.finalize_object()
+        address = codegen._engine.get_function_address(symbols["function"])
+        environment = Environment(function.__globals__)
+        environment.env_name = symbols["environment"]
+        codegen.set_env(environment.env_name, environment)
+    entry = _dynfunc.make_function(
+        sys.modules[function.__module__], function.__name__, "", address, environment, (environment,)
+    )
+    return compiler.compile_result(
+        target_context=context,
+        signature=typing.signature(returned, *arguments),
+        entry_point=entry,
+        objectmode=False,
+    )
 
 
 @functools.cache
@@ -83,6 +133,7 @@ def key(module: str) -> str:
     for path in sorted(_sources(module)):
         digest.update(f"{path.relative_to(_PACKAGE)}\0".encode() + path.read_bytes())
     digest.update(repr((sys.version_info[:3], numba.__version__, llvmlite.__version__)).encode())
+    digest.update(repr(cpu_target.target_context.codegen().magic_tuple()).encode())
     # LLVM does not know every ARM core and feature: two CPUs may look alike to it and take different kernels
     with contextlib.suppress(SettingError):  # a CPU without kernels still compiles the resize
         digest.update(isa.choose().name.encode())
@@ -139,59 +190,3 @@ def _name_of(path: Path) -> str:
     """The module that lies in a file."""
     parts = path.relative_to(_PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-@functools.cache
-def _unwritable(folder: str, reason: str) -> None:
-    log.warning(
-        "compiled code cannot be kept in %s (%s), so that every start compiles again: "
-        "set HYDRART_CACHE to a folder that may be written",
-        folder,
-        reason,
-    )
-
-
-class _Locator(caching._CacheLocator):
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._py_file = function.__code__.co_filename
-        self._key = key(function.__module__)
-
-    def get_cache_path(self) -> str:
-        return str(cache_folder() / self._key)
-
-    def get_source_stamp(self) -> str:
-        return self._key
-
-    def get_disambiguator(self) -> str:
-        return "0"
-
-
-class _Impl(caching.CompileResultCacheImpl):
-    def __init__(self, function: Callable[..., Any]) -> None:  # not super's: it looks for other locators
-        self._lineno = function.__code__.co_firstlineno
-        self._locator = _Locator(function)
-        self._filename_base = self.get_filename_base(f"{function.__module__}.{function.__qualname__}", sys.abiflags)
-
-
-class _Cache(caching.FunctionCache):
-    """Numba's cache in our folder. A file that cannot be read is compiled again; a folder that cannot be written to
-    costs one warning."""
-
-    _impl_class = _Impl
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        try:
-            found = super().load_overload(sig, target_context)
-        except Exception:  # a damaged file makes pickle and LLVM raise anything
-            found = None
-            with contextlib.suppress(OSError):
-                self.flush()
-        if found is None:
-            log.info("compiling the kernels for this CPU, once (%s)", self._py_func.__qualname__)
-        return found
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        try:
-            super().save_overload(sig, data)
-        except OSError as error:
-            _unwritable(self.cache_path, error.strerror or str(error))

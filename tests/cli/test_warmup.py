@@ -9,7 +9,7 @@ import pytest
 from numba import types
 
 from hydrart.cli import devices, warmup
-from hydrart.codegen import isa, jit, pipeline
+from hydrart.codegen import cache, isa, jit, pipeline
 from tests.support.commands import PATIENCE_S, PROGRAM, call, good, json_lines
 
 LINE = f"compiling the kernels for {isa.choose().name.upper()}, once per machine: 10 s or more"
@@ -23,7 +23,7 @@ def compile_something() -> None:
 
 def test_warmup_tells_where_the_cache_is() -> None:
     shown = good("warmup")
-    folder = str(jit.cache_folder())
+    folder = str(cache.folder())
     assert len(shown.stdout.splitlines()) == 1 and f"kept in {folder}" in shown.stdout
     again = good("warmup")
     assert "already compiled" in again.stdout and LINE not in again.stderr
@@ -98,8 +98,8 @@ def test_code_for_one_instruction_set_is_never_taken_for_another(monkeypatch: py
 def test_a_fresh_machine(tmp_path: Path) -> None:
     """Compile into an empty cache, then load from it; a cache that cannot be written costs a warning, no more."""
 
-    def run(cache: Path) -> subprocess.CompletedProcess[str]:
-        env = {**os.environ, "HYDRART_CACHE": str(cache)}
+    def run(folder: Path) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "HYDRART_CACHE": str(folder)}
         args = (*PROGRAM, "warmup")
         return subprocess.run(args, capture_output=True, text=True, env=env, timeout=PATIENCE_S, check=True)
 
