@@ -6,6 +6,7 @@ HydrartError
  |- HeadsError          a number of heads that was not trained (also a ValueError)
  |- SettingError        an unknown backend, precision, thread count or goal (also a ValueError)
  |- SourceError         a camera, video or folder gives no frames
+ |   `- NotThereError   a camera or stream is not there yet: a later try may open it
  |- ProfileError        a device profile is missing or malformed
  `- MissingExtraError   an optional dependency is not installed, or does not load
 """
@@ -35,6 +36,10 @@ class SettingError(HydrartError, ValueError):
 
 class SourceError(HydrartError):
     """A camera, video or folder gives no frames."""
+
+
+class NotThereError(SourceError):
+    """A camera or stream is not there yet: a later try may open it."""
 
 
 class ProfileError(HydrartError):

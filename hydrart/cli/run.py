@@ -1,5 +1,6 @@
 """hydrart run"""
 
+import math
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -24,10 +25,25 @@ from hydrart.stream.stream import Stream
 from hydrart.targets import refuse_inputs, refuse_twice
 
 
+class Rate(Number):
+    """Frames per second, or max: as many as can be answered."""
+
+    name = "rate"
+
+    def __init__(self) -> None:
+        super().__init__(0.001, 1000)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return math.inf if value == "max" else super().convert(value, param, ctx)
+
+
 @click.command()
 @source_options
 @click.option(
-    "--fps", type=Number(0.001, 1000), default=None, help="Frames to answer per second.  [default: the source's]"
+    "--fps",
+    type=Rate(),
+    default=None,
+    help="Frames to answer per second; max: a file as fast as it goes.  [default: the source's]",
 )
 @click.option("--k", type=int, default=None, help="Fix the number of heads.")
 @click.option("--min-k", type=int, default=None, help="Fewest heads the governor may choose.")
@@ -48,6 +64,14 @@ from hydrart.targets import refuse_inputs, refuse_twice
     type=click.Choice(["reconnect", "exit"]),
     default="reconnect",
     help="What to do when a camera or stream fails.",
+)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=Number(0, 1e9),
+    default=None,
+    metavar="S",
+    help="Seconds to try again at the start, until the source is there.  [default: 10 for URLs, else 0]",
 )
 @click.option("--smooth", type=click.IntRange(1, 1000), default=1, help="Frames whose probabilities are averaged.")
 @click.option("--duration", type=Number(0.001, 1e9), default=None, help="Seconds to run.")
@@ -70,6 +94,7 @@ def run(
     device: str | None,
     frames: str | None,
     on_loss: str,
+    wait_s: float | None,
     smooth: int,
     duration: float | None,
     max_frames: int | None,
@@ -79,7 +104,7 @@ def run(
 ) -> None:
     """Classify the frames of a camera, a video or pictures, with the largest network that keeps up.
 
-    Without --camera or --source it takes the first camera, or the demo clip where there is no camera. Ctrl-C ends it.
+    Without a source it takes the first camera, or the demo clip where there is no camera. Ctrl-C ends it.
     """
     where = {name: options.pop(name) for name in SOURCE_NAMES}
     shown = {name: options.pop(name) for name in OUTPUT_NAMES}
@@ -101,6 +126,7 @@ def run(
             "device": device,
             "frames": frames,
             "on_loss": on_loss,
+            "wait_s": wait_s,
             "smooth": smooth,
             "keep_frame": shown["save_video"] is not None or serve_at is not None,
             "progress": None if shown["quiet"] else _bar,

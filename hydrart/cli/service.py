@@ -14,7 +14,7 @@ from hydrart.cli.exit_codes import LASTING, Failure, one_sentence
 from hydrart.cli.options import json_option, print_json, warn
 from hydrart.cli.run import run
 from hydrart.output.text import printable
-from hydrart.source.url import without_secrets
+from hydrart.source.address import without_secrets
 
 # Exit code 130 means that the program was stopped before its first frame. The watchdog ends a hang with SIGABRT, and
 # Python's fault handler then prints where the program hung.

@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
-from hydrart.source.opener import Opener, default_source
+from hydrart.errors import SourceError
+from hydrart.source.opener import Opener, default_source, may_be_source
+
+_LONGEST = 65536  # characters of a source in a file
 
 
 class Size(click.ParamType[tuple[int, int]]):
@@ -23,12 +27,25 @@ class Size(click.ParamType[tuple[int, int]]):
         return int(match[1]), int(match[2])
 
 
+def _once(context: click.Context, option: click.Parameter, values: tuple[Any, ...]) -> Any:
+    """The value of an option that may be given once; None where it is not given. click would take the last one."""
+    if len(values) > 1:
+        raise click.BadParameter("it is given more than once: a run has one source", context, option)
+    return values[0] if values else None
+
+
 _OPTIONS = (
-    click.option("--camera", type=click.IntRange(0), default=None, help="Number of a V4L2 camera."),
+    click.argument("positional", metavar="[SOURCE]", required=False),
+    click.option(
+        "--camera", type=click.IntRange(0), multiple=True, callback=_once, help="Number of a V4L2 camera.", default=None
+    ),
     click.option(
         "--source",
+        multiple=True,
+        callback=_once,
         default=None,
-        help="File, folder, glob, URL, /dev/video path, demo, or -:WxH:FORMAT for raw frames on stdin.",
+        help="The same as SOURCE: file, folder, glob, URL, /dev/video path, demo, -:WxH:FORMAT for raw frames on "
+        "stdin, or @FILE, whose first line is the source.",
     ),
     click.option("--size", type=Size(), default=None, help="Size to ask a camera for.  [default: 640x480]"),
     click.option("--flip", type=click.Choice(["h", "v", "hv"]), default=None, help="h: left to right, v: upside down."),
@@ -37,7 +54,7 @@ _OPTIONS = (
 )
 
 
-SOURCE_NAMES = ("camera", "source", "size", "flip", "rotate", "loop")
+SOURCE_NAMES = ("positional", "camera", "source", "size", "flip", "rotate", "loop")
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,6 +65,7 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def make_opener(
+    positional: str | None,
     camera: int | None,
     source: str | None,
     size: tuple[int, int] | None,
@@ -62,9 +80,26 @@ def make_opener(
 
     fps: what a camera is asked for. warn: is called with each sentence that people should read.
     """
-    if camera is not None and source is not None:
-        raise click.UsageError("--camera and --source exclude each other")
-    chosen: int | str = source if source is not None else camera if camera is not None else default_source()
-    if chosen == "demo" and source is None:
+    given = [value for value in (positional, source, camera) if value is not None]
+    if len(given) > 1:
+        raise click.UsageError("SOURCE, --source and --camera exclude each other")
+    if positional is not None and not may_be_source(positional):
+        raise click.UsageError(f"there is no file {positional}, and no command or option of that name")
+    chosen: int | str = given[0] if given else default_source()
+    if chosen == "demo" and not given:
         warn("no camera is here: playing the demo clip")
+    if isinstance(chosen, str) and chosen.startswith("@"):
+        chosen = _read(Path(chosen[1:]))
     return Opener(chosen, fps, size, flip, rotate, loop, warn)
+
+
+def _read(path: Path) -> str:
+    """The source that a file names on its first line: an address with a password need not stand in the command line."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            line = file.readline(_LONGEST).strip()
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read ({error.strerror}): @ names a file that holds the source") from None
+    if not line or line.startswith("@"):
+        raise SourceError(f"{path} names no source: write a file, folder or address on its first line")
+    return line

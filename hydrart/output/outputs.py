@@ -66,6 +66,7 @@ class Outputs:
         self._video: VideoWriter | None = None
         self._label: str | None = None
         self._lost = False
+        self._waits_for: str | None = ""  # why the source is not open yet; None once it is
         self._page: Page | None = None
         self._notifier = Notifier()
         self._notifier.say(STATUS="getting ready")
@@ -94,12 +95,14 @@ class Outputs:
 
         Raises OSError where the log cannot be opened, SourceError and MissingExtraError where the video cannot.
         """
+        self._waits_for = None
         title = stream_title(stream)
         self.say(title)
         if self._log_to:
             self._log = RotatingLog(self._log_to, self._log_mb, {"run": settings}, self.say)
         if self._video_to:
-            self._video = VideoWriter(self._video_to, stream.fps or LIVE_FPS, stream.answers_all, self.say)
+            fps = stream.fps or stream.source_fps or LIVE_FPS
+            self._video = VideoWriter(self._video_to, fps, stream.answers_all, self.say)
         lines = self._as_json or self._csv is not None
         if self._quiet or (lines and sys.stdout.isatty()):  # panel and lines would share the terminal
             return
@@ -152,7 +155,10 @@ class Outputs:
         # hydrart waits for a source that gives nothing yet; systemd need not
         ready = {"READY": "1"} if event.state in ("running", "reconnecting") else {}
         self._notifier.say(STATUS=f"{event.state}: {event.reason}", **ready)
-        if event.state in ("stalled", "reconnecting"):
+        if event.state == "opening" and self._waits_for not in (None, event.reason):
+            self._waits_for = event.reason
+            self.say(f"waiting: {event.reason}")
+        elif event.state in ("stalled", "reconnecting"):
             self._lost = True
             self.say(f"{event.state}: {event.reason}")
         elif event.state == "running" and self._lost:

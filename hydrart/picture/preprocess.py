@@ -129,6 +129,7 @@ def upright_rgb(image: Image.Image, name: str) -> Image.Image:
         raise _too_large(name)
     if image.mode == "F":
         raise PictureError(f"{name} holds floating-point pixels of unknown range: save it with 8 bits a channel")
+    image.load()  # turns some formats, TIFF among them, and takes the orientation away
     turn = _TURNS.get(_orientation(image))
     if image.mode.startswith("I"):
         image = Image.fromarray(_high_byte(np.asarray(image)))

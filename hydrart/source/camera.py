@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from itertools import chain, islice
 
-from hydrart.errors import SourceError
+from hydrart.errors import NotThereError, SourceError
 from hydrart.source.opencv import CaptureReader, load_cv2
 from hydrart.source.shot import Shot
 from hydrart.source.v4l2 import Camera, cameras, holders, query
@@ -38,7 +38,7 @@ class CameraSource:
         match = re.fullmatch(r"/dev/video(\d+)", os.path.realpath(device))
         capture = cv2.VideoCapture(int(match[1]) if match else device, cv2.CAP_V4L2)
         if not capture.isOpened():
-            raise SourceError(f"{self.name} cannot be opened: {_held(device, camera)}")
+            raise NotThereError(f"{self.name} cannot be opened: {_held(device, camera)}")
         width, height = size or SIZE
         capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*_FORMAT))
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
@@ -115,11 +115,14 @@ class Frozen:
 
 
 def diagnose(device: str) -> Camera:
-    """What the kernel knows of a camera. Raises SourceError, with the reason, where the camera cannot be opened."""
+    """What the kernel knows of a camera. Raises SourceError, with the reason, where the camera cannot be opened.
+
+    It is a NotThereError where a later try may help.
+    """
     try:
         camera = query(device)
     except (FileNotFoundError, ValueError):
-        raise SourceError(f"there is no camera {device}: {_listed()}") from None
+        raise NotThereError(f"there is no camera {device}: {_listed()}") from None
     if camera is None:
         raise SourceError(f"{device} is no camera, it gives no pictures: {_listed()}")
     if not camera.readable:
@@ -134,7 +137,7 @@ def diagnose(device: str) -> Camera:
             f"yuv420 --width {width} --height {height} -o - | hydrart run --source -:{width}x{height}:yuv420p"
         )
     if camera.busy:
-        raise SourceError(f"the camera {device} cannot be opened: {_held(device, camera)}")
+        raise NotThereError(f"the camera {device} cannot be opened: {_held(device, camera)}")
     return camera
 
 

@@ -2,14 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hydrart.errors import MissingExtraError, SourceError
+from hydrart.errors import MissingExtraError
 from hydrart.picture.colour import Depth, as_rgb
 from hydrart.source.shot import Shot
 
@@ -66,10 +65,8 @@ class CaptureReader:
                 bad += 1
                 self.skipped += 1
 
-    def _stamp(self) -> float | None:
-        """time.monotonic() when the device had the picture. None where no device says: only V4L2 does."""
-        if self._capture.getBackendName() != "V4L2":
-            return None
+    def _stamp(self) -> float:
+        """time.monotonic() when the driver had the picture, by V4L2's own stamp where that is plausible."""
         now = time.monotonic()
         stamp = float(self._capture.get(self._cv2.CAP_PROP_POS_MSEC)) / 1000
         return stamp if now - 1 < stamp <= now else now
@@ -79,39 +76,3 @@ class CaptureReader:
         if self._lock.acquire(blocking=False):  # else the reading thread does it
             self._capture.release()
             self._lock.release()
-
-
-class VideoFileSource:
-    """A video file, every frame in order."""
-
-    live = False
-    detail = ""
-
-    def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
-        self.name = str(path)
-        self._warn = warn
-        cv2 = load_cv2(f"the video file {path}")
-        capture = cv2.VideoCapture(self.name)
-        if not capture.isOpened():
-            raise SourceError(f"{path} is neither a picture nor a video that OpenCV can read: check the file")
-        rate = float(capture.get(cv2.CAP_PROP_FPS))
-        self.fps: float | None = rate if 0 < rate <= 1000 else None
-        self._promised = int(max(capture.get(cv2.CAP_PROP_FRAME_COUNT), 0))
-        self._reader = CaptureReader(cv2, capture)
-
-    @property
-    def skipped(self) -> int:
-        return self._reader.skipped
-
-    def shots(self) -> Iterator[Shot]:
-        read = 0
-        for shot in self._reader.shots():
-            read += 1
-            yield shot
-        if not read:
-            raise SourceError(f"{self.name} holds no readable frame: it may be damaged")
-        if read + self.skipped < 0.9 * self._promised:  # containers are often off by a few
-            self._warn(f"{self.name} ended after {read} of {self._promised} frames: it may be damaged")
-
-    def close(self) -> None:
-        self._reader.close()

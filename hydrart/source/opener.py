@@ -1,22 +1,25 @@
 """Where frames come from: cameras, streams, video files, pictures, stdin, arrays, the demo clip."""
 
 import glob
+import math
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from hydrart.errors import SourceError
 from hydrart.picture.colour import turned
 from hydrart.picture.folders import is_picture, picture_files
+from hydrart.source.address import without_secrets
 from hydrart.source.camera import CameraSource, Frozen
-from hydrart.source.opencv import VideoFileSource
+from hydrart.source.files import VideoFileSource
 from hydrart.source.pictures import ArraySource, DemoSource, PictureSource
+from hydrart.source.playlist import Playlist
 from hydrart.source.raw import RawSource
 from hydrart.source.shot import Shot
-from hydrart.source.url import UrlSource
+from hydrart.source.url import Replay, UrlSource
 from hydrart.source.v4l2 import cameras
 
 
@@ -55,6 +58,7 @@ class Opener:
         - "demo": the clip that ships
         - "-:WIDTHxHEIGHT:FORMAT": raw frames on stdin
         - an iterable of arrays, or of pairs (array, stamp): see hydrart.picture.colour.as_rgb for the arrays
+        - a single array, which is one picture
         - an open Source, or a function that returns one
     fps, size: what a camera is asked for: frames per second, (width, height) in pixels. None: 15 and 640x480.
     flip: "h" left to right, "v" upside down, "hv" both. rotate: degrees clockwise, before the flip.
@@ -74,6 +78,7 @@ class Opener:
     warn: Callable[[str], None] | None = None
     live: bool = False
     _frozen: Frozen = field(default_factory=Frozen, repr=False)
+    _replay: Replay = field(default_factory=Replay, repr=False)
 
     @property
     def repeatable(self) -> bool:
@@ -81,6 +86,22 @@ class Opener:
         if isinstance(self.source, str | os.PathLike):
             return not os.fspath(self.source).startswith("-:")
         return isinstance(self.source, int) or self._function
+
+    @property
+    def is_url(self) -> bool:
+        """Whether the source comes from the network."""
+        return isinstance(self.source, str) and "://" in self.source
+
+    @property
+    def name(self) -> str:
+        """The source for people, before it is open."""
+        source = self.source
+        if isinstance(source, int):
+            return f"the camera /dev/video{source}"
+        if isinstance(source, str | os.PathLike):
+            name = os.fspath(source)
+            return without_secrets(name) if self.is_url else name
+        return "the source"
 
     @property
     def _function(self) -> bool:
@@ -112,7 +133,7 @@ class Opener:
             opened: Source = source() if self._function else source
             return opened
         if isinstance(source, int):
-            return CameraSource(f"/dev/video{source}", self.fps, self.size, self._frozen)
+            return self._camera(f"/dev/video{source}")
         if not isinstance(source, str | os.PathLike):
             if hasattr(source, "__iter__"):
                 return ArraySource(source, self.live)
@@ -126,12 +147,21 @@ class Opener:
             return DemoSource()
         if name == "-" or name.startswith("-:"):
             return RawSource(name, self._warn)
-        if name.isdecimal() and len(name) < 10:
-            name = f"/dev/video{int(name)}"
-        if name.startswith(("/dev/video", "/dev/v4l/")) or _is_device(name):
-            return CameraSource(name, self.fps, self.size, self._frozen)
         if "://" in name:
-            return UrlSource(name)
+            return UrlSource(name, self._replay)
+        if name.isdecimal() and len(name) < 10:
+            device = f"/dev/video{int(name)}"
+            if os.path.exists(device) or not os.path.exists(name):  # a folder may be called 2031
+                name = device
+        if name.startswith(("/dev/video", "/dev/v4l/")) or _is_device(name):
+            return self._camera(name)
+        return self._files(name)
+
+    def _camera(self, device: str) -> Source:
+        return CameraSource(device, None if self.fps == math.inf else self.fps, self.size, self._frozen)
+
+    def _files(self, name: str) -> Source:
+        """Open a folder, a file, or what a glob matches."""
         path = Path(name)
         if os.path.isdir(path):
             paths = picture_files(path)
@@ -145,7 +175,7 @@ class Opener:
         files = [match for match in matches if match.is_file()]
         if not files:
             raise SourceError(f"{name} does not exist and no file matches it: check the path")
-        return PictureSource(name, files, self._warn)
+        return (PictureSource if all(map(is_picture, files)) else Playlist)(name, files, self._warn)
 
     def _warn(self, message: str) -> None:
         if self.warn is not None:
@@ -180,7 +210,7 @@ class _Turned(_Wrapped):
 
     def shots(self) -> Iterator[Shot]:
         for shot in self._source.shots():
-            yield Shot(turned(shot.picture, self._flip, self._degrees), shot.t_capture, shot.stamp)
+            yield replace(shot, picture=turned(shot.picture, self._flip, self._degrees))
 
 
 class _Loop(_Wrapped):
@@ -215,6 +245,13 @@ def _is_device(name: str) -> bool:
         return stat.S_ISCHR(os.stat(name).st_mode)
     except (OSError, ValueError):
         return False
+
+
+def may_be_source(name: str) -> bool:
+    """Whether a text is the form of a source, or names a file that exists. "" and misspelt words are neither."""
+    if name == "demo" or name.isdecimal() or name.startswith(("-", "@", "/dev/")) or "://" in name:
+        return True
+    return bool(name) and (os.path.exists(name) or bool(glob.glob(name, recursive=True)))
 
 
 def default_source() -> int | str:

@@ -1,5 +1,6 @@
 """Sources without a device: picture files, the demo clip, the arrays of a Python program."""
 
+import os
 from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
@@ -15,6 +16,7 @@ from hydrart.picture.preprocess import decoding, upright_rgb
 from hydrart.resources import DEMO
 from hydrart.source.shot import Shot
 
+_SUBFILE_TYPE, _REDUCED = 254, 1  # TIFF 6.0, section 8: a reduced version of another picture in the file
 _DEMO_PLAYS = 14  # the clip lasts 1.4 s, at 30 fps
 
 
@@ -40,7 +42,7 @@ class PictureSource:
                     if self._closed:
                         return
                     read = True
-                    yield Shot(picture)
+                    yield Shot(picture, file=str(path))
             except PictureError as error:
                 self.skipped += 1
                 self._warn(f"skipped: {error}")
@@ -75,7 +77,7 @@ class DemoSource:
 
 
 class ArraySource:
-    """An iterable of arrays, or of pairs (array, stamp); as_rgb() says which arrays.
+    """An iterable of arrays, or of pairs (array, stamp); as_rgb() says which arrays. A single picture is one, too.
 
     Each array is copied: a program may use one buffer again and again. live: whether frames come by themselves.
     """
@@ -87,7 +89,7 @@ class ArraySource:
         self.name = "arrays"
         self.live = live
         self.fps: float | None = None
-        self._arrays = iter(arrays)
+        self._arrays = iter([arrays] if _is_picture(arrays) else arrays)
         self._depth = Depth()
         self._closed = False
 
@@ -102,7 +104,27 @@ class ArraySource:
         self._closed = True
 
 
+def _is_picture(arrays: Any) -> bool:
+    """Whether it is one picture: an array [H, W], or [H, W, C] with as many channels as a picture has."""
+    return isinstance(arrays, np.ndarray) and (arrays.ndim == 2 or (arrays.ndim == 3 and arrays.shape[2] in (1, 3, 4)))
+
+
 def _frames(path: Path) -> Iterator[NDArray[np.uint8]]:
+    """The picture of a file, or the pictures of an animation or of several pages. Raises PictureError."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise PictureError(f"{path} is a folder, a pipe or a device: pass a picture file")
     with decoding(path), Image.open(path) as image:
-        for frame in ImageSequence.Iterator(image):
-            yield np.asarray(upright_rgb(frame, str(path)))
+        for number, frame in enumerate(ImageSequence.Iterator(image)):
+            if not _is_copy(frame, number):
+                yield np.asarray(upright_rgb(frame, str(path)))
+
+
+def _is_copy(image: Image.Image, number: int) -> bool:
+    """Whether a picture in a file is there for programs that cannot show the others, or shows another once more."""
+    if image.format == "MPO":  # a JPEG with previews, or with the same scene for the other eye
+        return number > 0
+    if image.format == "PNG":
+        return number == 0 and bool(image.info.get("default_image")) and getattr(image, "n_frames", 1) > 1
+    if image.format == "TIFF":
+        return number > 0 and bool(int(getattr(image, "tag_v2", {}).get(_SUBFILE_TYPE, 0)) & _REDUCED)
+    return False

@@ -16,3 +16,5 @@ class Shot:
     """time.monotonic() when the device had the picture; None: when the source gave it."""
     stamp: object = None
     """Any object of the caller's. It comes back with the result."""
+    file: str | None = None
+    """Path of the file that the picture is from, where a source has several or it is a picture file; else None."""

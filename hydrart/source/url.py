@@ -1,74 +1,116 @@
-"""Streams from the network, through OpenCV's FFmpeg: RTSP, HTTP and others."""
+"""Streams from the network, as FFmpeg reads them: RTSP, HTTP and others."""
 
-import re
 import socket
+import time
+import zlib
 from collections.abc import Iterator
-from urllib.parse import urlsplit
+from typing import Any
 
-from hydrart.errors import SourceError
-from hydrart.source.opencv import CaptureReader, load_cv2
+from hydrart.errors import NotThereError, SourceError
+from hydrart.source.address import parse, without_secrets
 from hydrart.source.shot import Shot
+from hydrart.source.video import VideoReader, load_av, reason
 
-SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "srt", "rtp")
-_PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
-_TIMEOUT_MS = 5000
+_TIMEOUT_S = 5.0  # for opening, and for each read
+_SERVED_PICTURES = ("mpjpeg", "mjpeg")  # without timestamps: the first picture of two openings may be the same
 
 
-def without_secrets(url: str) -> str:
-    """The URL for people and logs: without user, password, query, and segments of the path like password=x."""
-    scheme, separator, rest = url.partition("://")
-    _, at, rest = rest.rpartition("@")  # a password may hold any other character
-    rest = re.sub(r"[?#].*", "?...", rest, count=1, flags=re.DOTALL)
-    return f"{scheme}{separator}{'***@' if at else ''}{re.sub(r'/[^/]*=.*', '/...', rest, flags=re.DOTALL)}"
+class Replay:
+    """Detects a server that sends one recording again to everybody who asks. It outlives openings of the stream."""
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+        self.played = False
+        """Whether the stream came to an end in good order."""
+
+    def add(self, data: bytes) -> bool:
+        """Note the first packet of an opening. True when it is the recording that ended before."""
+        before, self._first = self._first, zlib.crc32(data)
+        return self.played and before == self._first
 
 
 class UrlSource:
-    """A stream from a URL. It is live unless the server states its length."""
+    """A stream from a URL. It is live unless the server states its length.
+
+    replay: outlives this opening of the stream. Raises NotThereError where a later try may help, else SourceError.
+    """
 
     detail = ""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, replay: Replay) -> None:
         self.name = without_secrets(url)
-        _check_reachable(url, self.name)
-        cv2 = load_cv2(f"the stream {self.name}")
-        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _TIMEOUT_MS]
-        capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
-        if not capture.isOpened():
-            raise SourceError(f"{self.name} gives no video that OpenCV can read: check path, user and password")
-        rate = float(capture.get(cv2.CAP_PROP_FPS))
-        self.fps: float | None = rate if 0 < rate <= 1000 else None
-        self.live = not (url.lower().startswith("http") and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0)
-        self._reader = CaptureReader(cv2, capture)
+        address = parse(url)
+        if address.scheme not in ("udp", "rtp", "srt", "tcp"):
+            _check_host(address.host, self.name)
+        av = load_av(f"the stream {self.name}")
+        start = time.monotonic()
+        try:
+            # without the flag, FFmpeg asks RTSP servers for UDP first, which loses packets
+            container = av.open(
+                address.url, options={"rtsp_flags": "prefer_tcp"}, timeout=_TIMEOUT_S, metadata_errors="replace"
+            )
+        except av.FFmpegError as error:
+            late = time.monotonic() - start >= _TIMEOUT_S
+            raise self._failed(av, error, late) from None
+        self.live = not (address.scheme in ("http", "https") and _is_file(container))
+        self._reader = VideoReader(container, self.name, self.live)
+        self.fps = self._reader.fps
+        self._replay = replay
+        self._over = (
+            self.live
+            and address.scheme in ("http", "https")
+            and container.format.name not in _SERVED_PICTURES
+            and replay.add(self._reader.first_bytes())
+        )
+
+    def _failed(self, av: Any, error: Exception, late: bool) -> SourceError:
+        why = reason(error)
+        if late:  # then FFmpeg gives any reason
+            return NotThereError(f"{self.name} cannot be reached (it did not answer in time): check port and network")
+        if isinstance(error, av.HTTPUnauthorizedError | av.HTTPForbiddenError | av.InvalidDataError | ValueError):
+            return SourceError(f"{self.name} gives no video ({why}): check path, user and password")
+        if isinstance(error, av.HTTPError | av.HTTPClientError | EOFError):
+            return NotThereError(f"{self.name} gives no video ({why}): check path, user and password")
+        return NotThereError(f"{self.name} cannot be reached ({why}): check address, port and network")
 
     @property
     def skipped(self) -> int:
         return self._reader.skipped
 
     def shots(self) -> Iterator[Shot]:
-        yield from self._reader.shots()
-        if self.live:
-            raise SourceError(f"{self.name} sends no more frames: check the server and the network")
+        if self._over:
+            return
+        read = 0
+        for shot in self._reader.shots():
+            read += 1
+            yield shot
+        if self._reader.closed:
+            return
+        why = self._reader.ended_by
+        if self.live and (self._reader.length_s is None or self._reader.ended_early):
+            self._replay.played = read > 0 and why is None
+            because = f" ({why})" if why else ""
+            raise SourceError(f"{self.name} sends no more frames{because}: check the server and the network")
+        if not read:
+            because = why or "it is empty"
+            raise SourceError(f"{self.name} gives no frame ({because}): it is damaged, or its server lacks byte ranges")
+        if why and self._reader.ended_early:
+            raise SourceError(f"{self.name} broke off after {read} frames ({why}): check the server and the network")
 
     def close(self) -> None:
         self._reader.close()
 
 
-def _check_reachable(url: str, name: str) -> None:
-    """Raise SourceError, with the reason, where nobody listens: OpenCV gives no reason."""
+def _is_file(container: Any) -> bool:
+    """Whether the server sends something that has an end: it states how many bytes, or the container how long it is."""
+    if container.format.name in ("hls", "dash"):  # the size is that of the list of parts
+        return container.duration is not None
+    return container.size > 0 or container.duration is not None
+
+
+def _check_host(host: str, name: str) -> None:
+    """Raise NotThereError where the host's name is not known: FFmpeg gives no reason."""
     try:
-        parts = urlsplit(url)
-        scheme, host, port = parts.scheme.lower(), parts.hostname, parts.port
-    except ValueError:
-        raise SourceError(f"{name} is no address: check host and port") from None
-    if scheme not in SCHEMES:
-        raise SourceError(f"{name} cannot be opened, {scheme}:// is unknown: use one of {', '.join(SCHEMES)}")
-    port = port or _PORTS.get(scheme)
-    if scheme not in _PORTS or host is None or port is None:
-        return
-    try:
-        socket.create_connection((host, port), _TIMEOUT_MS / 1000).close()
+        socket.getaddrinfo(host, None)
     except (socket.gaierror, UnicodeError):
-        raise SourceError(f"the host of {name} is not known: check its name and the network") from None
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise SourceError(f"{name} cannot be reached ({why}): check address, port and network") from None
+        raise NotThereError(f"the host of {name} is not known: check its name and the network") from None

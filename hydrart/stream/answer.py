@@ -93,4 +93,5 @@ class Answerer:
             readings=self._sensors.latest(),
             picture=frame.picture if self._keep_frame else None,
             stamp=frame.stamp,
+            source_name=frame.file,
         )

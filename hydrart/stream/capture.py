@@ -111,6 +111,7 @@ class Capture:
                 prepared,
                 shot.stamp,
                 time.monotonic(),
+                shot.file,
             )
             if not self.mailbox.put(frame):
                 return

@@ -1,7 +1,7 @@
 """A picture on its way from a source to the network."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ class Frame:
     - prepared: the network's input and the milliseconds that it took, where it was made ahead.
     - stamp: the caller's own.
     - t_ready: time.monotonic() when the frame could be taken.
+    - file: path of the file that the picture is from, or None.
     """
 
     picture: NDArray[np.uint8]
@@ -30,6 +31,12 @@ class Frame:
     prepared: tuple[NDArray[np.float32], float] | None = None
     stamp: object = None
     t_ready: float = 0.0
+    file: str | None = None
+
+    def due(self, t: float) -> "Frame":
+        """The frame as one whose turn comes at t, in seconds of time.monotonic(): until then it does not age."""
+        wait = t - self.t_capture
+        return replace(self, t_capture=t, t_wall=self.t_wall + wait) if wait > 0 else self
 
 
 def asleep_s() -> float:

@@ -42,6 +42,8 @@ class Result:
     """The caller's own object, as it came with the frame."""
     blind: tuple[str, ...] = ()
     """Goals that are set but cannot act: `max_temp_c`, `until_h`. Governor.blind() has the reasons."""
+    source_name: str | None = None
+    """Path of the picture file, or of the one of several videos, that the frame is from; else None."""
 
     @property
     def missed(self) -> bool:
@@ -69,5 +71,6 @@ class Result:
             **{name: row.rounded(self.readings.get(name)) for name, row in shown(View.LINE).items()},
             "reason": self.decision.reason,
             "blind": list(self.blind),
+            "source_name": self.source_name,
         }
         return versioned(line)

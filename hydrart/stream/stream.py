@@ -21,6 +21,7 @@ from hydrart.stream.answer import Answerer
 from hydrart.stream.capture import Capture
 from hydrart.stream.events import Event
 from hydrart.stream.frame import Frame
+from hydrart.stream.opening import default_wait_s, open_source
 from hydrart.stream.pace import RateKeeper, RateLimit
 from hydrart.stream.result import Result
 from hydrart.stream.stats import Stats
@@ -52,7 +53,8 @@ class Stream:
 
     - fps: frames per second to answer. Each is due 1/fps seconds after its capture. Default: the governor's rate if a
       governor is given; else the rate that the source states; else 15 for a live source. A source without any rate,
-      for example a folder, has no deadline. A camera is asked for this rate, by default for 15.
+      for example a folder, has no deadline. A camera is asked for this rate, by default for 15. math.inf answers a
+      file as fast as it goes, without a deadline.
     - frames: "latest" answers the newest frame and drops those that came meanwhile. "all" answers each frame.
       Default: latest for live sources, all for others.
     - smooth: average the probabilities of so many frames. Default 1: no averaging.
@@ -75,18 +77,20 @@ class Stream:
     When the source fails:
 
     - on_loss: "reconnect" opens a live source again, after pauses from 0.5 to 30 s. "exit" raises. Default reconnect.
+    - wait_s: seconds to try again at the start, while a camera or stream is not there yet. Default: 10 for a URL,
+      unless on_loss is "exit"; else 0.
     - patience_s: seconds without a frame after which a live source counts as lost, at least 3 periods. Default 5;
       math.inf waits for ever.
     - on_event: is called with an Event at each change of the state, in the thread that iterates.
     - on_wait: is called about twice a second while there is no frame, in the thread that iterates.
     - warn: is called with a sentence for each picture that is skipped, in the thread that reads.
 
-    It has the attributes model, governor (yours, or the one that was made), fps (the rate that holds; None: no rate)
-    and answers_all (whether frames is "all").
+    It has the attributes model, governor (yours, or the one that was made), fps (the rate that holds; None: no rate),
+    source_fps (the rate that the source states, or None) and answers_all (whether frames is "all").
 
     Raises SettingError (a setting that cannot be), HeadsError (a k that was not trained), ProfileError (no such device
-    profile), SourceError (the source cannot be opened) and MissingExtraError (the source needs OpenCV). The loop
-    raises SourceError when the source is lost for good, and PictureError when an iterable gives no pictures.
+    profile), SourceError (the source cannot be opened) and MissingExtraError (the source needs OpenCV or PyAV). The
+    loop raises SourceError when the source is lost for good, and PictureError when an iterable gives no pictures.
     """
 
     def __init__(
@@ -109,6 +113,7 @@ class Stream:
         progress: ShowProgress | None = None,
         sensors: Sensors | None = None,
         on_loss: str = "reconnect",
+        wait_s: float | None = None,
         patience_s: float = 5.0,
         on_event: Callable[[Event], None] | None = None,
         on_wait: Callable[[], None] | None = None,
@@ -135,7 +140,8 @@ class Stream:
                 raise SettingError("k fixes the heads: leave min_k and max_k out")
             model.architecture.check_k(k)
         profile = model.profile(device)
-        Governor(profile, fps=fps, **goals)  # a wrong rate or goal raises before the long part
+        unpaced = fps == math.inf
+        Governor(profile, fps=None if unpaced else fps, **goals)  # a wrong rate or goal raises before the long part
         self.model = model
         self._on_wait = on_wait or _ignore
         self._stop = threading.Event()
@@ -147,13 +153,17 @@ class Stream:
             model.preprocess(np.zeros((8, 8, 3), np.uint8))  # compiles it, also where nothing is measured
             latency_ms = model.measure(progress) if measure else {}
             opener = source if isinstance(source, Opener) else Opener(source, fps=fps, warn=warn)
-            opened = opener.open()
+            wait_s = default_wait_s(opener, on_loss) if wait_s is None else wait_s
+            opened = open_source(opener, wait_s, on_event=on_event or _ignore, on_wait=self._on_wait)
             failed.callback(opened.close)
+            self.source_fps = opened.fps
+            if unpaced and opened.live:
+                raise SettingError(f"fps=inf is for files: {opened.name} gives frames at a rate of its own")
             if governor is None:
-                self.fps = fps or opened.fps or (LIVE_FPS if opened.live else None)
+                self.fps = None if unpaced else fps or opened.fps or (LIVE_FPS if opened.live else None)
                 governor = Governor(profile.measured(latency_ms), fps=self.fps, **goals)
             else:
-                self.fps = fps or governor.fps
+                self.fps = None if unpaced else fps or governor.fps
                 if measure:
                     governor.start_from(latency_ms)
             if governor.blind(time.monotonic()):  # until the first readings come, each goal is
@@ -163,6 +173,7 @@ class Stream:
             failed.pop_all()
         self.governor = governor
         self._live = opened.live
+        self._pace = None if opened.live or unpaced else opened.fps or self.fps  # a file plays as a camera would
         self.answers_all = not opened.live if frames is None else frames == "all"
         self._answer = Answerer(
             model,
@@ -248,8 +259,7 @@ class Stream:
         expect = self.model.expect
         if self.answers_all:
             return Capture(opening, first=first, lossy=False, expect=expect, prepare=self._answer.prepare)
-        pace = None if self._live else self._watch.source.fps or self.fps  # a file plays as a camera would
-        return Capture(opening, first=first, expect=expect, fps=pace)
+        return Capture(opening, first=first, expect=expect, fps=self._pace)
 
     def _frames(self) -> Generator[Frame, None, None]:
         """The frames to answer, at most fps a second."""
@@ -259,10 +269,11 @@ class Stream:
                 return
             rate = RateKeeper(self.fps, self._stop, self._on_wait)
             while rate.wait():
+                due = time.monotonic()
                 frame = next(frames, None)
                 if frame is None:
                     return
-                yield frame
+                yield frame.due(due) if self._live and self.fps else frame
 
     def _due(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         """Frames as they come: none waits for its turn. Of those that are too early, only the very last is answered."""

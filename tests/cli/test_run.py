@@ -127,12 +127,15 @@ def test_run_without_that_camera(args: tuple[object, ...], weights: Path) -> Non
     assert "there is no camera /dev/video61" in sentence("run", *args, "--weights", weights)
 
 
-def test_run_without_opencv(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "x.mp4"
-    path.write_bytes(b"a video")
-    monkeypatch.setitem(sys.modules, "cv2", None)
-    said = sentence("run", "--source", path, "--weights", weights)
-    assert f"needs OpenCV: install it with: {install_command('video')}" in said
+@pytest.mark.parametrize(("source", "module", "package"), [("x.mp4", "av", "PyAV"), ("-:2x2:yuv420p", "cv2", "OpenCV")])
+def test_run_without_a_package(
+    source: str, module: str, package: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.mp4").write_bytes(b"a video")
+    monkeypatch.setitem(sys.modules, module, None)
+    said = sentence("run", "--source", source, "--weights", weights)
+    assert f"needs {package}: install it with: {install_command('video')}" in said
 
 
 def test_run_starts_from_a_device_profile(album: Path, weights: Path, tmp_path: Path) -> None:

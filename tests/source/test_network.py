@@ -18,7 +18,7 @@ import hydrart
 from hydrart.stream.events import Event
 from tests.support.commands import PATIENCE_S, PROGRAM, json_lines
 
-pytest.importorskip("cv2", reason="OpenCV is not installed (extra: video)")
+pytest.importorskip("av", reason="PyAV is not installed (extra: video)")
 
 PYTHON = "/usr/bin/python3"
 NEEDS = """

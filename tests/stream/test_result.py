@@ -28,7 +28,7 @@ RESULT = Result(
 
 def test_every_key_of_a_line_in_its_order() -> None:
     keys = "frame t_capture t_wall k label score top capture_ms preprocess_ms infer_ms age_ms deadline_ms missed "
-    keys += "dropped temp_c battery power_w reason blind schema"
+    keys += "dropped temp_c battery power_w reason blind source_name schema"
     assert list(RESULT.as_dict()) == keys.split()
 
 
@@ -45,7 +45,13 @@ def test_the_values_of_a_line() -> None:
 
 def test_what_is_unknown_is_null() -> None:
     line = replace(RESULT, readings={}, deadline_ms=None).as_dict()
-    assert [name for name, value in line.items() if value is None] == ["deadline_ms", "temp_c", "battery", "power_w"]
+    assert [name for name, value in line.items() if value is None] == [
+        "deadline_ms",
+        "temp_c",
+        "battery",
+        "power_w",
+        "source_name",
+    ]
 
 
 @pytest.mark.parametrize(("deadline_ms", "missed"), [(None, False), (9.9, False), (9.8, True)])

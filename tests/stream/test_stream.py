@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import math
 import pydoc
 import re
 import threading
@@ -18,7 +19,7 @@ from hydrart.errors import HeadsError, ProfileError, SettingError, SourceError
 from hydrart.source.opener import Opener
 from hydrart.source.shot import Shot
 from hydrart.stream.stream import Stream
-from tests.support.commands import PATIENCE_S
+from tests.support.commands import PATIENCE_S, video
 from tests.support.commands import sensors as board
 from tests.support.sources import ENDLESS, Camera, numbered
 
@@ -280,3 +281,34 @@ def test_help_is_readable() -> None:
     assert Stream.__doc__ is not None
     for name in inspect.signature(Stream).parameters:
         assert re.search(rf"\b{name}\b", Stream.__doc__), f"{name} is not explained"
+
+
+def test_a_frame_that_waits_for_its_turn_does_not_age(model: hydrart.Model) -> None:
+    """A pipe holds many frames already: with frames="all" each is due when its turn comes."""
+
+    class Pipe(Camera):
+        def shots(self) -> Iterator[Shot]:
+            for i in range(12):
+                yield Shot(np.full((8, 8, 3), i, np.uint8))
+
+    with hydrart.Stream(Pipe(iter([])), model, fps=20, frames="all", k=3) as stream:
+        results = list(stream)
+    assert len(results) == 12
+    captures = [result.t_capture for result in results]
+    assert captures[-1] - captures[0] >= 11 / 20 * 0.9, "as they are due"
+    waits = [result.age_ms - result.prediction.preprocess_ms - result.prediction.infer_ms for result in results]
+    assert sorted(waits)[len(waits) // 2] < 1000 / 20, "the wait in the pipe is not in it"
+    assert results[-1].t_wall - results[0].t_wall == pytest.approx(captures[-1] - captures[0], abs=0.05)
+
+
+def test_a_file_as_fast_as_it_goes(model: hydrart.Model, tmp_path: Path) -> None:
+    path = video(tmp_path / "x.avi", frames=30, fps=10)
+    start = time.monotonic()
+    with hydrart.Stream(path, model, fps=math.inf) as stream:
+        assert (stream.fps, stream.source_fps, stream.answers_all) == (None, 10, True)
+        results = list(stream)
+    assert time.monotonic() - start < 2.9 + 30, "in real time it takes 2.9 s"
+    assert {result.deadline_ms for result in results} == {None} and len(results) == 30
+    assert results[-1].t_capture - results[0].t_capture < 2.9, "the frames are not paced"
+    with pytest.raises(SettingError, match="fps=inf is for files"):
+        hydrart.Stream(Camera(ENDLESS), model, fps=math.inf, measure=False)

@@ -29,7 +29,7 @@ no_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything
 
 
 FRAME_KEYS = """frame t_capture t_wall k label score top capture_ms preprocess_ms infer_ms age_ms deadline_ms missed
-    dropped temp_c battery power_w reason blind"""
+    dropped temp_c battery power_w reason blind source_name"""
 SUMMARY_KEYS = """seconds frames dropped skipped camera_fps processed_fps dropped_fps miss_rate mean_k switches
     throttled_s capture_ms preprocess_ms infer_ms age_ms"""
 COMMANDS = (

@@ -1,0 +1,117 @@
+"""Video files, and named pipes that somebody writes a video into."""
+
+import contextlib
+import os
+import select
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from hydrart.errors import SourceError
+from hydrart.source.shot import Shot
+from hydrart.source.video import VideoReader, load_av, reason
+
+_WRITER_S = 20.0  # that a pipe waits for its first byte
+
+
+class VideoFileSource:
+    """A video file or named pipe, every frame in order.
+
+    warn: gets a sentence for each thing that is odd. Raises SourceError where it is no video.
+    """
+
+    live = False
+    detail = ""
+
+    def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
+        self.name = str(path)
+        self._warn = warn
+        av = load_av(f"the video file {path}")
+        self._pipe = Pipe(path) if is_pipe(path) else None
+        # the prefix keeps a name with a colon from being taken for an address
+        file: Any = self._pipe or f"file:{path}"
+        try:
+            container = av.open(file, metadata_errors="replace")
+        except av.FFmpegError as error:
+            self._close_pipe()
+            raise _unreadable(path, error) from None
+        except BaseException:
+            self._close_pipe()
+            raise
+        self._reader = VideoReader(container, self.name, live=False)
+        self.fps = self._reader.fps
+        if self._reader.claimed_fps:
+            warn(f"{path} claims {self._reader.claimed_fps:.0f} frames a second: pass --fps to give it a rate")
+
+    @property
+    def skipped(self) -> int:
+        return self._reader.skipped
+
+    def shots(self) -> Iterator[Shot]:
+        read, reader = 0, self._reader
+        for shot in reader.shots():
+            read += 1
+            yield shot
+        why = f" ({reader.ended_by})" if reader.ended_by else ""
+        if reader.closed:
+            return
+        if not read:
+            raise SourceError(f"{self.name} holds no readable frame{why}: it may be damaged")
+        if reader.ended_early or why:
+            self._warn(f"{self.name} ended after {read} frames{why}: it may be damaged")
+
+    def close(self) -> None:
+        self._close_pipe()
+        self._reader.close()
+
+    def _close_pipe(self) -> None:
+        if self._pipe is not None:
+            self._pipe.close()
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether the path is a named pipe, whose opening and reading wait for somebody who writes."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+class Pipe:
+    """A named pipe, as PyAV reads a file. A read waits for whoever writes, until close(), which any thread may call."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake, self._waker = os.pipe()  # close() closes one end: select() then returns
+        self._patience_s: float | None = _WRITER_S
+        self._closed = False
+
+    def read(self, size: int) -> bytes:
+        """At most so many bytes; none at the end. Raises SourceError where nobody writes for 20 s at the start."""
+        if self._closed:
+            return b""
+        ready, _, _ = select.select([self._pipe, self._wake], [], [], self._patience_s)
+        if not ready:
+            raise SourceError(f"nobody writes into the pipe {self._path}: start the program that does")
+        self._patience_s = None
+        if self._wake in ready:
+            os.close(self._wake)
+            os.close(self._pipe)
+            return b""
+        return os.read(self._pipe, size)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            with contextlib.suppress(OSError):
+                os.close(self._waker)
+
+
+def _unreadable(path: Path, error: Exception) -> SourceError:
+    if isinstance(error, PermissionError):
+        return SourceError(f"{path} may not be read: check its permissions")
+    if isinstance(error, OSError) and not isinstance(error, ValueError):
+        return SourceError(f"{path} cannot be read ({reason(error)}): check the file and the disk")
+    return SourceError(f"{path} is neither a picture nor a video that FFmpeg can read: check the file")

@@ -1,0 +1,226 @@
+"""Video as FFmpeg decodes it, through PyAV. Every picture comes from the source, or the reader says why it does not."""
+
+import ctypes
+import functools
+import threading
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydrart.errors import MissingExtraError, SourceError
+from hydrart.picture.preprocess import MAX_PIXELS
+from hydrart.source.rate import is_sane, rate
+from hydrart.source.shot import Shot
+
+_BAD_IN_A_ROW = 30  # packets that cannot be decoded before the source counts as broken
+_AHEAD, _AHEAD_BYTES = 40, 32 << 20  # packets, and bytes, that are read ahead for the rate
+_MOST_BYTES = 288 << 20  # of one block of memory: a picture of MAX_PIXELS in RGB fits
+_WHOLE = 0.9  # of the stated length: containers are often off by a little
+_TEXT = frozenset(("ansi", "bintext", "idf", "xbin"))  # FFmpeg draws text files: that is no video
+
+
+def load_av(what: str) -> Any:
+    """The module av. `what` needs it: a MissingExtraError says so where it is missing."""
+    try:
+        import av
+    except ImportError as error:
+        raise MissingExtraError(what, "PyAV", "video", error) from None
+    _bound_memory()
+    return av
+
+
+@functools.cache
+def _bound_memory() -> None:
+    """Bound what FFmpeg allocates at once: a container may state a packet of gigabytes, a codec a huge picture.
+
+    PyAV does not offer av_max_alloc() of libavutil/mem.h. It counts for the whole process.
+    """
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        paths = {line.split(maxsplit=5)[5].rstrip("\n") for line in maps if "/libavutil" in line}
+    for path in paths:
+        ctypes.CDLL(path).av_max_alloc(ctypes.c_size_t(_MOST_BYTES))
+
+
+class VideoReader:
+    """The best video stream of an open av container. It may be closed from any thread.
+
+    container: it belongs to the reader, which closes it. name: for messages. live: whether it comes in real time:
+    then nothing is read ahead, and no picture waits for the next. Raises SourceError where there is no video that can
+    be decoded.
+    """
+
+    def __init__(self, container: Any, name: str, live: bool) -> None:
+        self.skipped = 0
+        self.ended_by: str | None = None
+        """Why the container broke off; None where it ended in good order."""
+        self._name = name
+        self._container = container
+        self._lock = threading.Lock()
+        self.closed = False
+        self._flushed = False
+        self._av = load_av(name)
+        self._convert = self._av.video.reformatter.VideoReformatter().reformat
+        try:
+            self._stream = self._best()
+            self._stream.thread_type = "SLICE" if live else "AUTO"  # whole frames in parallel are late by some frames
+            self._packets = container.demux(self._stream)
+            self._first = deque([] if live else self._read_ahead())
+        except BaseException:
+            container.close()
+            raise
+        self.length_s = self._length_s()
+        """Seconds of video that the container states; None where it does not."""
+        self.end_s = 0.0
+        """Seconds from the start to the last picture so far."""
+        self._start_s = float((self._stream.start_time or 0) * self._stream.time_base)
+        stated = [float(fps) for fps in (self._stream.guessed_rate, self._stream.average_rate) if fps]
+        found = rate(stated, self._times())
+        self.claimed_fps = found if found is not None and not is_sane(found) else None
+        """A rate that the timestamps give and no camera has; else None."""
+        self.fps = None if self.claimed_fps else found
+
+    def _best(self) -> Any:
+        """The video stream to decode. A cover picture of a piece of music is none."""
+        stream = self._container.streams.best("video")
+        if stream is None or stream.disposition & self._av.stream.Disposition.attached_pic:
+            raise SourceError(f"{self._name} holds no video: check the file")
+        context = stream.codec_context
+        if context is None:
+            raise SourceError(f"{self._name} holds video in a codec that PyAV does not decode: convert it to H.264")
+        if context.name in _TEXT:
+            raise SourceError(f"{self._name} is text, no video: check the file")
+        self._check_size(context.width, context.height)
+        return stream
+
+    def _check_size(self, width: int, height: int) -> None:
+        if width * height > MAX_PIXELS:
+            raise SourceError(
+                f"{self._name} has frames of {width}x{height}, more than {MAX_PIXELS:,} pixels: scale the video down"
+            )
+
+    def _read_ahead(self) -> Iterator[Any]:
+        """The first packets, until their timestamps tell the rate."""
+        size = 0
+        for _ in range(_AHEAD):
+            packet = self._next_packet()
+            if packet is None:
+                return
+            yield packet
+            size += packet.size
+            if size > _AHEAD_BYTES:
+                return
+
+    def _times(self) -> list[float]:
+        """When the packets that were read ahead are due, in seconds."""
+        return [float(packet.pts * packet.time_base) for packet in self._first if packet.pts is not None]
+
+    def first_bytes(self) -> bytes:
+        """The data of the first packet, which is still to be decoded. Empty where there is none."""
+        if not self._first:
+            packet = self._next_packet()
+            self._first.extend([packet] * (packet is not None))
+        return bytes(self._first[0]) if self._first else b""
+
+    def shots(self) -> Iterator[Shot]:
+        """The pictures, until there are no more. Those that cannot be decoded are left out; `skipped` counts them."""
+        bad, damage = 0, ""
+        while bad < _BAD_IN_A_ROW:
+            with self._lock:
+                if self.closed:
+                    self._container.close()
+                    return
+                try:
+                    frames = self._decode()
+                except self._av.FFmpegError as error:
+                    self.skipped += 1
+                    bad += 1
+                    damage = f"{self._stream.codec_context.name}: {reason(error)}"
+                    continue
+            if frames is None:
+                return
+            for frame in frames:
+                picture = self._rgb(frame)
+                if picture is None:
+                    self.skipped += 1
+                    continue
+                bad = 0
+                if frame.time is not None:
+                    self.end_s = max(self.end_s, frame.time - self._start_s)
+                yield Shot(picture)
+        self.ended_by = damage
+
+    def _next_packet(self) -> Any:
+        """The next packet, or None where the container ends. `ended_by` says why, where it broke off."""
+        try:
+            return next(self._packets, None)
+        except self._av.FFmpegError as error:
+            self.ended_by = reason(error)
+            return None
+
+    def _decode(self) -> list[Any] | None:
+        """The pictures of the next packet; None at the end. Raises FFmpegError where it cannot be decoded."""
+        packet = self._first.popleft() if self._first else self._next_packet()
+        if packet is not None:
+            return list(packet.decode())
+        if self._flushed:
+            return None
+        self._flushed = True
+        try:
+            return list(self._stream.codec_context.decode(None))  # the pictures that the decoder holds back
+        except self._av.EOFError:
+            return None  # it has given them already: the last packet of a container that ends in order is empty
+
+    def _rgb(self, frame: Any) -> NDArray[np.uint8] | None:
+        """A decoded frame as uint8 RGB [H, W, 3], upright. None where the source did not give all of it."""
+        self._check_size(frame.width, frame.height)
+        if frame.is_corrupt:  # the decoder made up parts of it
+            return None
+        try:
+            rgb = self._convert(frame, format="rgb24").to_ndarray()
+        except self._av.FFmpegError:
+            return None
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+        return rgb if matrix is None else upright(rgb, np.frombuffer(matrix, np.int32))
+
+    def _length_s(self) -> float | None:
+        """Seconds of video that the container states; None where it does not."""
+        if self._stream.duration:
+            return float(self._stream.duration * self._stream.time_base)
+        container = self._container
+        # that of all streams says nothing about one of them, which may be shorter
+        return container.duration / 1e6 if container.duration and len(container.streams) == 1 else None
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether the last picture so far comes well before the end that the container states."""
+        return self.length_s is not None and self.end_s + 1 / (self.fps or 1) < _WHOLE * self.length_s
+
+    def close(self) -> None:
+        """End shots() as soon as it can. From any thread."""
+        self.closed = True
+        if self._lock.acquire(blocking=False):  # else the reading thread does it
+            self._container.close()
+            self._lock.release()
+
+
+def upright(picture: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """The picture as a player shows it. A view.
+
+    picture: uint8 [H, W, 3]. matrix: int32 [9], the display matrix of libavutil/display.h: a pixel at (x, y) is shown
+    at (m0 x + m3 y, m1 x + m4 y). Only quarter turns and mirrors are done; the nearest is.
+    """
+    across, down = int(matrix[0]), int(matrix[4])
+    if abs(int(matrix[1])) > abs(across):
+        picture = picture.transpose(1, 0, 2)
+        across, down = int(matrix[3]), int(matrix[1])
+    return picture[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]
+
+
+def reason(error: Exception) -> str:
+    """Why FFmpeg failed, in its own words. Never the address: it may hold a password."""
+    if type(error).__name__ == "ExitError":  # what it says when PyAV's time limit ended it
+        return "nothing came in time"
+    return getattr(error, "strerror", None) or type(error).__name__
