@@ -80,12 +80,13 @@ def make_opener(
 
     fps: what a camera is asked for. warn: is called with each sentence that people should read.
     """
-    given = [value for value in (positional, source, camera) if value is not None]
+    values = {"--camera": camera, "--source": source, "SOURCE": positional}
+    given = {name: value for name, value in values.items() if value is not None}
     if len(given) > 1:
-        raise click.UsageError("SOURCE, --source and --camera exclude each other")
+        raise click.UsageError(f"{' and '.join(given)} exclude each other")
     if positional is not None and not may_be_source(positional):
         raise click.UsageError(f"there is no file {positional}, and no command or option of that name")
-    chosen: int | str = given[0] if given else default_source()
+    chosen: int | str = next(iter(given.values())) if given else default_source()
     if chosen == "demo" and not given:
         warn("no camera is here: playing the demo clip")
     if isinstance(chosen, str) and chosen.startswith("@"):

@@ -211,7 +211,8 @@ def test_systemd_is_told_why_it_ends(
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "socket"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(str(tmp_path / "socket"))
-        result = call("run", "--source", "demo", "--weights", weights, *options)
+        source = () if "--source" in options else ("--source", "demo")
+        result = call("run", *source, "--weights", weights, *options)
         assert result.exit_code == code, result.stderr
         server.setblocking(False)
         heard = [server.recv(4096).decode()]

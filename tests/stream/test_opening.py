@@ -15,7 +15,7 @@ from hydrart.source.opener import Opener, Source
 from hydrart.stream import opening
 from hydrart.stream.events import Event
 from hydrart.stream.opening import default_wait_s, open_source
-from tests.support.commands import PATIENCE_S, PROGRAM
+from tests.support.commands import PATIENCE_S, PROGRAM, json_lines
 from tests.support.http_server import serving
 from tests.support.sources import ENDLESS, Camera
 from tests.support.videos import encode, stripes
@@ -111,11 +111,11 @@ def test_a_server_that_comes_late(tmp_path: Path, weights: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"http://me:secret@127.0.0.1:{port}/x.ts"
-    command = [*PROGRAM, "run", url, "--wait", str(PATIENCE_S), "--weights", str(weights), "--fps", "max"]
+    command = [*PROGRAM, "run", url, "--wait", str(PATIENCE_S), "--weights", str(weights), "--fps", "max", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None and run.stderr is not None
         said = next(line for line in run.stderr if line.startswith("waiting: "))
         assert f"http://***@127.0.0.1:{port}/x.ts cannot be reached (Connection refused)" in said
         with serving(ts, port=port):
             out, _ = run.communicate(timeout=PATIENCE_S)
-    assert run.returncode == 0 and out.startswith("12 frames in ")
+    assert run.returncode == 0 and len(json_lines(out)) == 12 + 1
