@@ -10,7 +10,7 @@ from hydrart.engine.kernels.gemm import (
     COLUMNS,
     LANES,
     MICROTILE_BYTES,
-    ONE,
+    ONE_STEP,
     ROWS,
     STRIPS,
     VECTORS,
@@ -144,10 +144,12 @@ def attend(head):
     describe_nothing(nothing, scores)
     down_keys, down_values = run_of(lanes) if on_amx else lanes, run_of(steps) if on_amx else steps
     for panel in range(key_panels):
-        describe_panel(key_records + panel * WEIGHTS_RECORD_BYTES, keys + panel * lanes * COLUMNS * 4, down_keys, ONE)
+        describe_panel(
+            key_records + panel * WEIGHTS_RECORD_BYTES, keys + panel * lanes * COLUMNS * 4, down_keys, ONE_STEP
+        )
     for panel in range(value_panels):
         record = value_records + panel * WEIGHTS_RECORD_BYTES
-        describe_panel(record, values + panel * steps * COLUMNS * 4, down_values, ONE)
+        describe_panel(record, values + panel * steps * COLUMNS * 4, down_values, ONE_STEP)
     pack_keys(head.qkv + width, row_bytes, tokens, lanes, keys)
     if BFLOAT16 and bfloat16:
         zeros = f32_at(scores)

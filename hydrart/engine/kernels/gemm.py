@@ -42,7 +42,7 @@ PANELS = GROUP // COLUMNS
 # place: longer runs pay, and a float32 sum of more terms loses accuracy
 STEPS, STEPS_IN_PLACE = 256, 384
 PANEL_BYTES = GROUP * STEPS * 4
-ZERO, ONE = np.int64(0), np.int64(1)  # not literals, for which Numba would compile other variants
+ZERO, ONE_STEP = np.int64(0), np.int64(1)  # not literals, for which Numba would compile other variants
 ALL = 62  # log2 of more bytes than there are: what is shifted right by it is 0
 AHEAD_BYTES = LINE_BYTES // UNROLL  # fetched for each step
 ROW_SCALE_BYTES = 8  # of a row of integers: step and low
