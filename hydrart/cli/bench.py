@@ -10,6 +10,7 @@ import click
 from hydrart.bench.peers import PEERS, Peer, make_peer
 from hydrart.bench.shapes import choose_heads, parse_ranges, parse_shape, random_weights
 from hydrart.cli.exit_codes import one_sentence
+from hydrart.cli.listing import WeightsCommand
 from hydrart.cli.options import Number, json_option, print_json, threads_option, warn
 from hydrart.engine.variants import AUTO, PRECISION_CHOICES
 from hydrart.errors import SettingError, WeightFileError
@@ -32,7 +33,7 @@ class _Heads(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
-@click.command()
+@click.command(cls=WeightsCommand)
 @click.argument("weights", required=False)
 @click.option("--shape", default=None, help="Random weights: hydravit-b, or heads=3-12,depth=12,head_dim=64,...")
 @click.option("--k", "ks", type=_Heads(), multiple=True, help="Heads, such as 6, 3,6,12 or 3-12.  [default: all]")

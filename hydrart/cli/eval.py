@@ -1,6 +1,5 @@
 """hydrart eval"""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import click
 
 from hydrart.bench.evaluate import evaluate
 from hydrart.cli.exit_codes import one_sentence
-from hydrart.cli.options import json_option, model_options, print_json, warn
+from hydrart.cli.options import json_option, model_options, print_json, progress_bar, warn
 from hydrart.format.writer import copy_prefix
 from hydrart.model import load
 from hydrart.picture.folders import class_folders
@@ -38,7 +37,7 @@ def evaluate_command(
         raise click.UsageError("--record needs every k: leave out --k")
     ks = tuple(model.architecture.check_k(k) for k in ks) or model.heads
     total = sum(map(len, class_folders(folder).values()))
-    with click.progressbar(length=total, label="Evaluating", file=sys.stderr, show_pos=True) as bar:
+    with progress_bar("Evaluating", total) as bar:
         result = evaluate(model, folder, ks, batch=batch, in_order=in_order, step=bar.update)
     if not model.file.meta.labels:
         warn(f"{model.file.path} names no classes: the sorted folders are taken in the order of its classes")

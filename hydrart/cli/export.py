@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from hydrart.cli.exit_codes import one_sentence
+from hydrart.cli.listing import WeightsCommand
 from hydrart.cli.options import json_option, print_json, suffixed
 from hydrart.errors import WeightFileError
 from hydrart.format.reader import WeightFile
@@ -12,7 +13,7 @@ from hydrart.installation import install_command
 from hydrart.resources import find
 
 
-@click.command("export")
+@click.command("export", cls=WeightsCommand)
 @click.argument("weights")
 @click.option(
     "-o",

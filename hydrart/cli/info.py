@@ -9,6 +9,7 @@ import numpy as np
 
 import hydrart
 from hydrart.cli.exit_codes import one_sentence
+from hydrart.cli.listing import WeightsCommand
 from hydrart.cli.options import json_option, print_json, threads_option
 from hydrart.codegen.isa import choose
 from hydrart.device.sensors import blind_goals
@@ -20,7 +21,7 @@ from hydrart.readings import READINGS
 from hydrart.resources import bundled, find
 
 
-@click.command()
+@click.command(cls=WeightsCommand)
 @click.argument("weights", default="hydravit-cifar10")
 @threads_option
 @click.option("--verify", is_flag=True, help="Read the whole file and compare its checksums.")

@@ -3,12 +3,15 @@
 import contextlib
 import math
 import re
-from collections.abc import Callable, Mapping
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from hydrart.cli.listing import NamesOption, weights_names
 from hydrart.engine import BACKENDS
 from hydrart.engine.variants import PRECISION_CHOICES
 from hydrart.errors import WeightFileError
@@ -21,13 +24,23 @@ threads_option = click.option(
 )
 
 _MODEL_OPTIONS = (
-    click.option("--weights", default="hydravit-cifar10", help="Weight file, or the name of one that ships."),
+    click.option(
+        "--weights",
+        cls=NamesOption,
+        names=weights_names,
+        default="hydravit-cifar10",
+        help="Weight file, or the name of one that ships.",
+    ),
     click.option(
         "--precision", default="auto", type=click.Choice(PRECISION_CHOICES), help="Of the file, or of one beside it."
     ),
     threads_option,
     click.option("--backend", default="native", help=f"What computes: {', '.join(BACKENDS)}."),
 )
+
+
+# A terminal with fewer columns has no room for the position, or for the time left, beside the label and the bar.
+_POS, _ETA = 70, 50
 
 
 class Number(click.FloatRange):
@@ -89,6 +102,14 @@ def warn(message: str) -> None:
     """A line for people, on stderr."""
     with contextlib.suppress(OSError):  # nobody may be listening
         click.echo(printable(message), err=True)
+
+
+def progress_bar(label: str, length: int | None = None, over: Iterable[Any] | None = None) -> Any:
+    """A bar on stderr that fits on one line of the terminal, over an iterable or of a length: click's ProgressBar."""
+    columns = shutil.get_terminal_size().columns
+    return click.progressbar(
+        over, length, label=label, file=sys.stderr, width=0, show_pos=columns >= _POS, show_eta=columns >= _ETA
+    )
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")

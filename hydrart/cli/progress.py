@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hydrart.cli.options import warn
+from hydrart.cli.options import progress_bar, warn
 from hydrart.train.progress import Advance
 
 _EVERY_S = 60  # between two lines where stderr is no terminal
@@ -21,7 +21,7 @@ class Bars:
 
     @contextmanager
     def stage(self, label: str, length: int) -> Iterator[Advance]:
-        with click.progressbar(length=length, label=label, file=sys.stderr, show_pos=True) as bar:
+        with progress_bar(label, length) as bar:
             yield bar.update
 
     def training(self, length: int) -> AbstractContextManager["TrainingBar"]:
@@ -35,7 +35,7 @@ class TrainingBar:
     """The bar of the training itself, with its loss."""
 
     def __init__(self, length: int) -> None:
-        self._bar = click.progressbar(length=length, label="Training", file=sys.stderr, show_pos=True)
+        self._bar = progress_bar("Training", length)
         self._told = self._started = time.monotonic()
         self._first: int | None = None
         self._loss = math.nan

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from hydrart.cli.exit_codes import one_sentence
+from hydrart.cli.listing import NamesOption, accuracy_names, device_names, policy_names
 from hydrart.cli.options import Number, json_option, warn
 from hydrart.cli.simulate import read_by, show
 from hydrart.device.profiles import Device, SensorNames, load_device
@@ -15,10 +16,22 @@ from hydrart.targets import refuse_inputs
 
 @click.command()
 @click.argument("log", type=click.Path(path_type=Path))
-@click.option("--device", default=None, help="Device profile: idle latencies, powers, heat.  [default: from the log]")
+@click.option(
+    "--device",
+    cls=NamesOption,
+    names=device_names,
+    default=None,
+    help="Device profile: idle latencies, powers, heat.  [default: from the log]",
+)
 @click.option("--fps", default=None, type=Number(0.1, 1000), help="Frames a second.  [default: as logged]")
-@click.option("--policy", "chosen", default="governor", help="Who chooses k, or all.")
-@click.option("--accuracy", default=None, help="YAML file, k: top-1, or hydravit-b.  [default: of the run's weights]")
+@click.option("--policy", "chosen", cls=NamesOption, names=policy_names, default="governor", help="Who chooses k.")
+@click.option(
+    "--accuracy",
+    cls=NamesOption,
+    names=accuracy_names,
+    default=None,
+    help="YAML file, k: top-1.  [default: of the run's weights]",
+)
 @click.option("--max-temp", default=None, type=Number(1, 150), metavar="C", help="Temperature to stay below.")
 @click.option("--plot", default=None, type=click.Path(path_type=Path), help="PNG to draw the run into.")
 @json_option

@@ -1,7 +1,6 @@
 """hydrart run"""
 
 import math
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ import click
 
 from hydrart.cli.exit_codes import drop_stdout, one_sentence
 from hydrart.cli.interrupt import handled
-from hydrart.cli.options import Number, json_option, model_options
+from hydrart.cli.listing import NamesOption, device_names
+from hydrart.cli.options import Number, json_option, model_options, progress_bar
 from hydrart.cli.output_options import OUTPUT_NAMES, output_options
 from hydrart.cli.serving import HostPort, serve
 from hydrart.cli.source_options import SOURCE_NAMES, make_opener, source_options
@@ -52,7 +52,13 @@ class Rate(Number):
 @click.option("--until", type=Number(0.001, 1e4), default=None, metavar="H", help="Hours that the battery shall last.")
 @click.option("--battery-cmd", default=None, metavar="CMD", help="Prints the charge: a percentage, or JSON.")
 @click.option("--sensor-root", default="/", metavar="DIR", help="Folder that holds sys and proc.")
-@click.option("--device", default=None, help="Device profile to start from: the name of one that ships, or a file.")
+@click.option(
+    "--device",
+    cls=NamesOption,
+    names=device_names,
+    default=None,
+    help="Device profile to start from: the name of one that ships, or a file.",
+)
 @click.option(
     "--frames",
     type=click.Choice(["latest", "all"]),
@@ -145,7 +151,7 @@ def run(
 
 def _bar(ks: Sequence[int]) -> Iterator[int]:
     """The ks, with a bar on stderr that shows how many of them were measured."""
-    with click.progressbar(ks, label="Warming up", file=sys.stderr) as bar:
+    with progress_bar("Warming up", over=ks) as bar:
         yield from bar
 
 

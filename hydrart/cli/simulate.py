@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from hydrart.cli.exit_codes import one_sentence
+from hydrart.cli.listing import NamesOption, accuracy_names, device_names, policy_names, trace_names
 from hydrart.cli.options import Number, json_option, print_json, warn
 from hydrart.device.profiles import load_device
 from hydrart.errors import ProfileError
@@ -63,13 +64,19 @@ def as_text(line: Mapping[str, Any]) -> str:
 
 
 @click.command()
-@click.option("--device", required=True, help="Device profile: a name that ships, or a file.")
-@click.option("--trace", required=True, help="What happens: a trace that ships, or a CSV file.")
+@click.option("--device", cls=NamesOption, names=device_names, required=True, help="Device profile, or a YAML file.")
+@click.option("--trace", cls=NamesOption, names=trace_names, required=True, help="What happens, or a CSV file.")
 @click.option("--fps", default=15.0, type=Number(0.1, 1000), help="Frames a second.")
 @click.option("--duration", default=1800.0, type=Number(0.1, 1e6), metavar="S", help="Seconds.")
 @click.option("--seed", default=1, type=click.IntRange(0), help="Of the luck.")
-@click.option("--policy", "chosen", default="governor", help="Who chooses k, or all.")
-@click.option("--accuracy", default=None, help="YAML file, k: top-1, or hydravit-b.  [default: the model that ships]")
+@click.option("--policy", "chosen", cls=NamesOption, names=policy_names, default="governor", help="Who chooses k.")
+@click.option(
+    "--accuracy",
+    cls=NamesOption,
+    names=accuracy_names,
+    default=None,
+    help="YAML file, k: top-1.  [default: of the model that ships]",
+)
 @click.option("--max-temp", default=None, type=Number(1, 150), metavar="C", help="Temperature to stay below.")
 @click.option("--until", default=None, type=Number(0.001, 1e4), metavar="H", help="Hours that the battery shall last.")
 @click.option("--charge", default=1.0, type=Number(0.0001, 1), help="Of the battery, at the start.")

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from hydrart.cli.exit_codes import one_sentence
+from hydrart.cli.listing import WeightsCommand
 from hydrart.cli.options import json_option, print_json
 from hydrart.errors import WeightFileError
 from hydrart.format.reader import WeightFile
@@ -13,7 +14,7 @@ from hydrart.resources import find
 from hydrart.targets import refuse_inputs
 
 
-@click.command("slice")
+@click.command("slice", cls=WeightsCommand)
 @click.argument("weights", metavar="IN")
 @click.option("--heads", "k", required=True, type=int, help="The largest k of the new file.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write.")

@@ -24,6 +24,15 @@ from hydrart.readings import READINGS, plausible
 
 # These two say what a Decision reports; no choice depends on them.
 _QUANTILE = 0.99  # of quantile_ms
+# What `signal` and `bound` of a Decision are. Where no other k is named, they are of the one that was chosen.
+_IN_TIME = "it needs up to {:.1f} of {:.1f} ms"
+_WHY = {
+    "deadline": "the next better k needs up to {:.1f} of {:.1f} ms",
+    "overload": "the smallest k needs {:.1f} of {:.1f} ms",
+    "heat": "{:.1f} C, to stay below {:.1f} C",
+    "battery": "the next better k draws {:.1f} of {:.1f} W",
+    "supply": "the next better k draws {:.1f} of {:.1f} W",
+}
 _PROBE_S = 30.0  # a larger k that has not run for so long is reported as a `probe`
 
 
@@ -47,8 +56,8 @@ class Decision(NamedTuple):
     quantile_ms: float | None = None
     """What 99 of 100 frames stay below, in milliseconds; None if unknown."""
     signal: float | None = None
-    """What the next better k would need: ms (deadline, overload) or W (battery, supply). For heat it is the temperature
-    in C. None where it is not known."""
+    """What the next better k would need: ms (deadline) or W (battery, supply). For heat it is the temperature in C; for
+    the other reasons what the chosen k needs, in ms. None where it is not known."""
     bound: float | None = None
     """What there is, in the unit of `signal`. For heat it is the target."""
     drop: bool = False
@@ -56,11 +65,10 @@ class Decision(NamedTuple):
 
     @property
     def why(self) -> str:
-        """The reason with its numbers, for people."""
+        """The reason with what its numbers are, for people."""
         if self.signal is None or self.bound is None:
             return self.reason
-        unit = {"heat": "C", "battery": "W", "supply": "W"}.get(self.reason, "ms")
-        return f"{self.reason}: {self.signal:.1f} of {self.bound:.1f} {unit}"
+        return f"{self.reason}: {_WHY.get(self.reason, _IN_TIME).format(self.signal, self.bound)}"
 
 
 class Governor:
@@ -313,7 +321,7 @@ class Governor:
         if reason in ("heat", "battery", "supply"):
             signal, bound = self._limit.numbers or (None, None)
         elif reason != "fixed" and not math.isinf(room_ms):
-            needs_ms = self._latency.expected_ms(self._better[k].k if k in self._better else k) or 0.0
+            needs_ms = self._latency.expected_ms(self._better[k].k if reason == "deadline" else k) or 0.0
             signal, bound = needs_ms * quantile, room_ms
         return Decision(k, reason, expected_ms, expected_ms * quantile, signal, bound)
 

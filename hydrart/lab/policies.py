@@ -248,11 +248,13 @@ _MAKERS: dict[str, Callable[[World], Policy]] = {
     "step-wise": StepWise,
     "ipa": Ipa,
 }
+NAMES = ("governor", "oracle", "static-oracle", *list(_MAKERS)[2:])
+"""Of the policies, apart from the fixed ones: those follow from the ks."""
 
 
 def names(world: World) -> tuple[str, ...]:
     """The names of all policies that can drive this world."""
-    return ("governor", "oracle", "static-oracle", *list(_MAKERS)[2:], *(f"fixed-{k}" for k in world.ks))
+    return (*NAMES, *(f"fixed-{k}" for k in world.ks))
 
 
 def run(world: World, chosen: tuple[str, ...]) -> dict[str, Outcome]:

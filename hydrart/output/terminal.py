@@ -12,12 +12,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from hydrart.governor.blind import NEEDED
 from hydrart.output.history import History
 from hydrart.readings import View, shown
 from hydrart.stream.result import Result
 
 _BLOCKS, _PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "12345678"
 _EVERY_S = 0.25  # the panel costs a few milliseconds
+_ROWS = ("last minute", *(reading.title for reading in shown(View.TERMINAL).values()))  # the longest names among them
+_FRAME, _LEAST = 6, 8  # columns of the panel's frame and gaps, and of the narrowest value
 
 
 class PlainLine:
@@ -92,27 +95,31 @@ class LivePanel:
         answer = result.prediction
         rows = Table.grid(padding=(0, 2))
         rows.add_column(style="dim", no_wrap=True)
-        rows.add_column(no_wrap=True)
-        score = ProgressBar(total=1, completed=answer.score, width=20)
+        rows.add_column(overflow="fold")
+        room = max(self._console.width - _FRAME - max(map(len, _ROWS)), _LEAST)
+        score = ProgressBar(total=1, completed=answer.score, width=min(20, room))
         rows.add_row("label", Group(Text(f"{answer.label}  {answer.score:.0%}", style="bold"), score))
-        rows.add_row("k", f"{answer.k} of {self._largest_k}  {result.decision.why}")
-        rows.add_row("last minute", self._bar())
+        rows.add_row("k", f"{answer.k} of {self._largest_k}")
+        rows.add_row("because", result.decision.why)
+        rows.add_row("last minute", self._bar(room))
         late = "red" if result.missed else "green"
-        deadline = f" of {result.deadline_ms:.0f}" if result.deadline_ms else ""
-        rows.add_row("latency", Text(f"{result.age_ms:.1f}{deadline} ms", style=late))
+        deadline = f", deadline {result.deadline_ms:.0f} ms" if result.deadline_ms else ""
+        rows.add_row("age", Text(f"{result.age_ms:.1f} ms{deadline}", style=late))
         rates = self._history.rates()
         fps = ", ".join(f"{name} {'-' if rate is None else f'{rate:.1f}'}" for name, rate in rates.items())
         rows.add_row("fps", f"{fps}; dropped in all {self._history.dropped}")
         for name, reading in shown(View.TERMINAL).items():
-            rows.add_row(reading.title, reading.text(result.readings.get(name)))
+            blind = ", so that its goal cannot act" if any(NEEDED[goal] == name for goal in result.blind) else ""
+            rows.add_row(reading.title, f"{reading.text(result.readings.get(name))}{blind}")
         return Panel(rows, title=self._title, title_align="left", expand=False)
 
-    def _bar(self) -> str:
-        """The k of each second of the last minute, as one character."""
+    def _bar(self, width: int) -> str:
+        """The k of each second of the last minute, as one character. The newest fit into the width."""
         with_blocks = (self._console.encoding or "").lower().startswith("utf")
         steps = _BLOCKS if with_blocks else _PLAIN_BLOCKS
         top = len(steps) - 1
-        return "".join(" " if k is None else steps[min(k * top // self._largest_k, top)] for k in self._history.ks)
+        ks = list(self._history.ks)[-width:]
+        return "".join(" " if k is None else steps[min(k * top // self._largest_k, top)] for k in ks)
 
 
 def line(result: Result, history: History, largest_k: int) -> str:
@@ -123,7 +130,7 @@ def line(result: Result, history: History, largest_k: int) -> str:
     parts = [
         f"{answer.label} {answer.score:.0%}",
         f"k={answer.k}/{largest_k} ({result.decision.reason})",
-        f"{result.age_ms:.1f}{deadline} ms",
+        f"age {result.age_ms:.1f}{deadline} ms",
         f"{'-' if rate is None else f'{rate:.1f}'} fps",
         f"dropped {history.dropped}",
     ]

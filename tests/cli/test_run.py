@@ -310,7 +310,7 @@ def test_a_terminal_gets_a_panel_that_is_drawn_anew(weights: Path) -> None:
     shown = on_terminal("run", "--source", "demo", "--weights", weights, "--max-frames", 12)
     rows = [line.strip("│ ") for line in shown if line.startswith("│")]
     names = [row.split()[0] for row in rows if row[:1].isalpha()]
-    panel = ["label", "k", "last", "latency", "fps", "temperature", "battery"]
+    panel = ["label", "k", "because", "last", "age", "fps", "temperature", "battery"]
     assert names == panel * (len(names) // len(panel)) and len(names) > len(panel), "it is drawn more than once"
     assert all(row.split()[1] in CIFAR for row in rows if row.startswith("label"))
     assert any("10 classes" in line for line in shown if line.startswith("╭")), "the source is its title"
