@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from hydrart.device.profiles import load_device
 from hydrart.engine import Engine, make_engine
 from hydrart.engine.variants import open_variant
-from hydrart.errors import PictureError, WeightFileError
+from hydrart.errors import PictureError, SettingError, WeightFileError
 from hydrart.format.architecture import Architecture
 from hydrart.format.metadata import Accuracy
 from hydrart.format.precision import FloatArray
 from hydrart.format.preprocessing import Preprocessing
 from hydrart.format.reader import WeightFile
 from hydrart.governor.points import OperatingPoint, Profile
-from hydrart.picture.preprocess import Picture, prepare, preprocess, read_picture
+from hydrart.picture.preprocess import FITS, Box, Picture, prepare, preprocess, read_picture, seen
 from hydrart.resources import find
 
 ShowProgress = Callable[[Sequence[int]], Iterable[int]]
@@ -72,8 +72,9 @@ class Model:
     print(answer.label, answer.score)
     """
 
-    def __init__(self, file: WeightFile, engine: Engine) -> None:
+    def __init__(self, file: WeightFile, engine: Engine, fit: str = "crop") -> None:
         self._file = file
+        self.fit = fit
         self._engine = engine
         meta = file.meta
         self.architecture: Architecture = meta.architecture
@@ -132,7 +133,7 @@ class Model:
 
     def preprocess(self, picture: Picture) -> FloatArray:
         """A picture as the network's input: float32 [1, 3, H, W], normalised. Raises PictureError."""
-        return preprocess(read_picture(picture), self.preprocessing)
+        return preprocess(read_picture(picture), self.preprocessing, self.fit)
 
     def logits(self, x: NDArray[Any], k: int | None = None) -> FloatArray:
         """float32 [B, 3, H, W], normalised -> float32 [B, classes]. Raises PictureError, HeadsError."""
@@ -172,7 +173,14 @@ class Model:
 
     def expect(self, height: int, width: int) -> None:
         """Compute what preprocess() needs for pictures [height, width, 3], so that the first takes no longer."""
-        prepare(height, width, self.preprocessing)
+        prepare(height, width, self.preprocessing, self.fit)
+
+    def seen(self, height: int, width: int) -> Box:
+        """The part of a picture [height, width, 3] that the network sees: left, top, width and height, as shares.
+
+        Example: `model.seen(480, 640)` is about (0.16, 0.05, 0.68, 0.9) for a network that crops to 0.9.
+        """
+        return seen(height, width, self.preprocessing, self.fit)
 
     def profile(self, device: str | os.PathLike[str] | None = None) -> Profile:
         """The table that a governor chooses from.
@@ -221,6 +229,7 @@ def load(
     precision: str = "auto",
     threads: int | None = None,
     backend: str = "native",
+    fit: str = "crop",
 ) -> Model:
     """Open a weight file, by its path or by the name of one that ships.
 
@@ -230,12 +239,17 @@ def load(
     - threads: cores that a call may use; None for all. With the reference this caps NumPy's BLAS pool, which the whole
       process shares; None leaves it as it is.
     - backend: "native", "reference" (NumPy, exact and slow) or "onnxruntime".
+    - fit: how a picture of any shape becomes the square that the network takes. "crop" cuts out the centre, as the
+      weight file says. "pad" shows the whole picture with a border, "stretch" shows it distorted. The network was
+      trained and measured with "crop".
 
     Raises WeightFileError, SettingError, MissingExtraError.
     """
+    if fit not in FITS:
+        raise SettingError(f"fit={fit!r} is unknown: choose from {', '.join(FITS)}")
     path = find(weights, "weights", ".safetensors", WeightFileError)
     file = open_variant(path, precision, backend)
-    return Model(file, make_engine(backend, file, threads))
+    return Model(file, make_engine(backend, file, threads), fit)
 
 
 def softmax(logits: FloatArray) -> FloatArray:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hydrart.cli.exit_codes import Failure, one_sentence
-from hydrart.cli.options import json_option, model_options, print_json, warn
+from hydrart.cli.options import fit_option, json_option, model_options, print_json, warn
 from hydrart.errors import PictureError
 from hydrart.model import load
 from hydrart.output.text import printable
@@ -20,6 +20,7 @@ from hydrart.picture.folders import picture_files
 @click.option("--k", type=int, default=None, help="Heads to use.  [default: the most]")
 @click.option("--top", default=3, type=click.IntRange(1), help="How many classes to show.")
 @model_options
+@fit_option
 @json_option
 @one_sentence
 def classify(pictures: tuple[str, ...], k: int | None, top: int, as_json: bool, **options: Any) -> None:

@@ -8,7 +8,7 @@ import click
 
 from hydrart.bench.evaluate import evaluate
 from hydrart.cli.exit_codes import one_sentence
-from hydrart.cli.options import json_option, model_options, print_json, progress_bar, warn
+from hydrart.cli.options import fit_option, json_option, model_options, print_json, progress_bar, warn
 from hydrart.format.writer import copy_prefix
 from hydrart.model import load
 from hydrart.picture.folders import class_folders
@@ -23,6 +23,7 @@ from hydrart.picture.folders import class_folders
     "--record", default=None, metavar="DATASET", help="Write the accuracy into the weight file; DATASET names the data."
 )
 @model_options
+@fit_option
 @json_option
 @one_sentence
 def evaluate_command(
@@ -35,6 +36,8 @@ def evaluate_command(
     model = load(**options)
     if record is not None and ks:
         raise click.UsageError("--record needs every k: leave out --k")
+    if record is not None and model.fit != "crop":
+        raise click.UsageError("--record needs the weight file's own preprocessing: leave out --fit")
     ks = tuple(model.architecture.check_k(k) for k in ks) or model.heads
     total = sum(map(len, class_folders(folder).values()))
     with progress_bar("Evaluating", total) as bar:

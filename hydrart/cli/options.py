@@ -17,6 +17,7 @@ from hydrart.engine.variants import PRECISION_CHOICES
 from hydrart.errors import WeightFileError
 from hydrart.json_lines import json_bytes
 from hydrart.output.text import printable
+from hydrart.picture.preprocess import FITS
 from hydrart.resources import find
 
 threads_option = click.option(
@@ -41,6 +42,13 @@ _MODEL_OPTIONS = (
 
 # A terminal with fewer columns has no room for the position, or for the time left, beside the label and the bar.
 _POS, _ETA = 70, 50
+
+fit_option = click.option(
+    "--fit",
+    default="crop",
+    type=click.Choice(FITS),
+    help="Cut out the centre, or show all: with a border or distorted.",
+)
 
 
 class Number(click.FloatRange):

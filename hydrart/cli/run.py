@@ -11,7 +11,7 @@ import click
 from hydrart.cli.exit_codes import drop_stdout, one_sentence
 from hydrart.cli.interrupt import handled
 from hydrart.cli.listing import NamesOption, device_names
-from hydrart.cli.options import Number, json_option, model_options, progress_bar
+from hydrart.cli.options import Number, fit_option, json_option, model_options, progress_bar
 from hydrart.cli.output_options import OUTPUT_NAMES, output_options
 from hydrart.cli.serving import HostPort, serve
 from hydrart.cli.source_options import SOURCE_NAMES, make_opener, source_options
@@ -83,8 +83,10 @@ class Rate(Number):
 @click.option("--duration", type=Number(0.001, 1e9), default=None, help="Seconds to run.")
 @click.option("--max-frames", type=click.IntRange(1), default=None, help="Frames to answer.")
 @click.option("--serve", "serve_at", type=HostPort(), default=None, help="Serve the live page there.")
+@click.option("--token", "asks_token", is_flag=True, help="Let the live page ask for its token on loopback, too.")
 @output_options
 @model_options
+@fit_option
 @json_option
 @one_sentence
 def run(
@@ -105,6 +107,7 @@ def run(
     duration: float | None,
     max_frames: int | None,
     serve_at: tuple[str, int] | None,
+    asks_token: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -119,6 +122,8 @@ def run(
     if as_json and shown["as_csv"]:
         raise click.UsageError("--json and --csv exclude each other")
     refuse_twice(shown["log"], shown["save_video"])
+    if asks_token and serve_at is None:
+        raise click.UsageError("--token is for the live page: add --serve")
     with Outputs(as_json=as_json, **shown) as outputs:
         opener = make_opener(**where, fps=fps, warn=outputs.say)
         model = load(**options)
@@ -145,7 +150,8 @@ def run(
         ):
             outputs.start(stream, {"source": stream.name, "weights": str(model.file.path), "fps": stream.fps, **goals})
             if serve_at is not None:
-                outputs.serve(serve(serve_at, stream, k, outputs.say))
+                bounds = {"k": k, "min_k": min_k, "max_k": max_k, "max_temp_c": max_temp}
+                outputs.serve(serve(serve_at, stream, outputs, bounds, asks_token))
             _follow(stream, outputs, duration, max_frames)
 
 

@@ -15,35 +15,53 @@ from hydrart.stream.events import Event
 from hydrart.stream.result import Result
 
 _EVERY_S = 0.1  # seconds between two rounds of sending, at least
-_WIDEST = 640  # pixels; larger pictures are thinned out
+_WIDEST, _TALLEST = 640, 1280  # pixels; larger pictures are thinned out
 _QUALITY = 75
 _LINES = 256  # by which a slow reader may lag
 _HISTORY_S, _SWITCHES = 600, 200
+_RATE_S = 10.0  # over which the rate of answers is counted
+_MOST_RATE_HZ = 1000
 _DRAWN = ("k", "age_ms", "deadline_ms")  # and the readings of a line
+
+Seen = Callable[[int, int], tuple[float, float, float, float]]
 
 
 class Feed:
     """Thread-safe. published: called after each round of encoding, in the thread that encodes.
 
-    picture: the latest JPEG and its number; lines: numbered JSON lines of results and events.
+    seen: the part of a picture of that height and width that the network sees, as left, top, width and height in shares
+    of the picture. failed: called with the error of a round that failed; the thread goes on.
+
+    picture: the latest JPEG and its number; lines: numbered JSON lines of results and events; result_at: monotonic time
+    of the last result; trouble: why the latest picture could not be encoded, empty if it could.
     """
 
-    def __init__(self, published: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        published: Callable[[], None],
+        *,
+        seen: Seen | None = None,
+        failed: Callable[[Exception], None] | None = None,
+    ) -> None:
         import simplejpeg
 
         self._encode = simplejpeg.encode_jpeg
-        self._published = published
+        self._published, self._seen, self._failed = published, seen, failed
         self._changed = threading.Condition()
         self._watchers = 0
-        self._closed = False
+        self._closed = self._look = False
         self._latest: Result | None = None
+        self._encoded: Result | None = None
+        self._number = 0
         self._waiting: deque[dict[str, Any]] = deque(maxlen=_LINES)
         self._points: deque[dict[str, Any]] = deque(maxlen=_HISTORY_S)
         self._switches: deque[dict[str, Any]] = deque(maxlen=_SWITCHES)
+        self._times: deque[float] = deque(maxlen=int(_RATE_S * _MOST_RATE_HZ))
         self._last_k: int | None = None
         self.picture: tuple[int, bytes] = (0, b"")
         self.lines: deque[tuple[int, bytes]] = deque(maxlen=_LINES)
         self.result_at: float | None = None
+        self.trouble = ""
         self._thread = threading.Thread(target=self._run, name="hydrart-encode", daemon=True)
         self._thread.start()
 
@@ -52,9 +70,26 @@ class Feed:
         """The last result."""
         return self._latest
 
+    @property
+    def silent_s(self) -> float | None:
+        """Seconds since the last result; None before the first."""
+        return None if self.result_at is None else time.monotonic() - self.result_at
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def rate(self) -> float:
+        """Answers per second in the last ten seconds."""
+        now = time.monotonic()
+        times = [at for at in list(self._times) if now - at <= _RATE_S]
+        return len(times) / max(min(_RATE_S, now - times[0]), 1.0) if times else 0.0
+
     def result(self, result: Result, line: dict[str, Any]) -> None:
         """Keep a result and its JSON line."""
         self._latest, self.result_at = result, time.monotonic()
+        self._times.append(self.result_at)
         if self._last_k not in (None, line["k"]):
             switch = {"t": line["t_wall"], "from": self._last_k, "to": line["k"], "reason": result.decision.why}
             self._switches.append(switch)
@@ -63,7 +98,7 @@ class Feed:
             names = (*_DRAWN, *shown(View.LINE))
             self._points.append({"t": line["t_wall"], **{name: line[name] for name in names}})
         if self._watchers:
-            self._wake(line | {"why": result.decision.why})
+            self._wake(self._extended(result, line))
 
     def event(self, event: Event) -> None:
         """Pass on a change of state."""
@@ -71,20 +106,33 @@ class Feed:
             self._wake({"event": event.as_dict()})
 
     def history(self) -> dict[str, Any]:
-        """A point for each second of the last ten minutes, and the last switches of k."""
-        return {"points": list(self._points), "switches": list(self._switches)}
+        """A point for each second of the last ten minutes, the last switches of k, and the last line, if any."""
+        latest = self._latest
+        line = None if latest is None else self._extended(latest, latest.as_dict())
+        return {"points": list(self._points), "switches": list(self._switches), "latest": line}
 
     def watch(self, more: int) -> None:
         """Count so many more watchers (fewer, if negative). Without watchers nothing is encoded."""
         with self._changed:
             self._watchers += more
+            if more > 0:  # a new watcher sees the last picture even if no other follows
+                self._look = True
+                self._changed.notify()
 
     def close(self) -> None:
-        """End the thread."""
+        """Publish what waits, and end the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join()
+
+    def _extended(self, result: Result, line: dict[str, Any]) -> dict[str, Any]:
+        """The JSON line with what only the page shows."""
+        picture = result.picture
+        seen = None
+        if picture is not None and self._seen is not None:
+            seen = [round(share, 4) for share in self._seen(picture.shape[0], picture.shape[1])]
+        return line | {"why": result.decision.why, "seen": seen}
 
     def _wake(self, line: dict[str, Any]) -> None:
         with self._changed:
@@ -92,27 +140,37 @@ class Feed:
             self._changed.notify()
 
     def _run(self) -> None:
-        shown: Result | None = None
-        number = 0
-        while True:
+        closed = False
+        while not closed:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
-                if self._closed:
-                    return
+                self._changed.wait_for(lambda: self._waiting or self._look or self._closed)
+                closed = self._closed
                 lines = list(self._waiting)
                 self._waiting.clear()
-            for line in lines:
-                number += 1
-                self.lines.append((number, json_line(line).encode()))
-            result = self._latest
-            if result is not shown and result is not None and result.picture is not None:
-                shown = result
-                self.picture = (self.picture[0] + 1, self._encode(small(result.picture), quality=_QUALITY))
+                self._look = False
+            try:
+                self._round(lines)
+            except Exception as error:  # a picture that cannot be encoded must not end the page
+                self.trouble = f"{type(error).__name__}: {error}"
+                if self._failed is not None:
+                    self._failed(error)
             self._published()
-            time.sleep(_EVERY_S)
+            if not closed:
+                time.sleep(_EVERY_S)
+
+    def _round(self, lines: list[dict[str, Any]]) -> None:
+        for line in lines:
+            self._number += 1
+            self.lines.append((self._number, json_line(line).encode()))
+        result = self._latest
+        if result is not self._encoded and result is not None and result.picture is not None:
+            self._encoded = result
+            self.picture = (self.picture[0] + 1, self._encode(small(result.picture), quality=_QUALITY))
+            self.trouble = ""
 
 
 def small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Every n-th pixel of a picture that is wider than the page."""
-    step = -(-picture.shape[1] // _WIDEST)
+    """Every n-th pixel of a picture that is larger than the page. JPEG ends at 65,535 pixels a side."""
+    height, width, _ = picture.shape
+    step = max(-(-width // _WIDEST), -(-height // _TALLEST))
     return np.ascontiguousarray(picture[::step, ::step])

@@ -1,25 +1,40 @@
 """Who may see the live page, and who may change anything.
 
-On loopback the Host header must name this machine, so that another site cannot get in by pointing its name here (DNS
-rebinding). Elsewhere each request needs the token. A request that changes something must come from the page itself:
-browsers send the origin, and a form of another site cannot send JSON.
+Without a token the Host header must name this machine, so that another site cannot get in by pointing its name here
+(DNS rebinding). With one, each request needs it. No other site may show what is here, or change anything: browsers say
+where a request comes from, and a form of another site cannot send JSON.
 """
 
+import contextlib
+import hashlib
 import hmac
 import ipaddress
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-_COOKIE = "hydrart"
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
+    "X-Accel-Buffering": "no",  # nginx would hold back events
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+
+
+class _Claims(NamedTuple):
+    """What a request says of itself."""
+
+    host: str  # the name, without its port
+    in_query: str  # the token
+    in_header: str
+    in_cookie: str
+    own_origin: bool  # it comes from this page, as far as it says
+    content_type: str
 
 
 def is_loopback(host: str) -> bool:
@@ -30,41 +45,83 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def guard(token: str | None) -> Middleware:
-    """The middleware. token: what each request must carry; None on loopback."""
+class Guard:
+    """token: what each request must carry; None: this machine needs none."""
 
-    @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if token is None:
-            if not is_loopback(urlsplit(f"//{request.host}").hostname or ""):
-                raise web.HTTPForbidden(text="this page is for this machine: open it as localhost\n")
-        elif hmac.compare_digest(request.query.get("token", "").encode(), token.encode()):
-            if request.method != "GET" or request.path != "/":
-                return await _same_origin(request, handler)
-            found = web.HTTPFound("/")
-            found.set_cookie(_COOKIE, token, httponly=True, samesite="Strict")
-            raise found
-        else:
-            given = request.headers.get("Authorization", "").removeprefix("Bearer ") or request.cookies.get(_COOKIE, "")
-            if not hmac.compare_digest(given.encode(), token.encode()):
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+        # Cookies know no ports: each token has a cookie of its own. It holds no token, which may have any characters.
+        digest = hashlib.sha256((token or "").encode(errors="surrogatepass")).hexdigest()
+        self._cookie, self._in_cookie = f"hydrart-{digest[:8]}", digest[8:]
+
+    @property
+    def middleware(self) -> Middleware:
+        """Answers who may not see what is behind."""
+
+        @web.middleware
+        async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+            try:
+                claims = _claims(request, self._cookie)
+            except Exception:  # strangers may send anything
+                raise web.HTTPBadRequest(text="this request is malformed\n") from None
+            knows = self._knows_the_token(claims)
+            if self._token is None:
+                if not is_loopback(claims.host):
+                    raise web.HTTPForbidden(text="this page is for this machine: open it as localhost\n")
+            elif claims.in_query and knows and request.method == "GET" and request.path == "/":
+                found = web.HTTPFound("./")  # relative: a proxy may have put a path before it
+                found.set_cookie(self._cookie, self._in_cookie, httponly=True, samesite="Strict")
+                raise found
+            elif not knows and not _equal(claims.in_cookie, self._in_cookie):
                 raise web.HTTPUnauthorized(text="a token is needed: open the address that hydrart printed\n")
-        return await _same_origin(request, handler)
+            _refuse_other_sites(request, claims, knows)
+            return await handler(request)
 
-    return check
+        return check
+
+    async def add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Signal handler: nothing from other hosts, nothing for them, no frames, nothing kept."""
+        response.headers.update(_HEADERS)
+        with contextlib.suppress(Exception):  # a request that is malformed
+            if self._knows_the_token(_claims(request, self._cookie)):
+                response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+
+    def _knows_the_token(self, claims: _Claims) -> bool:
+        """Whether the request itself holds the token, not only its cookie. Then another site may show a picture."""
+        token = self._token
+        return token is not None and (_equal(claims.in_query, token) or _equal(claims.in_header, token))
 
 
-async def _same_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if request.method not in ("GET", "HEAD"):
-        origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.host:
-            raise web.HTTPForbidden(text="another site may not change anything here\n")
-        if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-            raise web.HTTPForbidden(text="another site may not change anything here\n")
-        if request.content_type != "application/json":
-            raise web.HTTPUnsupportedMediaType(text="send JSON\n")
-    return await handler(request)
+def _claims(request: web.Request, cookie: str) -> _Claims:
+    """Read what the request says. Whatever is malformed raises an error of some kind."""
+    origin = request.headers.get("Origin")
+    return _Claims(
+        urlsplit(f"//{request.host}").hostname or "",
+        request.query.get("token", ""),
+        request.headers.get("Authorization", "").removeprefix("Bearer "),
+        request.cookies.get(cookie, ""),
+        origin is None or urlsplit(origin).netloc == request.host,
+        request.content_type,
+    )
 
 
-async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal handler: nothing from other hosts, no frames, nothing kept."""
-    response.headers.update(_HEADERS)
+def _equal(given: str, wanted: str) -> bool:
+    """Whether both are equal, in a time that does not say where they differ."""
+    # headers may hold bytes that are no text
+    one, other = (text.encode(errors="surrogatepass") for text in (given, wanted))
+    return hmac.compare_digest(one, other)
+
+
+def _refuse_other_sites(request: web.Request, claims: _Claims, knows: bool) -> None:
+    """Raises HTTPForbidden and HTTPUnsupportedMediaType."""
+    own = request.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none")
+    if request.method in ("GET", "HEAD"):
+        # a link of another site may lead here
+        followed = [request.headers.get(f"Sec-Fetch-{what}") for what in ("Mode", "Dest")] == ["navigate", "document"]
+        if not (own or followed or knows):
+            raise web.HTTPForbidden(text="another site may not show anything from here\n")
+        return
+    if not own or not claims.own_origin:
+        raise web.HTTPForbidden(text="another site may not change anything here\n")
+    if claims.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(text="send JSON\n")

@@ -1,11 +1,12 @@
 """A stream's numbers for Prometheus, collected on request."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
+import hydrart
 from hydrart.readings import READINGS
 from hydrart.stream.events import STATES
 from hydrart.stream.result import Result
@@ -20,12 +21,19 @@ _COUNTERS = {
 
 
 class Metrics:
-    """stats: the stream's summary; state: its state; latest: its last result."""
+    """stats: the stream's summary; state: its state; latest: its last result; rate: answers per second just now;
+    build: names and values that say what runs.
+    """
 
     def __init__(
-        self, stats: Callable[[], dict[str, Any]], state: Callable[[], str], latest: Callable[[], Result | None]
+        self,
+        stats: Callable[[], dict[str, Any]],
+        state: Callable[[], str],
+        latest: Callable[[], Result | None],
+        rate: Callable[[], float],
+        build: Mapping[str, str],
     ) -> None:
-        self._stats, self._state, self._latest = stats, state, latest
+        self._stats, self._state, self._latest, self._rate, self._build = stats, state, latest, rate, build
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -36,6 +44,8 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         """What prometheus_client calls."""
         stats, result = self._stats(), self._latest()
+        yield InfoMetricFamily("hydrart_build", "What runs.", value={"version": hydrart.__version__, **self._build})
+        yield GaugeMetricFamily("hydrart_answers_per_second", "Rate of the last ten seconds.", value=self._rate())
         for name, (key, what) in _COUNTERS.items():
             yield CounterMetricFamily(f"hydrart_{name}", what, value=stats[key])
         if stats["miss_rate"] is not None:
@@ -56,6 +66,10 @@ class Metrics:
         if result is None:
             return
         yield GaugeMetricFamily("hydrart_heads", "k of the last answer.", value=result.prediction.k)
+        label = GaugeMetricFamily("hydrart_label", "1 for the label of the last answer.", labels=["label"])
+        label.add_metric([result.prediction.label], 1.0)
+        yield label
+        yield GaugeMetricFamily("hydrart_score", "Probability of that label, 0 to 1.", value=result.prediction.score)
         for name, reading in READINGS.items():
             if reading.metric is not None and (value := result.readings.get(name)) is not None:
                 what = f"{reading.meaning[0].upper()}{reading.meaning[1:]}."

@@ -1,7 +1,11 @@
 "use strict";
 // The last minutes as charts, the latest frame as numbers. Everything comes from the server that sent this page; also
 // the list of readings (temperature, battery, ...) with their titles and units.
-const [SHORTEST_S, LONGEST_S] = [60, 300];
+const LONGEST_S = 300; // that the charts show
+const [STALE_S, DEADLINES] = [3, 3]; // an answer older than so many seconds, or deadlines, is out of date
+const DEAD_S = 4; // without a sign of life, which comes once a second, the server counts as gone
+const [AGAIN_S, ASK_S] = [3, 5]; // between two attempts to connect; for which an answer is waited for
+const [RATE_S, ANNOUNCE_S] = [3, 2];
 const byId = (id) => document.getElementById(id);
 const points = [];
 let switches = [];
@@ -9,6 +13,18 @@ let lastK = null;
 let recent = [];
 let dropped = 0;
 let readings = [];
+let run = null; // which one the server runs
+let state = "";
+let periodS = 0;
+let answeredAt = null; // on the clock of performance.now(), as all times here
+let aliveAt = null;
+let announcedAt = -Infinity;
+let source = null;
+let trouble = ""; // why there is no connection
+let settings = null; // what is in force
+const touched = new Set(); // controls that somebody changed here and did not send yet
+
+const now = () => performance.now() / 1000;
 
 function written(value, reading) {
   if (value === null || value === undefined) return "unknown";
@@ -18,14 +34,17 @@ function written(value, reading) {
 // a number beside the others and a chart below them for each reading
 function addReadings(rows) {
   const element = (name, properties) => Object.assign(document.createElement(name), properties);
+  document.querySelectorAll(".reading").forEach((old) => old.remove());
   readings = rows.map((row) => ({ ...row, unit: row.unit === "C" ? "°C" : row.unit }));
   for (const reading of readings) {
     const [number, chart, canvas] = ["div", "figure", "canvas"].map((name) => document.createElement(name));
+    number.className = chart.className = "reading";
     number.append(element("dt", { textContent: reading.title }));
     number.append(element("dd", { id: reading.name, textContent: "–" }));
     byId("numbers").append(number);
-    canvas.dataset.series = reading.name;
-    canvas.dataset.factor = reading.factor;
+    Object.assign(canvas.dataset, { series: reading.name, factor: reading.factor });
+    canvas.dataset.title = `${reading.title} in ${reading.unit}`;
+    canvas.setAttribute("role", "img");
     chart.append(element("figcaption", { textContent: `${reading.title}, ${reading.unit}` }), canvas);
     byId("curves").append(chart);
   }
@@ -38,32 +57,40 @@ function addPoint(point) {
   while (points.length && points[0].t < point.t - LONGEST_S) points.shift();
 }
 
-function showState(state) {
-  byId("state").textContent = state;
-  byId("state").className = state;
-}
-
-function showResult(line) {
-  const now = performance.now();
-  recent.push(now);
-  recent = recent.filter((at) => now - at < 3000);
-  dropped += line.dropped;
+function showLine(line) {
   byId("name").textContent = line.label;
   byId("score").textContent = (100 * line.score).toFixed(0) + " %";
   byId("k").textContent = line.k;
   byId("why").textContent = line.why;
   const deadline = line.deadline_ms === null ? "" : " of " + line.deadline_ms.toFixed(0);
   byId("age").textContent = line.age_ms.toFixed(1) + deadline + " ms";
-  byId("fps").textContent = (recent.length / 3).toFixed(1);
   byId("dropped").textContent = dropped;
   for (const reading of readings) byId(reading.name).textContent = written(line[reading.name], reading);
+  periodS = (line.deadline_ms ?? 0) / 1000;
+  showSeen(line.seen);
+}
+
+// what lies outside of what the network sees is darkened
+function showSeen(seen) {
+  const box = byId("seen");
+  const whole = !seen || (seen[2] > 0.999 && seen[3] > 0.999);
+  box.hidden = whole;
+  if (whole) return;
+  ["left", "top", "width", "height"].forEach((side, i) => (box.style[side] = 100 * seen[i] + "%"));
+}
+
+function showResult(line) {
+  answeredAt = now();
+  recent.push(answeredAt);
+  dropped += line.dropped;
+  showLine(line);
   if (lastK !== null && lastK !== line.k) {
     switches.push({ t: line.t_wall, from: lastK, to: line.k, reason: line.why });
     listSwitches();
   }
   lastK = line.k;
   addPoint({ ...line, t: line.t_wall });
-  showState("running");
+  state = "running";
 }
 
 function listSwitches() {
@@ -77,120 +104,153 @@ function listSwitches() {
   byId("switches").replaceChildren(...rows);
 }
 
-function draw(canvas) {
-  const style = getComputedStyle(document.documentElement);
-  const colour = (name) => style.getPropertyValue(name);
-  const scale = window.devicePixelRatio || 1;
-  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-  if (canvas.width !== Math.round(width * scale)) canvas.width = Math.round(width * scale);
-  if (canvas.height !== Math.round(height * scale)) canvas.height = Math.round(height * scale);
-  const pen = canvas.getContext("2d");
-  pen.setTransform(scale, 0, 0, scale, 0, 0);
-  pen.clearRect(0, 0, width, height);
-  pen.font = "11px system-ui, sans-serif";
-  const names = canvas.dataset.series.split(" ");
-  const factor = Number(canvas.dataset.factor ?? 1);
-  const known = names.flatMap((name) => points.map((point) => point[name])).filter((value) => value !== null);
-  canvas.classList.toggle("unknown", !known.length);
-  pen.fillStyle = colour("--dim");
-  if (!known.length) {
-    pen.fillText("unknown", 4, height / 2);
-    return;
-  }
-  let [low, high] = [Math.min(...known) * factor, Math.max(...known) * factor];
-  const margin = Math.max((high - low) * 0.1, 0.5);
-  [low, high] = [low - margin, high + margin];
-  const end = points[points.length - 1].t;
-  const span = Math.min(Math.max(end - points[0].t, SHORTEST_S), LONGEST_S);
-  const left = 34;
-  const x = (t) => left + (width - left - 4) * (1 - (end - t) / span);
-  const y = (value) => 4 + (height - 18) * (1 - (value * factor - low) / (high - low));
-  pen.strokeStyle = colour("--grid");
-  for (const value of [low + margin, high - margin]) {
-    pen.beginPath();
-    pen.moveTo(left, y(value / factor));
-    pen.lineTo(width, y(value / factor));
-    pen.stroke();
-    pen.fillText(value.toFixed(high - low < 10 ? 1 : 0), 0, y(value / factor) + 4);
-  }
-  for (let minute = 0; minute <= span / 60; minute++) {
-    const place = Math.max(left, Math.min(x(end - 60 * minute) - 14, width - 24));
-    pen.fillText(minute ? `-${minute} min` : "now", place, height - 1);
-  }
-  pen.strokeStyle = colour("--mark");
-  pen.setLineDash([2, 3]);
-  for (const change of switches) {
-    if (change.t < end - span) continue;
-    pen.beginPath();
-    pen.moveTo(x(change.t), 4);
-    pen.lineTo(x(change.t), height - 14);
-    pen.stroke();
-  }
-  pen.setLineDash([]);
-  names.forEach((name, index) => {
-    pen.strokeStyle = colour(index ? "--second" : "--line");
-    pen.lineWidth = 1.5;
-    pen.beginPath();
-    let previous = null;
-    for (const point of points) {
-      if (point[name] === null) {
-        previous = null;
-        continue;
-      }
-      if (previous === null) pen.moveTo(x(point.t), y(point[name]));
-      else {
-        if (name === "k") pen.lineTo(x(point.t), y(previous));
-        pen.lineTo(x(point.t), y(point[name]));
-      }
-      previous = point[name];
-    }
-    pen.stroke();
-    pen.lineWidth = 1;
-  });
+function text(seconds) {
+  if (seconds < 60) return `${Math.round(seconds)} s`;
+  return seconds < 3600 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
-function drawAll() {
+// what changes as time goes by, with or without answers
+function tick() {
+  const time = now();
+  if (source && aliveAt !== null && time - aliveAt > DEAD_S && !trouble) trouble = "no connection";
+  recent = recent.filter((at) => time - at < RATE_S);
+  if (answeredAt !== null) byId("fps").textContent = (recent.length / RATE_S).toFixed(1);
+  const age = answeredAt === null ? null : time - answeredAt;
+  const stale = Boolean(trouble) || state !== "running" || age === null || age > Math.max(STALE_S, DEADLINES * periodS);
+  document.body.classList.toggle("stale", stale);
+  byId("state").textContent = trouble || state;
+  byId("state").className = trouble ? "" : state;
+  byId("since").textContent = stale && age !== null ? `last answer ${text(age)} ago` : "";
+  announce(stale);
   document.querySelectorAll("canvas").forEach(draw);
 }
 
-function showSettings(settings) {
-  byId("title").textContent = settings.title;
+// a screen reader hears a label when it changes, and not more often than it can speak
+function announce(stale) {
+  const said = stale ? `${trouble || state}, ${byId("since").textContent ? "no new answers" : "no answer yet"}`
+    : byId("name").textContent;
+  if (said === byId("said").textContent || now() - announcedAt < ANNOUNCE_S) return;
+  announcedAt = now();
+  byId("said").textContent = said;
+}
+
+// controls that nobody is changing show what is in force
+function showSettings(given) {
+  settings = given;
+  byId("title").textContent = given.title;
   const choice = byId("fix");
-  if (choice.options.length === 1) {
-    for (const k of settings.heads) choice.add(new Option(k, k));
+  const listed = [...choice.options].slice(1).map((option) => Number(option.value));
+  if (listed.join() !== given.heads.join()) {
+    choice.replaceChildren(choice.options[0], ...given.heads.map((k) => new Option(k, k)));
   }
-  choice.value = settings.fixed_k === null ? "" : settings.fixed_k;
-  byId("limit").value = settings.max_temp_c === null ? "" : settings.max_temp_c;
+  if (!touched.has("fix")) choice.value = given.fixed_k ?? "";
+  if (!touched.has("limit")) byId("limit").value = given.own_max_temp_c ?? "";
+  byId("limit").placeholder = given.default_max_temp_c ?? "–";
+  const bounds = given.bounds.k ? ` (the run has ${given.bounds.k})` : "";
+  const limit = given.max_temp_c === null ? "no limit" : `at most ${given.max_temp_c} °C`;
+  const ceiling = given.bounds.max_temp_c === null ? "" : ` (the run has --max-temp ${given.bounds.max_temp_c})`;
+  byId("force").textContent = `In force: k ${given.fixed_k ?? "by the governor"}${bounds}, ${limit}${ceiling}.`;
+}
+
+for (const id of ["fix", "limit"]) {
+  byId(id).addEventListener("input", () => {
+    touched.add(id);
+    byId("answer").textContent = "";
+  });
 }
 
 byId("controls").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const [k, limit] = [byId("fix").value, byId("limit").value];
-  const wanted = { k: k === "" ? null : Number(k), max_temp_c: limit === "" ? null : Number(limit) };
+  const wanted = {};
+  const number = (id) => (byId(id).value === "" ? null : Number(byId(id).value));
+  if (number("fix") !== (settings?.fixed_k ?? null)) wanted.k = number("fix");
+  if (number("limit") !== (settings?.own_max_temp_c ?? null)) wanted.max_temp_c = number("limit");
+  if (!Object.keys(wanted).length) {
+    touched.clear();
+    byId("answer").textContent = "nothing changed";
+    return;
+  }
   const headers = { "Content-Type": "application/json" };
-  const answer = await fetch("control", { method: "POST", headers, body: JSON.stringify(wanted) });
-  if (answer.ok) showSettings(await answer.json());
-  byId("answer").textContent = answer.ok ? "set" : await answer.text();
+  const signal = AbortSignal.timeout(1000 * ASK_S);
+  byId("answer").textContent = "…";
+  try {
+    const answer = await fetch("control", { method: "POST", headers, body: JSON.stringify(wanted), signal });
+    if (answer.ok) {
+      touched.clear();
+      showSettings(await answer.json());
+    }
+    byId("answer").textContent = answer.ok ? "set" : `not set: ${await answer.text()}`;
+  } catch {
+    byId("answer").textContent = "not set: the server does not answer";
+  }
 });
 
-async function start() {
-  const history = await (await fetch("history")).json();
-  addReadings(history.readings);
-  showSettings(history);
-  showState(history.state);
+function begin(history) {
+  if (run !== history.run) {
+    touched.clear();
+    addReadings(history.readings);
+    dropped = 0;
+    recent = [];
+    ["name", "score"].forEach((id) => (byId(id).textContent = id === "name" ? "waiting" : ""));
+    ["k", "why", "age", "fps", "dropped"].forEach((id) => (byId(id).textContent = "–"));
+  }
+  run = history.run;
+  points.length = 0;
   history.points.forEach(addPoint);
   switches = history.switches;
-  if (points.length) lastK = points[points.length - 1].k;
+  lastK = points.length ? points[points.length - 1].k : null;
+  if (history.latest) showLine(history.latest);
+  showSettings(history);
+  showSign(history);
   listSwitches();
-  const source = new EventSource("events");
-  source.onmessage = (message) => {
-    const line = JSON.parse(message.data);
-    if (line.event) showState(line.event.state);
-    else showResult(line);
-  };
-  source.onerror = () => showState("no connection");
-  setInterval(drawAll, 500);
-  drawAll();
+  byId("picture").src = `picture?${Date.now()}`; // the old stream may have ended
 }
 
-start();
+function showSign(sign) {
+  aliveAt = now();
+  state = sign.state;
+  const silent = sign.last_result_s;
+  answeredAt = silent === null ? null : Math.max(answeredAt ?? -Infinity, now() - silent);
+}
+
+function listen() {
+  source = new EventSource("updates");
+  source.onmessage = (message) => {
+    const line = JSON.parse(message.data);
+    aliveAt = now();
+    trouble = "";
+    if (line.event) state = line.event.state;
+    else showResult(line);
+    if (line.event) byId("state").title = line.event.reason;
+  };
+  source.addEventListener("alive", (message) => {
+    trouble = "";
+    showSign(JSON.parse(message.data));
+  });
+  source.addEventListener("settings", (message) => showSettings(JSON.parse(message.data)));
+  source.onerror = () => lose("no connection");
+}
+
+// everything is asked for again: another run may have begun meanwhile
+function lose(why) {
+  trouble = why;
+  source?.close();
+  source = null;
+  setTimeout(connect, 1000 * AGAIN_S);
+}
+
+async function connect() {
+  try {
+    const answer = await fetch("history", { signal: AbortSignal.timeout(1000 * ASK_S) });
+    if (answer.status === 401) return lose("log in again: open the address that hydrart printed");
+    if (!answer.ok) return lose(await answer.text());
+    begin(await answer.json());
+    trouble = "";
+    listen();
+  } catch {
+    lose("no connection");
+  }
+}
+
+setInterval(tick, 500);
+connect();

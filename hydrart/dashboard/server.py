@@ -2,39 +2,41 @@
 
 import asyncio
 import contextlib
-import functools
-import json
 import threading
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 
-from hydrart.dashboard.feed import Feed
-from hydrart.dashboard.guard import add_headers, guard
+from hydrart.dashboard.complaints import Complaints, short
+from hydrart.dashboard.controls import Bounds, Controls
+from hydrart.dashboard.feed import Feed, Seen
+from hydrart.dashboard.guard import Guard
+from hydrart.dashboard.listener import Connections, listen
 from hydrart.dashboard.metrics import Metrics
-from hydrart.errors import SettingError
+from hydrart.dashboard.routes import Routes
 from hydrart.governor.governor import Governor
-from hydrart.readings import Reading, View, shown
 from hydrart.stream.events import Event
 from hydrart.stream.result import Result
 
-_FILES = Path(__file__).parent
-_TYPES = {"page.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
-_SILENT_S = 10.0  # seconds without a result; then the run is not healthy
-_MOST_WATCHERS = 100
-_BOUNDARY = "frame"
-_COLDEST_C, _HOTTEST_C = 1, 150
+_LARGEST_BODY = 4096  # bytes
+_AGAIN_S = 1.0  # after which a server that failed is started again
 
 
 class Dashboard:
     """Serves a stream's page until close().
 
-    title: the source; heads: the ks to choose from; fixed_k: the one that it is fixed to, if it is; state, stats: the
-    stream's; token: None on loopback only. Raises SettingError where the port is not free.
+    - host, port: where; port 0 takes any that is free. token: what requests must carry; None on loopback only.
+    - title: the source. heads: the ks of the network. fixed_k: the k that the user fixed, if any.
+    - bounds: what else the user gave to the run.
+    - state, stats: the stream's.
+    - seen: the part of a picture that the network sees: see Feed.
+    - build: names and values for /metrics, for example the version.
+    - on_event: is called with an Event, in the loop's thread, where a setting of the page fails.
+    - say: is called with sentences for people, from any thread.
+
+    Raises SettingError where the address cannot be served.
     """
 
     def __init__(
@@ -49,33 +51,35 @@ class Dashboard:
         fixed_k: int | None,
         state: Callable[[], str],
         stats: Callable[[], dict[str, Any]],
+        bounds: Bounds | None = None,
+        seen: Seen | None = None,
+        build: Mapping[str, str] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
-        self.port = port
-        self._host, self._token = host, token
-        self._title, self._heads, self._governor, self._state = title, heads, governor, state
-        self._fixed, self._limit = fixed_k, governor.max_temp_c
-        self._changes: deque[Callable[[], None]] = deque()
-        self._watching = 0
+        self._complaints = Complaints(say or _ignore)
+        self._state, self._on_event = state, on_event or _ignore
+        self._sockets = listen(host, port)
+        self.port: int = self._sockets[0].getsockname()[1]
+        self._guard = Guard(token)
+        self._controls = Controls(governor, heads, bounds or Bounds(k=fixed_k))
+        self._connections = Connections(self._complaints)
         self._loop = asyncio.new_event_loop()
-        self._published = asyncio.Event()
-        self.feed = Feed(self._publish)
-        self._metrics = Metrics(stats, state, lambda: self.feed.latest)
-        self._ready = threading.Event()
+        self._loop.set_exception_handler(self._complain)
         self._stop = asyncio.Event()
-        self._error: OSError | None = None
+        self.feed = Feed(self._publish, seen=seen, failed=self._encoding_failed)
+        metrics = Metrics(stats, state, lambda: self.feed.latest, self.feed.rate, build or {})
+        self._routes = Routes(
+            self.feed, self._controls, metrics, title=title, state=state, most=self._connections.most // 2
+        )
         self._thread = threading.Thread(target=self._run, name="hydrart-dashboard", daemon=True)
         self._thread.start()
-        self._ready.wait()
-        if self._error:
-            self.feed.close()
-            raise SettingError(
-                f"the page cannot be served at {host}:{port} ({self._error.strerror}): give another address to --serve"
-            )
 
     def result(self, result: Result, line: dict[str, Any]) -> None:
         """A result and its JSON line, from the loop's thread: only there the governor may be changed."""
-        while self._changes:
-            self._changes.popleft()()
+        failure = self._controls.apply()
+        if failure is not None:
+            self._on_event(Event(self._state(), failure, time.monotonic(), time.time()))
         self.feed.result(result, line)
 
     def event(self, event: Event) -> None:
@@ -83,149 +87,61 @@ class Dashboard:
         self.feed.event(event)
 
     def close(self) -> None:
-        """End all connections and the threads."""
+        """Send what waits, end all connections and the threads."""
         if self._thread.is_alive():
+            self.feed.close()
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
-            self.feed.close()
 
     def _publish(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has just ended
-            self._loop.call_soon_threadsafe(self._wake)
+            self._loop.call_soon_threadsafe(self._routes.wake)
 
-    def _wake(self) -> None:
-        """Wake all who wait; each takes the latest when its turn comes."""
-        self._published.set()
-        self._published = asyncio.Event()
+    def _encoding_failed(self, error: Exception) -> None:
+        self._complaints.tell("encoding", f"the live page keeps its last picture: {short(error)}")
+
+    def _complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What asyncio reports about a connection."""
+        error = context.get("exception")
+        why = short(error) if error is not None else context["message"]
+        self._complaints.tell(f"asyncio: {context['message']}", f"the live page lost a connection: {why}")
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._serve())
+            while not self._stop.is_set():
+                try:
+                    self._loop.run_until_complete(self._serve())
+                except Exception as error:  # the run goes on, and the page comes again
+                    self._routes.restarts += 1
+                    self._complaints.tell("server", f"the live page failed and starts again: {short(error)}")
+                    time.sleep(_AGAIN_S)
         finally:
-            self._ready.set()
+            for one in self._sockets:
+                one.close()
             self._loop.close()
 
     async def _serve(self) -> None:
-        app = web.Application(middlewares=[guard(self._token)], client_max_size=4096)
-        app.on_response_prepare.append(add_headers)
-        app.router.add_get("/", functools.partial(self._file, "page.html"))
-        for name in ("page.css", "page.js"):
-            app.router.add_get(f"/{name}", functools.partial(self._file, name))
-        app.router.add_get("/picture", self._picture)
-        app.router.add_get("/events", self._events)
-        app.router.add_get("/history", self._history)
-        app.router.add_get("/healthz", self._health)
-        app.router.add_get("/metrics", self._metrics_text)
-        app.router.add_post("/control", self._control)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        middlewares = [self._connections.limit, self._guard.middleware]
+        app = web.Application(middlewares=middlewares, client_max_size=_LARGEST_BODY)
+        app.on_response_prepare.append(self._guard.add_headers)
+        self._routes.add_to(app)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, logger=self._complaints.logger())
         await runner.setup()
+        assert runner.server is not None
+        taking = asyncio.create_task(self._connections.run(self._sockets, runner.server))
+        stopping = asyncio.create_task(self._stop.wait())
         try:
-            site = web.TCPSite(runner, self._host, self.port)
-            await site.start()
-            self.port = runner.addresses[0][1]
-            self._ready.set()
-            await self._stop.wait()
-            self._wake()
-        except OSError as error:
-            self._error = error
+            await asyncio.wait((taking, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if taking.done():
+                taking.result()  # raises what ended it
         finally:
+            self._routes.end()
+            for task in (taking, stopping):
+                task.cancel()
+            await asyncio.gather(taking, stopping, return_exceptions=True)
             await runner.cleanup()
 
-    async def _file(self, name: str, request: web.Request) -> web.StreamResponse:
-        return web.Response(body=(_FILES / name).read_bytes(), content_type=_TYPES[name], charset="utf-8")
 
-    async def _history(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response(self.feed.history() | self._settings())
-
-    def _settings(self) -> dict[str, Any]:
-        return {
-            "title": self._title,
-            "heads": self._heads,
-            "state": self._state(),
-            "fixed_k": self._fixed,
-            "max_temp_c": self._limit,
-            "readings": [_described(name, reading) for name, reading in shown(View.PAGE).items()],
-        }
-
-    async def _health(self, request: web.Request) -> web.StreamResponse:
-        at = self.feed.result_at
-        silent_s = None if at is None else round(time.monotonic() - at, 3)
-        good = self._state() == "running" and silent_s is not None and silent_s < _SILENT_S
-        body = {"healthy": good, "state": self._state(), "last_result_s": silent_s}
-        return web.json_response(body, status=200 if good else 503)
-
-    async def _metrics_text(self, request: web.Request) -> web.StreamResponse:
-        return web.Response(body=self._metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})
-
-    async def _control(self, request: web.Request) -> web.StreamResponse:
-        """{"k": 6} fixes k, null lets the governor choose; {"max_temp_c": 70} sets the limit, null removes it."""
-        try:
-            wanted = json.loads(await request.text())
-        except ValueError:
-            raise web.HTTPBadRequest(text="this is no JSON\n") from None
-        if not isinstance(wanted, dict) or not wanted or not wanted.keys() <= {"k", "max_temp_c"}:
-            raise web.HTTPBadRequest(text='send {"k": a number or null} or {"max_temp_c": a number or null}\n')
-        k, limit = wanted.get("k"), wanted.get("max_temp_c")
-        if k is not None and (type(k) is not int or k not in self._heads):
-            raise web.HTTPBadRequest(text=f"k is one of {', '.join(map(str, self._heads))}, or null\n")
-        if limit is not None and (type(limit) not in (int, float) or not _COLDEST_C <= limit <= _HOTTEST_C):
-            raise web.HTTPBadRequest(text=f"max_temp_c lies between {_COLDEST_C} and {_HOTTEST_C}, or is null\n")
-        if "k" in wanted:
-            self._fixed = k
-            self._changes.append(lambda: self._governor.fix(k))
-        if "max_temp_c" in wanted:
-            self._limit = limit
-            self._changes.append(lambda: self._governor.limit_temperature(limit))
-        return web.json_response(self._settings())
-
-    @contextlib.asynccontextmanager
-    async def _watch(self, request: web.Request, content_type: str) -> AsyncIterator[web.StreamResponse]:
-        """A response that goes on for as long as its reader stays."""
-        if self._watching >= _MOST_WATCHERS:
-            raise web.HTTPServiceUnavailable(text="too many are watching\n")
-        response = web.StreamResponse(headers={"Content-Type": content_type})
-        self._watching += 1
-        self.feed.watch(1)
-        try:
-            with contextlib.suppress(ConnectionError):  # the reader left
-                await response.prepare(request)
-                yield response
-        finally:
-            self.feed.watch(-1)
-            self._watching -= 1
-
-    async def _picture(self, request: web.Request) -> web.StreamResponse:
-        """JPEG after JPEG; who is slow gets the latest when ready for it."""
-        async with self._watch(request, f"multipart/x-mixed-replace; boundary={_BOUNDARY}") as response:
-            await response.write(f"--{_BOUNDARY}\r\n".encode())
-            shown = 0
-            while not self._stop.is_set():
-                number, data = self.feed.picture
-                if number == shown:
-                    await self._published.wait()
-                    continue
-                shown = number
-                head = f"Content-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-                # the browser shows a part once the next boundary has come
-                await response.write(head.encode() + data + f"\r\n--{_BOUNDARY}\r\n".encode())
-        return response
-
-    async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Server-sent events, one JSON line each; who lags behind loses the oldest."""
-        async with self._watch(request, "text/event-stream") as response:
-            sent = self.feed.lines[-1][0] if self.feed.lines else 0
-            while not self._stop.is_set():
-                lines = [(number, data) for number, data in list(self.feed.lines) if number > sent]
-                if not lines:
-                    await self._published.wait()
-                    continue
-                sent = lines[-1][0]
-                await response.write(b"".join(b"data: " + data + b"\n\n" for _, data in lines))
-        return response
-
-
-def _described(name: str, reading: Reading) -> dict[str, Any]:
-    """How the page writes a reading: its value times factor, with decimals digits after the point, and the unit."""
-    factor, unit = reading.people
-    return {"name": name, "title": reading.title, "factor": factor, "unit": unit, "decimals": reading.decimals}
+def _ignore(value: object) -> None:
+    """What is called where nobody wants to know."""

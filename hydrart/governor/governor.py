@@ -156,6 +156,10 @@ class Governor:
             raise SettingError(f"k={k} was not trained: choose from {', '.join(map(str, trained))}")
         self._fixed = k
 
+    def target(self, max_temp_c: float | None) -> float | None:
+        """What limit_temperature() would make the target, in degrees Celsius. Changes nothing. Raises SettingError."""
+        return self._limit.target(max_temp_c)
+
     def limit_temperature(self, max_temp_c: float | None) -> None:
         """Change the target; None: the device profile's. Raises SettingError."""
         self._limit.limit_temperature(max_temp_c)

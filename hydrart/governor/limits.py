@@ -51,9 +51,13 @@ class PowerLimit:
         self._up_at = -math.inf  # from then on more may be open
         self.limit_temperature(max_temp_c)
 
+    def target(self, max_temp_c: float | None) -> float | None:
+        """The target that limit_temperature() would set. Raises SettingError."""
+        return _target(max_temp_c, self._profile, self._p.thermal.below_throttling_c)
+
     def limit_temperature(self, max_temp_c: float | None) -> None:
         """Change the target; None: below where the profile says that the device throttles. Raises SettingError."""
-        self.max_temp_c = _target(max_temp_c, self._profile, self._p.thermal.below_throttling_c)
+        self.max_temp_c = self.target(max_temp_c)
         if self.max_temp_c is None:
             self._thermal = None
         elif self._thermal is None:

@@ -102,7 +102,7 @@ class Outputs:
             self._log = RotatingLog(self._log_to, self._log_mb, {"run": settings}, self.say)
         if self._video_to:
             fps = stream.fps or stream.source_fps or LIVE_FPS
-            self._video = VideoWriter(self._video_to, fps, stream.answers_all, self.say)
+            self._video = VideoWriter(self._video_to, fps, stream.answers_all, self.say, stream.model.seen)
         lines = self._as_json or self._csv is not None
         if self._quiet or (lines and sys.stdout.isatty()):  # panel and lines would share the terminal
             return

@@ -10,28 +10,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.errors import SourceError
+from hydrart.picture.preprocess import Box
 from hydrart.source.opencv import load_cv2
 from hydrart.stream.result import Result
 
 _CODECS = {".avi": "MJPG", ".mp4": "mp4v", ".mkv": "MJPG"}
+_LINE = 224  # grey level of the line around what the network sees
 _WAITING = 8  # pictures that may wait for the encoder
 
 
 class VideoWriter:
     """Writes each result's picture, with label, score, k and latency on it, in a thread of its own.
 
+    What the network does not see is darkened.
+
     path: ends with .avi, .mp4 or .mkv. fps: frames per second of the video. whole: wait for the encoder; else pictures
     that it has no time for are left out, and `warn` gets a sentence at the end. Pictures of another size than the
-    first are scaled to it. Raises SourceError (path cannot be written), MissingExtraError (no OpenCV).
+    first are scaled to it. seen: Model.seen(). Raises SourceError (path cannot be written), MissingExtraError (no
+    OpenCV).
     """
 
-    def __init__(self, path: Path, fps: float, whole: bool, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: Path, fps: float, whole: bool, warn: Callable[[str], None], seen: Callable[[int, int], Box]
+    ) -> None:
         self._cv2 = load_cv2("--save-video")
         if path.suffix.lower() not in _CODECS:
             raise SourceError(f"{path} is no name of a video: end it with one of {', '.join(_CODECS)}")
         if not path.parent.is_dir():
             raise SourceError(f"{path} cannot be written: {path.parent} is no folder")
-        self._path, self._fps, self._whole, self._warn = path, fps, whole, warn
+        self._path, self._fps, self._whole, self._warn, self._seen = path, fps, whole, warn, seen
         self._writer: Any = None
         self._size = (0, 0)
         self._error: str | None = None
@@ -67,8 +74,9 @@ class VideoWriter:
             if self._error is None:
                 try:
                     self._encode(*item)
-                except self._cv2.error as error:
-                    self._error = f"{self._path} cannot be written: {error.err}"
+                except Exception as error:  # write() reports it: this thread must not end in silence
+                    why = getattr(error, "err", None) or f"{type(error).__name__}: {error}"  # err: OpenCV's
+                    self._error = f"{self._path} cannot be written: {why}"
         if self._writer is not None:
             self._writer.release()
             if not self._error and self._path.stat().st_size == 0:
@@ -76,7 +84,8 @@ class VideoWriter:
 
     def _encode(self, picture: NDArray[np.uint8], text: str) -> None:
         cv2 = self._cv2
-        bgr = np.ascontiguousarray(picture[:, :, ::-1])
+        bgr = picture[:, :, ::-1].copy()
+        show_seen(bgr, self._seen(bgr.shape[0], bgr.shape[1]))
         if self._writer is None:
             self._size = (bgr.shape[1] // 2 * 2 or 2, bgr.shape[0] // 2 * 2 or 2)  # codecs want even sizes
             codec = cv2.VideoWriter_fourcc(*_CODECS[self._path.suffix.lower()])
@@ -88,6 +97,19 @@ class VideoWriter:
             bgr = cv2.resize(bgr, self._size)
         overlay(cv2, bgr, text)
         self._writer.write(bgr)
+
+
+def show_seen(picture: NDArray[np.uint8], box: Box) -> None:
+    """Darken what lies outside the box, with a light line around it, in place. picture: uint8 [H, W, 3]."""
+    height, width, _ = picture.shape
+    top, bottom = round(box.top * height), round((box.top + box.height) * height)
+    left, right = round(box.left * width), round((box.left + box.width) * width)
+    for outside in (picture[:top], picture[bottom:], picture[top:bottom, :left], picture[top:bottom, right:]):
+        np.right_shift(outside, 1, out=outside)
+    if top:
+        picture[[top - 1, bottom % height], left:right] = _LINE
+    if left:
+        picture[top:bottom, [left - 1, right % width]] = _LINE
 
 
 def overlay(cv2: Any, picture: NDArray[np.uint8], text: str) -> None:

@@ -9,7 +9,7 @@ import functools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from hydrart.errors import PictureError
 from hydrart.format.preprocessing import Preprocessing
 
 Picture = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
+
+FITS = ("crop", "pad", "stretch")
 
 MAX_PIXELS = 89_478_485  # Pillow's limit against decompression bombs: 1 GiB / 4 / 3 pixels
 
@@ -31,6 +33,15 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # EXIF orientation -> operation that makes the picture upright
+
+
+class Box(NamedTuple):
+    """A rectangle in a picture, in shares of its width and height: 0 to 1."""
+
+    left: float
+    top: float
+    width: float
+    height: float
 
 
 def read_picture(picture: Picture) -> NDArray[np.uint8]:
@@ -79,29 +90,68 @@ def decoding(path: Path | str) -> Iterator[None]:
         raise PictureError(f"{path} cannot be decoded ({_one_line(error)}): it may be damaged") from None
 
 
-def preprocess(picture: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float32]:
-    """Resize, crop the centre, normalise: uint8 RGB [H, W, 3] of any strides -> float32 [1, 3, size, size]."""
-    return _resize(picture, _normalising(spec), spec)
+def preprocess(picture: NDArray[np.uint8], spec: Preprocessing, fit: str = "crop") -> NDArray[np.float32]:
+    """Resize, make a square, normalise: uint8 RGB [H, W, 3] of any strides -> float32 [1, 3, size, size].
+
+    fit: how a picture of any shape becomes a square, one of FITS.
+
+    - "crop": the short side becomes spec.resize pixels, and the centre is cut out. So the networks were trained.
+    - "pad": the long side becomes `size` pixels, and around the rest lies the mean colour.
+    - "stretch": both sides become `size` pixels.
+    """
+    from hydrart.picture.resize import border
+
+    x = _resize(picture, _normalising(spec), spec, fit)
+    if fit == "pad":
+        height, width, _ = picture.shape
+        for axis, side in enumerate(_sides(height, width, spec, fit), 2):
+            before = border(side, spec.size)
+            outside = np.moveaxis(x, axis, 0)
+            outside[:before] = outside[before + side :] = 0.0  # the mean colour, normalised
+    return x
 
 
-def prepare(height: int, width: int, spec: Preprocessing) -> None:
+def prepare(height: int, width: int, spec: Preprocessing, fit: str = "crop") -> None:
     """Compute beforehand what preprocess() needs for pictures [height, width, 3], so that the first is as fast."""
     from hydrart.picture import resize
 
     _normalising(spec)
-    resize.prepare(height, width, spec.size, spec.resize, spec.interpolation)
+    resize.prepare(height, width, spec.size, _sides(height, width, spec, fit), spec.interpolation)
+
+
+def seen(height: int, width: int, spec: Preprocessing, fit: str = "crop") -> Box:
+    """The part of a picture [height, width, 3] that becomes the input, as preprocess() takes it."""
+    shares = [min(1.0, spec.size / side) for side in _sides(height, width, spec, fit)]
+    (top, tall), (left, wide) = (((1 - share) / 2, share) for share in shares)
+    return Box(left, top, wide, tall)
+
+
+def _sides(height: int, width: int, spec: Preprocessing, fit: str) -> tuple[int, int]:
+    """The pixels that height and width become."""
+    if fit == "stretch":
+        return spec.size, spec.size
+    if fit == "pad":
+        longest = max(height, width)
+        tall, wide = (max(1, round(spec.size * side / longest)) for side in (height, width))
+        return tall, wide
+    shortest = min(height, width)
+    # torchvision's rounding: the long side is cut off
+    return spec.resize * height // shortest, spec.resize * width // shortest
 
 
 def fit(picture: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.uint8]:
     """The pixels that preprocess() normalises: uint8 RGB [H, W, 3] of any strides -> uint8 [size, size, 3]."""
     values = np.tile(np.arange(256, dtype=np.float32), (3, 1))
-    return np.ascontiguousarray(_resize(picture, values, spec)[0].transpose(1, 2, 0), np.uint8)
+    return np.ascontiguousarray(_resize(picture, values, spec, "crop")[0].transpose(1, 2, 0), np.uint8)
 
 
-def _resize(picture: NDArray[np.uint8], table: NDArray[np.float32], spec: Preprocessing) -> NDArray[np.float32]:
+def _resize(
+    picture: NDArray[np.uint8], table: NDArray[np.float32], spec: Preprocessing, fit: str
+) -> NDArray[np.float32]:
     from hydrart.picture.resize import resize
 
-    return resize(picture, table, spec.size, spec.resize, spec.interpolation)
+    height, width, _ = picture.shape
+    return resize(picture, table, spec.size, _sides(height, width, spec, fit), spec.interpolation)
 
 
 @functools.lru_cache(maxsize=16)

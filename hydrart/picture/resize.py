@@ -25,20 +25,20 @@ _LANES = 3 * _ROWS + 1
 
 
 def resize(
-    picture: NDArray[np.uint8], table: NDArray[np.float32], size: int, short: int, interpolation: str
+    picture: NDArray[np.uint8], table: NDArray[np.float32], size: int, sides: tuple[int, int], interpolation: str
 ) -> NDArray[np.float32]:
-    """Resize the short side to `short`, cut the centre and map each channel's values through its row of `table`.
+    """Resize height and width to `sides`, take the centre and map each channel's values through its row of `table`.
 
     - picture: uint8 [H, W, 3] of any strides.
     - table: float32 [3, 256].
-    - size: side of the crop, at most `short`.
+    - size: side of the centre. Where a side becomes shorter, zeros lie around it, before the table.
     - interpolation: "bicubic" or "bilinear".
 
     Returns float32 [1, 3, size, size]. Calls from several threads are safe.
     """
     height, width, _ = picture.shape
-    rows = _axis(height, min(height, width), size, short, interpolation)
-    columns = _axis(width, min(height, width), size, short, interpolation)
+    rows = _axis(height, sides[0], size, interpolation)
+    columns = _axis(width, sides[1], size, interpolation)
     window = picture[rows.begin : rows.end, columns.begin : columns.end]
     tall = height - rows.length > 2 * max(0, width - columns.length)
     if tall:
@@ -54,15 +54,15 @@ def resize(
     return np.ascontiguousarray(out.transpose(0, 1, 3, 2)) if tall else out
 
 
-def prepare(height: int, width: int, size: int, short: int, interpolation: str) -> None:
+def prepare(height: int, width: int, size: int, sides: tuple[int, int], interpolation: str) -> None:
     """Compute the weights that resize() needs for pictures [height, width, 3]. The weights of 32 sizes are kept."""
-    for side in (height, width):
-        _axis(side, min(height, width), size, short, interpolation)
+    for side, whole in zip((height, width), sides, strict=True):
+        _axis(side, whole, size, interpolation)
 
 
 @dataclass(frozen=True, eq=False)
 class _Axis:
-    """One axis of a resize and crop.
+    """One axis of a resize and crop, or of a resize and a border.
 
     - length: length of the whole side after the resize, in pixels.
     - begin, end: range of the source pixels that the crop needs.
@@ -81,14 +81,15 @@ class _Axis:
 
 
 @functools.lru_cache(maxsize=64)
-def _axis(side: int, shortest: int, size: int, short: int, interpolation: str) -> _Axis:
-    # round as torchvision does: the length of the long side down, the place of the crop to the nearest
-    whole = short * side // shortest
-    offset = round((whole - size) / 2)
+def _axis(side: int, whole: int, size: int, interpolation: str) -> _Axis:
+    """How `side` pixels become `whole`, and the `size` in the centre of them."""
+    before = border(whole, size)
+    inside = min(whole, size)
+    offset = round((whole - inside) / 2)  # torchvision rounds the place of the crop to the nearest
     reach, weigh = _FILTERS[interpolation]
     scale = side / whole
     stretch = max(scale, 1.0)  # for antialiasing, the filter covers all source pixels that become one pixel
-    centre = (np.arange(offset, offset + size) + 0.5) * scale
+    centre = (np.arange(offset, offset + inside) + 0.5) * scale
     first = np.maximum((centre - reach * stretch + 0.5).astype(np.int64), 0)
     last = np.minimum((centre + reach * stretch + 0.5).astype(np.int64), side)
     count = (last - first)[:, None]
@@ -99,8 +100,14 @@ def _axis(side: int, shortest: int, size: int, short: int, interpolation: str) -
     rounded = np.trunc(weights * (1 << _BITS) + np.copysign(0.5, weights))
     begin = int(first.min())
     reach = int(first.max()) - begin + taps.size
-    first, end = (first - begin).astype(np.int32), int(last.max())
-    return _Axis(whole, begin, end, first, rounded.astype(np.int32).ravel(), reach)
+    around = (before, size - inside - before)  # pixels of the border: their weights are zero
+    first, end = np.pad((first - begin).astype(np.int32), around), int(last.max())
+    return _Axis(whole, begin, end, first, np.pad(rounded.astype(np.int32), (around, (0, 0))).ravel(), reach)
+
+
+def border(whole: int, size: int) -> int:
+    """Pixels of the border before a side that became `whole`, fewer than `size`; else 0."""
+    return max(size - whole, 0) // 2
 
 
 def _bicubic(x: NDArray[np.float64]) -> NDArray[np.float64]:

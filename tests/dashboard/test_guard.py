@@ -38,7 +38,7 @@ def test_elsewhere_everything_needs_the_token(guarded: Page) -> None:
     assert guarded.ask("/metrics", Authorization=f"Bearer {TOKEN}")[0] == 200
     assert guarded.ask("/history?token=a%20token")[0] == 200
     status, _, headers = guarded.ask("/?token=a%20token")
-    assert status == 302 and headers["Location"] == "/", "the address that stays in the browser has no token"
+    assert status == 302 and headers["Location"] == "./", "the address that stays in the browser has no token"
     cookie = headers["Set-Cookie"]
     assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
     assert guarded.ask("/", Cookie=cookie.split(";")[0])[0] == 200

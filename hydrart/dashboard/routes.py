@@ -1,0 +1,216 @@
+"""What the live page's server answers at each address."""
+
+import asyncio
+import contextlib
+import functools
+import json
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from hydrart.dashboard.controls import Controls
+from hydrart.dashboard.feed import Feed
+from hydrart.dashboard.metrics import Metrics
+from hydrart.errors import SettingError
+from hydrart.readings import Reading, View, shown
+
+_FILES = Path(__file__).parent
+_SCRIPT = "text/javascript"
+_TYPES = {"page.html": "text/html", "page.css": "text/css", "page.js": _SCRIPT, "chart.js": _SCRIPT}
+_SILENT_S = 10.0  # seconds without a result; then the run is not healthy
+_BOUNDARY = "frame"
+_ALIVE_S = 1.0  # between two signs of life in the events
+_BODY_S = 5.0  # in which the body of a request must come
+_UNREAD_S = 30.0  # for which a reader may read nothing
+
+
+class Routes:
+    """The handlers. most: readers of pictures and events in all; half as many from one address.
+
+    restarts: how often the server had to be started again.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        controls: Controls,
+        metrics: Metrics,
+        *,
+        title: str,
+        state: Callable[[], str],
+        most: int,
+    ) -> None:
+        self._feed, self._controls, self._metrics = feed, controls, metrics
+        self._title, self._state, self._most = title, state, most
+        self._run_id = uuid.uuid4().hex  # pages that stay open see that another run began
+        self._watching: Counter[str | None] = Counter()
+        self._ended = False
+        self._published = asyncio.Event()
+        self.restarts = 0
+
+    def add_to(self, app: web.Application) -> None:
+        """Answer at all addresses."""
+        self._ended = False
+        app.router.add_get("/", functools.partial(self._file, "page.html"))
+        for name in ("page.css", "page.js", "chart.js"):
+            app.router.add_get(f"/{name}", functools.partial(self._file, name))
+        app.router.add_get("/picture", self._picture)
+        app.router.add_get("/events", functools.partial(self._events, False))
+        app.router.add_get("/updates", functools.partial(self._events, True))
+        app.router.add_get("/history", self._history)
+        app.router.add_get("/healthz", self._health)
+        app.router.add_get("/metrics", self._metrics_text)
+        app.router.add_post("/control", self._control)
+
+    def wake(self) -> None:
+        """Wake all who wait; each takes the latest when its turn comes."""
+        self._published.set()
+        self._published = asyncio.Event()
+
+    def end(self) -> None:
+        """End the answers that go on."""
+        self._ended = True
+        self.wake()
+
+    async def _file(self, name: str, request: web.Request) -> web.StreamResponse:
+        return web.Response(body=(_FILES / name).read_bytes(), content_type=_TYPES[name], charset="utf-8")
+
+    async def _history(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response(self._feed.history() | self._settings() | self._sign_of_life())
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "run": self._run_id,
+            "title": self._title,
+            **self._controls.settings(),
+            "readings": [_described(name, reading) for name, reading in shown(View.PAGE).items()],
+        }
+
+    def _sign_of_life(self) -> dict[str, Any]:
+        silent_s = self._feed.silent_s
+        return {"state": self._state(), "last_result_s": None if silent_s is None else round(silent_s, 3)}
+
+    async def _health(self, request: web.Request) -> web.StreamResponse:
+        life = self._sign_of_life()
+        silent_s = life["last_result_s"]
+        problems = []
+        if life["state"] != "running":
+            problems.append(f"the source is {life['state']}")
+        if silent_s is None or silent_s >= _SILENT_S:
+            problems.append("no frame was answered yet" if silent_s is None else f"no answer for {silent_s:.0f} s")
+        if not self._feed.alive:
+            problems.append("the page's encoder has ended")
+        elif self._feed.trouble:
+            problems.append(f"a picture cannot be encoded: {self._feed.trouble}")
+        body = {"healthy": not problems, **life, "problems": problems, "page_restarts": self.restarts}
+        return web.json_response(body, status=503 if problems else 200)
+
+    async def _metrics_text(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(body=self._metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    async def _control(self, request: web.Request) -> web.StreamResponse:
+        """{"k": 6} fixes k, null lets the governor choose; {"max_temp_c": 70} sets the limit, null takes it back."""
+        try:
+            async with asyncio.timeout(_BODY_S):
+                text = await request.text()
+            wanted = json.loads(text)
+        except web.HTTPException:
+            raise
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(text="the body did not come\n") from None
+        except Exception:  # unknown charsets, wrong gzip, deep nesting: strangers may send anything
+            raise web.HTTPBadRequest(text="this is no JSON\n") from None
+        try:
+            self._controls.want(wanted)
+        except SettingError as error:
+            raise web.HTTPBadRequest(text=f"{error}\n") from None
+        self.wake()  # every open page shows what is in force
+        return web.json_response(self._settings())
+
+    @contextlib.asynccontextmanager
+    async def _watch(self, request: web.Request, content_type: str) -> AsyncIterator[web.StreamResponse]:
+        """A response that goes on for as long as its reader stays and reads."""
+        client = request.remote
+        if self._watching.total() >= self._most or self._watching[client] >= max(2, self._most // 2):
+            raise web.HTTPServiceUnavailable(text="too many are watching: close a page\n")
+        response = web.StreamResponse(headers={"Content-Type": content_type})
+        self._watching[client] += 1
+        self._feed.watch(1)
+        try:
+            # the reader left, or does not read
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                await response.prepare(request)
+                yield response
+        finally:
+            self._feed.watch(-1)
+            self._watching[client] -= 1
+            self._watching += Counter()  # drops those that are 0
+        if not self._ended and request.transport is not None:
+            request.transport.abort()  # what it did not read need not be kept
+
+    async def _picture(self, request: web.Request) -> web.StreamResponse:
+        """JPEG after JPEG; who is slow gets the latest when ready for it."""
+        async with self._watch(request, f"multipart/x-mixed-replace; boundary={_BOUNDARY}") as response:
+            await _send(response, f"--{_BOUNDARY}\r\n".encode())
+            shown = 0
+            while not self._ended:
+                number, data = self._feed.picture
+                if number == shown:
+                    await self._published.wait()
+                    continue
+                shown = number
+                head = f"Content-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+                # the browser shows a part once the next boundary has come
+                await _send(response, head.encode() + data + f"\r\n--{_BOUNDARY}\r\n".encode())
+        return response
+
+    async def _events(self, for_page: bool, request: web.Request) -> web.StreamResponse:
+        """Server-sent events: JSON lines, of which a slow reader loses the oldest, and a sign of life once a second.
+
+        for_page: with events `settings`, whenever they change, and `alive`. Other readers take every event for a line:
+        they get a comment as sign of life.
+        """
+        loop = asyncio.get_running_loop()
+        async with self._watch(request, "text/event-stream") as response:
+            sent = self._feed.lines[-1][0] if self._feed.lines else 0
+            told: dict[str, Any] = {}
+            alive_at = -_ALIVE_S
+            while True:
+                ended, published = self._ended, self._published
+                lines = [data for number, data in list(self._feed.lines) if number > sent]
+                if lines:
+                    sent = self._feed.lines[-1][0]
+                    await _send(response, b"".join(b"data: " + data + b"\n\n" for data in lines))
+                if for_page and (settings := self._settings()) != told:
+                    told = settings
+                    await _send(response, _named("settings", settings))
+                if ended:
+                    break
+                if loop.time() - alive_at >= _ALIVE_S:
+                    alive_at = loop.time()
+                    sign = _named("alive", self._sign_of_life()) if for_page else b": alive\n\n"
+                    await _send(response, sign)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_ALIVE_S):
+                        await published.wait()
+        return response
+
+
+async def _send(response: web.StreamResponse, data: bytes) -> None:
+    """Send what goes on. Raises TimeoutError where nobody reads."""
+    async with asyncio.timeout(_UNREAD_S):
+        await response.write(data)
+
+
+def _named(name: str, entry: dict[str, Any]) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(entry)}\n\n".encode()
+
+
+def _described(name: str, reading: Reading) -> dict[str, Any]:
+    """How the page writes a reading: its value times factor, with decimals digits after the point, and the unit."""
+    factor, unit = reading.people
+    return {"name": name, "title": reading.title, "factor": factor, "unit": unit, "decimals": reading.decimals}
