@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -248,3 +248,15 @@ def test_greyscale_and_upside_down_are_accepted(model: hydrart.Model, tmp_path: 
     path = tmp_path / "x.png"
     Image.new("L", (1, 1)).save(path)
     assert model(path).label in CIFAR
+
+
+def test_how_pictures_become_squares(weights: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (40, 90, 3), np.uint8)
+    inputs = [hydrart.load(weights, fit=fit).preprocess(picture) for fit in ("crop", "pad", "stretch")]
+    np.testing.assert_array_equal(inputs[0], hydrart.load(weights).preprocess(picture))
+    assert not any(np.array_equal(a, b) for a, b in combinations(inputs, 2))
+    box = hydrart.load(weights).seen(40, 90)
+    assert box.height == pytest.approx(box.width * 90 / 40, rel=0.1) and box.left > box.top
+    assert hydrart.load(weights, fit="pad").seen(40, 90) == (0, 0, 1, 1)
+    with pytest.raises(SettingError, match="fit='squash' is unknown: choose from crop, pad, stretch"):
+        hydrart.load(weights, fit="squash")

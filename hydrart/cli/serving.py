@@ -27,12 +27,8 @@ _TOKEN = "HYDRART_TOKEN"
 _GET_ADDRESS = 0x8915  # SIOCGIFADDR of Linux' netdevice(7)
 _ANYWHERE = {"0.0.0.0": socket.AF_INET, "::": socket.AF_INET6}
 _SOMEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}  # reserved for documents: RFC 5737, 3849
-_BLOCKS = {
-    (0, 0): "█",
-    (0, 1): "▀",
-    (1, 0): "▄",
-    (1, 1): " ",
-}  # of two modules; 1: a dark one
+# what stands for two modules of a QR code, the upper and the lower one; 1 is dark, as most screens are
+_BLOCKS = {(0, 0): "█", (0, 1): "▀", (1, 0): "▄", (1, 1): " "}
 
 
 class HostPort(click.ParamType[tuple[str, int]]):

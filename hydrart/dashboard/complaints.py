@@ -5,6 +5,9 @@ import threading
 import time
 from collections.abc import Callable
 
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import RequestPayloadError
+
 _EVERY_S = 60.0
 
 
@@ -39,10 +42,14 @@ class Complaints(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         if error is None:
             self.tell(str(record.msg), f"the live page: {' '.join(record.getMessage().split())[:200]}")
+        elif isinstance(error, HttpProcessingError | RequestPayloadError):
+            self.tell("malformed", f"the live page refused a malformed request: {short(error)}")
         else:
             self.tell(type(error).__name__, f"the live page could not answer a request: {short(error)}")
 
 
 def short(error: BaseException) -> str:
-    """An error on one line."""
+    """An error on one line; of a group the first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -95,8 +95,11 @@ class Guard:
 def _claims(request: web.Request, cookie: str) -> _Claims:
     """Read what the request says. Whatever is malformed raises an error of some kind."""
     origin = request.headers.get("Origin")
+    host = urlsplit(f"//{request.host}")
+    request.host.encode("ascii")
+    _ = host.port  # raises where it is no number
     return _Claims(
-        urlsplit(f"//{request.host}").hostname or "",
+        host.hostname or "",
         request.query.get("token", ""),
         request.headers.get("Authorization", "").removeprefix("Bearer "),
         request.cookies.get(cookie, ""),

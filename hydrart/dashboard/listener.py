@@ -125,7 +125,7 @@ class Connections:
             allowance = self._allowance(connection.address)
             if allowance.refill() < 1:
                 allowance.left = -_PENALTY
-                self._complaints.tell("requests", f"the live page refuses {connection.address}: it asks too often")
+                self._tell_of_too_many(connection.address)
                 refusal = web.HTTPTooManyRequests(text="too many requests: ask less often\n")
                 refusal.force_close()
                 raise refusal
@@ -162,6 +162,7 @@ class Connections:
     def _admits(self, client: str) -> bool:
         """Whether there is room. Connections that are quiet make room for new ones, the quietest first."""
         if client in self._requests and self._requests[client].refill() < 1:
+            self._tell_of_too_many(client)
             return False
         self._forget_closed()
         of_one = [one for one in self._open.values() if one.address == client]
@@ -175,6 +176,9 @@ class Connections:
             min(quiet, key=lambda one: one.since).transport.abort()
             self._forget_closed()
         return True
+
+    def _tell_of_too_many(self, client: str) -> None:
+        self._complaints.tell("requests", f"the live page refuses {client} for a while: it asks too often")
 
     def _forget_closed(self) -> None:
         self._open = {key: one for key, one in self._open.items() if not one.transport.is_closing()}

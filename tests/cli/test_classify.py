@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import hydrart
-from tests.support.commands import good, json_lines
+from tests.support.commands import good, json_lines, noise
 
 
 def test_classify_as_text(album: Path, weights: Path, model: hydrart.Model) -> None:
@@ -38,3 +39,11 @@ def test_classify_takes_files_folders_and_globs(album: Path, weights: Path) -> N
     pictures = (album / "3.png", album / "[0-2].png", album)
     lines = json_lines(good("classify", *pictures, "--weights", weights, "--json").stdout)
     assert [Path(line["picture"]).stem for line in lines] == list("3" + "012" + "01234")
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_how_pictures_become_squares(fit: str, weights: Path, tmp_path: Path) -> None:
+    Image.fromarray(noise(1)[:20]).save(tmp_path / "wide.png")
+    (line,) = json_lines(good("classify", tmp_path / "wide.png", "--weights", weights, "--json", "--fit", fit).stdout)
+    answer = hydrart.load(weights, fit=fit)(tmp_path / "wide.png")
+    assert (line["label"], line["score"]) == (answer.label, pytest.approx(answer.score, abs=1e-4))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import hydrart
 from hydrart.format.reader import WeightFile
-from tests.support.commands import Make, class_tree, good, json_lines, noise, sentence
+from tests.support.commands import Make, call, class_tree, good, json_lines, noise, sentence
 from tests.support.networks import CIFAR, SMALL, make_file
 
 
@@ -73,3 +73,12 @@ def test_eval_records_accuracy_in_the_file(tmp_path: Path) -> None:
     accuracy = WeightFile(path).meta.accuracy
     assert accuracy is not None and (accuracy.dataset, accuracy.pictures) == ("noise", 10)
     assert set(accuracy.top1) == set(SMALL.heads)
+
+
+def test_accuracy_of_another_preprocessing_is_not_recorded(weights: Path, tmp_path: Path) -> None:
+    tree = class_tree(tmp_path / "tree", {0: "cat", 1: "dog"})
+    before = weights.read_bytes()
+    done = call("eval", tree, "--weights", weights, "--record", "x", "--fit", "pad")
+    assert done.exit_code == 2 and "leave out --fit" in done.stderr and weights.read_bytes() == before
+    (report,) = json_lines(good("eval", tree, "--weights", weights, "--fit", "pad", "--json").stdout)
+    assert report["pictures"] == 2

@@ -1,11 +1,19 @@
 """hydrart run --serve."""
 
+import contextlib
+import os
+import pty
+import re
+import socket
 import subprocess
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import hydrart
+from hydrart.cli import serving
 from tests.support.commands import PATIENCE_S, PROGRAM, call
 from tests.support.dashboards import Page
 
@@ -41,9 +49,104 @@ def test_beyond_loopback_a_token_is_made(weights: Path) -> None:
         assert run.stderr is not None
         line = next(line for line in run.stderr if line.startswith("live page: "))
         address, _, token = line.strip().partition("?token=")
+        assert "0.0.0.0" not in address, "no phone can open that"
         shown = Page(int(address.rstrip("/").rpartition(":")[2]), hydrart.Governor(hydrart.load(weights).profile()))
         assert len(token) > 20 and shown.ask("/history")[0] == 401
         assert shown.ask("/history", Authorization=f"Bearer {token}")[0] == 200
         run.terminate()
         run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0
+
+
+@contextlib.contextmanager
+def serving_run(weights: Path, *options: str, **environment: str) -> Iterator[list[str]]:
+    """The lines that a run with a page says until it serves."""
+    command = [*PROGRAM, "run", "--source", "demo", "--loop", "--weights", str(weights), *options]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    ) as run:
+        assert run.stderr is not None
+        lines: list[str] = []
+        for line in run.stderr:
+            lines.append(line.rstrip("\n"))
+            if line.startswith("live page: "):
+                break
+        try:
+            yield lines
+        finally:
+            run.terminate()
+            run.communicate(timeout=PATIENCE_S)
+    assert run.returncode in (0, 130), "130 before the first frame"
+
+
+def test_a_link_with_any_token_opens_the_page(weights: Path) -> None:
+    with serving_run(weights, "--serve", "0", "--token", HYDRART_TOKEN="a&b#c+d %") as lines:
+        link = lines[-1].removeprefix("live page: ")
+        assert link.startswith("http://127.0.0.1:"), "a token on loopback, too"
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with opener.open(link, timeout=PATIENCE_S) as page:
+            assert page.status == 200 and "token" not in page.url
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(link.partition("?")[0], timeout=PATIENCE_S)
+
+
+@pytest.mark.parametrize("journal", ["JOURNAL_STREAM", "NOTIFY_SOCKET"])
+def test_a_fixed_token_stays_out_of_the_journal(journal: str, weights: Path, tmp_path: Path) -> None:
+    environment = {"HYDRART_TOKEN": "sesame", journal: str(tmp_path / "nobody")}
+    with serving_run(weights, "--serve", "0.0.0.0:0", **environment) as lines:
+        assert not any("sesame" in line for line in lines)
+        assert lines[-1].endswith("/ (with ?token= and what HYDRART_TOKEN holds)")
+    with serving_run(weights, "--serve", "0.0.0.0:0", **{journal: str(tmp_path / "nobody")}) as lines:
+        assert "?token=" in lines[-1], "one that was made for this run must stand somewhere"
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64, "ü" * 64])
+def test_a_host_that_is_no_name_is_wrong_usage(host: str) -> None:
+    done = call("run", "--source", "demo", "--serve", f"{host}:8080")
+    assert done.exit_code == 2 and "is no address: write 8080 or 0.0.0.0:8080" in done.stderr
+
+
+def test_a_token_without_a_page_is_wrong_usage() -> None:
+    done = call("run", "--source", "demo", "--token")
+    assert done.exit_code == 2 and "add --serve" in done.stderr
+
+
+def test_addresses_of_this_machine() -> None:
+    found = serving.reachable("0.0.0.0")
+    assert found and "0.0.0.0" not in found
+    for address in found:
+        with socket.socket() as one:
+            one.bind((address, 0))  # only an address of this machine can be bound
+    assert serving.reachable("127.0.0.1") == ["127.0.0.1"] and serving.reachable("robot.local") == ["robot.local"]
+    assert all(":" in address for address in serving.reachable("::"))
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "link"),
+    [
+        ("127.0.0.1", None, "http://127.0.0.1:80/"),
+        ("::1", None, "http://[::1]:80/"),
+        ("robot", "a&b#c+d e/", "http://robot:80/?token=a%26b%23c%2Bd%20e%2F"),
+    ],
+)
+def test_links(host: str, token: str | None, link: str) -> None:
+    assert serving.link(host, 80, token) == link
+
+
+def test_a_terminal_shows_a_code_that_holds_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    segno = pytest.importorskip("segno", reason="segno is not installed (extra: dashboard)")
+    main, child = pty.openpty()
+    said: list[str] = []
+    with open(child, "w", encoding="utf-8") as terminal, monkeypatch.context() as there:
+        there.setattr("sys.stderr", terminal)
+        serving._show_code("http://192.0.2.1:8080/?token=x", said.append)
+    os.close(main)
+    modules = [[int(half == "▄" or half == " ") for half in line] for line in said]  # the upper halves
+    wanted = [list(row) for row in segno.make("http://192.0.2.1:8080/?token=x", error="l").matrix_iter(border=2)]
+    assert modules == wanted[::2]
+    lower = [[int(half == "▀" or half == " ") for half in line] for line in said]
+    assert lower[: len(wanted) // 2] == wanted[1::2]
+    assert all(re.fullmatch("[█▀▄ ]+", line) for line in said)
+    said.clear()
+    serving._show_code("http://192.0.2.1:8080/", said.append)
+    assert not said, "nothing where stderr is no terminal"

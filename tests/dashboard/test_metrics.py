@@ -2,10 +2,11 @@
 
 import json
 
+import hydrart
 from tests.support.dashboards import Page
 
 
-def test_metrics_and_health(local: Page) -> None:
+def test_metrics_and_health(local: Page, model: hydrart.Model) -> None:
     status, body, headers = local.ask("/metrics")
     from prometheus_client.parser import text_string_to_metric_families
 
@@ -20,6 +21,12 @@ def test_metrics_and_health(local: Page) -> None:
     }
     states = {sample.labels["state"]: sample.value for sample in families["hydrart_state"].samples}
     assert states["running"] == 1 and sum(states.values()) == 1
+    build = families["hydrart_build_info"].samples[0]
+    assert build.name == "hydrart_build_info" and build.value == 1 and build.labels["version"] == hydrart.__version__
+    (label,) = families["hydrart_label"].samples
+    assert label.value == 1 and label.labels["label"] in model.labels
+    assert 0 < families["hydrart_score"].samples[0].value <= 1
+    assert 0 < families["hydrart_answers_per_second"].samples[0].value < 200
     assert "hydrart_temperature_celsius" not in families, "unknown is not 0"
     status, body, _ = local.ask("/healthz")
     health = json.loads(body)

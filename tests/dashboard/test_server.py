@@ -1,103 +1,114 @@
-"""What the live page serves, and what may be set."""
+"""The page's threads: what fails in them is said, counts for the health, and ends neither the page nor the run."""
 
-import io
 import json
-import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
 import pytest
-from PIL import Image
 
+import hydrart
+from hydrart.stream.events import Event
 from tests.support.commands import PATIENCE_S
-from tests.support.dashboards import Page
+from tests.support.dashboards import page
 
 
-def test_the_page_asks_no_other_host_and_no_other_may_frame_it(local: Page) -> None:
-    for path, kind in (("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript")):
-        status, body, headers = local.ask(path)
-        assert status == 200 and headers["Content-Type"].startswith(kind)
-        assert b"http://" not in body and b"https://" not in body and b"//cdn" not in body
-        policy = headers["Content-Security-Policy"]
-        assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy
-    assert local.ask("/nothing")[0] == 404
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
-def test_pictures_are_jpeg_and_go_on(local: Page) -> None:
-    data = local.read("/picture", lambda data: data.count(b"Content-Type: image/jpeg") == 3)
-    head, _, rest = data.partition(b"\r\n\r\n")
-    assert b"multipart/x-mixed-replace; boundary=frame" in head
-    pictures = []
-    while b"image/jpeg" in rest:
-        rest = rest[rest.index(b"Content-Length: ") + 16 :]
-        length, _, rest = rest.partition(b"\r\n\r\n")
-        if len(rest) < int(length):
-            break
-        pictures.append(rest[: int(length)])
-    assert len(set(pictures)) == len(pictures) >= 2
-    with Image.open(io.BytesIO(pictures[0])) as image:
-        assert image.size == (64, 48) and image.format == "JPEG"
+def test_a_setting_that_fails_in_the_loop_is_an_event(model: hydrart.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(value: object) -> None:
+        raise RuntimeError("it broke")
+
+    events: list[Event] = []
+    with page(model, on_event=events.append) as running:
+        monkeypatch.setattr(running.governor, "limit_temperature", fail)
+        assert running.ask("/control", "POST", {"max_temp_c": 60})[0] == 200
+        until(lambda: bool(events))
+        answered = running.latest_frame()
+        until(lambda: running.latest_frame() > answered + 5)
+        assert json.loads(running.ask("/history")[1])["max_temp_c"] is None, "what is in force"
+    assert [event.reason for event in events] == ["a setting of the page was not taken: it broke"]
+    assert events[0].state == "running"
 
 
-def test_events_are_json_lines(local: Page) -> None:
-    data = local.read("/events", lambda data: data.count(b"data: ") > 20)
-    assert b"text/event-stream" in data
-    body = data[data.index(b"data: ") :]
-    events = [part for part in body.split(b"\r\n") if part.startswith(b"data: ")]
-    lines = [
-        json.loads(line.removeprefix("data: ")) for event in events for line in event.decode().split("\n\n") if line
-    ]
-    numbers = [line["frame"] for line in lines]
-    assert numbers == list(range(numbers[0], numbers[0] + len(numbers))) and len(numbers) > 3
-    assert {"label", "k", "age_ms", "why"} <= lines[0].keys()
+def test_a_picture_that_cannot_be_encoded_is_said_and_the_next_is_shown(
+    model: hydrart.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with page(model) as running:
+        feed = running.dashboard.feed
+        encode = feed._encode
+
+        def fail(picture: object, quality: int) -> bytes:
+            raise ValueError("no such picture")
+
+        monkeypatch.setattr(feed, "_encode", fail)
+        data = running.read("/events", lambda data: data.count(b"data: ") > 20)
+        assert data, "the lines go on"
+        status, body, _ = running.ask("/healthz")
+        assert status == 503
+        assert json.loads(body)["problems"] == ["a picture cannot be encoded: ValueError: no such picture"]
+        monkeypatch.setattr(feed, "_encode", encode)
+        running.read("/picture", lambda data: b"image/jpeg" in data)
+        until(lambda: running.ask("/healthz")[0] == 200)
+        assert running.said == ["the live page keeps its last picture: ValueError: no such picture"]
 
 
-def test_k_and_the_temperature_are_set_and_given_back(local: Page) -> None:
-    def wait(true: Callable[[], bool]) -> None:
-        end = time.monotonic() + PATIENCE_S
-        while not true():
-            assert time.monotonic() < end
+@pytest.mark.parametrize("shape", [(70_000, 4), (4, 70_000), (65_501, 1), (1, 1)])
+def test_pictures_of_any_shape_are_shown(shape: tuple[int, int], model: hydrart.Model) -> None:
+    with page(model) as running:
+        feed = running.dashboard.feed
+        feed.watch(1)
+        until(lambda: feed.latest.picture is not None)
+        shown = feed.picture[0]
+        odd = replace(feed.latest, picture=np.zeros((*shape, 3), np.uint8))
+        for _ in range(20):  # between those of the stream
+            feed.result(odd, odd.as_dict())
             time.sleep(0.02)
-
-    def reason() -> str:
-        data = local.read("/events", lambda data: b"\n\n" in data.partition(b"data: ")[2])
-        return str(json.loads(data[data.index(b"data: ") + 6 :].split(b"\n\n")[0])["reason"])
-
-    status, body, _ = local.ask("/control", "POST", {"k": 4, "max_temp_c": 61.5})
-    settings = json.loads(body)
-    assert status == 200 and (settings["fixed_k"], settings["max_temp_c"]) == (4, 61.5)
-    wait(lambda: reason() == "fixed")
-    wait(lambda: local.governor.max_temp_c == 61.5)
-    status, body, _ = local.ask("/control", "POST", {"k": None, "max_temp_c": None})
-    assert status == 200 and json.loads(body)["fixed_k"] is None
-    wait(lambda: reason() != "fixed" and local.governor.max_temp_c is None)
+        until(lambda: feed.picture[0] > shown + 2)
+        assert feed.alive and not feed.trouble and not running.said
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"k": 13},
-        {"k": 4.0},
-        {"k": True},
-        {"k": "4"},
-        {"max_temp_c": 0},
-        {"max_temp_c": float("nan")},
-        {"max_temp_c": [1]},
-        {"x": 1},
-        {},
-        [],
-        None,
-        b"{",
-        b"\xff",
-    ],
-)
-def test_settings_that_make_no_sense(body: object, local: Page) -> None:
-    status, said, _ = local.ask("/control", "POST", body)
-    assert status == 400 and said.endswith(b"\n") and b"Traceback" not in said
+def test_a_server_that_fails_is_started_again(model: hydrart.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hydrart.dashboard.listener import Connections
+
+    closes = Connections._close_quiet_ones
+    times: list[float] = []
+
+    async def fail_at_first(self: Connections) -> None:
+        times.append(time.monotonic())
+        if len(times) == 1:
+            raise ZeroDivisionError("oops")
+        await closes(self)
+
+    monkeypatch.setattr(Connections, "_close_quiet_ones", fail_at_first)
+    with page(model) as running:
+        until(lambda: len(times) == 2)
+        status, body, _ = running.ask("/healthz")
+        assert status == 200 and json.loads(body)["page_restarts"] == 1
+        assert len(running.said) == 1 and running.said[0].startswith("the live page failed and starts again: ")
+        assert "oops" in running.said[0]
 
 
-def test_a_reader_that_does_not_read_holds_up_nobody(local: Page) -> None:
-    with socket.create_connection(("127.0.0.1", local.port)) as slow:
-        slow.sendall(b"GET /picture HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        for _ in range(2):
-            local.read("/picture", lambda data: data.count(b"image/jpeg") == 5)
+def test_what_waits_is_sent_before_the_end(model: hydrart.Model) -> None:
+    data: list[bytes] = []
+
+    def ended(received: bytes) -> bool:
+        data[:] = [received]
+        if len(received) < 3000:
+            return False
+        if not sent:
+            sent.append(True)
+            running.dashboard.event(Event("ended", "the last words", 1.0, 2.0))
+            running.dashboard.close()
+        return b"the last words" in received
+
+    sent: list[bool] = []
+    with page(model) as running:
+        running.read("/events", ended)
+    assert b"the last words" in data[0]

@@ -1,12 +1,17 @@
 """The video of a run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import hydrart
+from hydrart.errors import SourceError
+from hydrart.output.video import VideoWriter, show_seen
+from hydrart.picture.preprocess import Box
 from tests.support.commands import run_json, sentence
+from tests.support.results import made_up
 
 
 @pytest.mark.parametrize("suffix", ["avi", "mp4"])
@@ -37,3 +42,30 @@ def test_videos_that_cannot_be_written(name: str, words: str, weights: Path, tmp
     pytest.importorskip("cv2", reason="OpenCV is not installed (extra: video)")
     args = ("run", "--source", "demo", "--weights", weights, "--save-video", tmp_path / name)
     assert words in sentence(*args)
+
+
+def test_what_the_network_does_not_see_is_dark() -> None:
+    picture = np.full((40, 90, 3), 200, np.uint8)
+    show_seen(picture, Box(0.25, 0, 0.5, 1))
+    assert (picture[:, :21] == 100).all() and (picture[:, 69:] == 100).all()
+    assert (picture[:, 22:68] == 200).all() and (picture[:, [21, 68]] == 224).all()
+    whole = np.full((40, 90, 3), 200, np.uint8)
+    show_seen(whole, Box(0, 0, 1, 1))
+    assert (whole == 200).all()
+
+
+def test_a_writer_that_fails_in_any_way_ends_the_run_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cv2", reason="OpenCV is not installed (extra: video)")
+
+    def fail(*values: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(VideoWriter, "_encode", fail)
+    said: list[str] = []
+    writer = VideoWriter(tmp_path / "x.avi", 15, True, said.append, lambda height, width: Box(0, 0, 1, 1))
+    with pytest.raises(SourceError, match="cannot be written: ZeroDivisionError: oops"):
+        for _ in range(1000):
+            writer.write(replace(made_up(3, 100.0), picture=np.zeros((8, 8, 3), np.uint8)))
+    writer.close()

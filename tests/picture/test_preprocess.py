@@ -13,7 +13,7 @@ from PIL import Image
 import hydrart
 from hydrart.errors import PictureError
 from hydrart.format.preprocessing import Preprocessing
-from hydrart.picture.preprocess import fit, normalise, read_picture
+from hydrart.picture.preprocess import FITS, fit, normalise, preprocess, read_picture, seen
 from hydrart.resources import DEMO
 
 IMAGENET = Preprocessing(224)
@@ -191,3 +191,23 @@ def test_a_lazy_image_that_turns_out_broken() -> None:
     Image.fromarray(noise(100, 100)).save(data, "jpeg")
     with Image.open(io.BytesIO(data.getvalue()[: data.tell() // 2])) as image, pytest.raises(PictureError):
         read_picture(image)
+
+
+@pytest.mark.parametrize("how", FITS)
+@pytest.mark.parametrize(("height", "width"), [(480, 640), (640, 480), (224, 224), (1080, 1920), (300, 100)])
+def test_what_is_seen_is_what_changes_the_input(height: int, width: int, how: str) -> None:
+    spec = Preprocessing(224, 0.9)
+    box = seen(height, width, spec, how)
+    left, right = box.left * width, (box.left + box.width) * width
+    top, bottom = box.top * height, (box.top + box.height) * height
+    assert (box == (0, 0, 1, 1)) == (how != "crop")
+    reach = math.ceil(2 * max(1.0, max(height, width) / 224)) + 1  # of the filter, in source pixels
+    black = preprocess(np.zeros((height, width, 3), np.uint8), spec, how)
+    outside = np.full((height, width, 3), 255, np.uint8)
+    outside[max(0, int(top) - reach) : int(bottom) + reach, max(0, int(left) - reach) : int(right) + reach] = 0
+    np.testing.assert_array_equal(preprocess(outside, spec, how), black)
+    for y in (slice(math.ceil(top), int(top) + reach), slice(int(bottom) - reach, int(bottom))):
+        for x in (slice(math.ceil(left), int(left) + reach), slice(int(right) - reach, int(right))):
+            corner = np.zeros((height, width, 3), np.uint8)
+            corner[y, x] = 255
+            assert (preprocess(corner, spec, how) != black).any()

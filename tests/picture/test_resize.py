@@ -191,3 +191,22 @@ print("whole")
 def test_nothing_is_read_beyond_any_array() -> None:
     done = subprocess.run([sys.executable, "-c", GUARDED], capture_output=True, text=True, check=False)
     assert done.stdout == "whole\n", f"{done.returncode} {done.stderr}"
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("size", [(640, 480), (480, 640), (33, 200), (1, 1), (5, 2), (3, 1500), (1920, 1080)])
+def test_nothing_is_cut_away_unless_asked(size: tuple[int, int], interpolation: str) -> None:
+    picture = noise(*size)
+    if size[1] > 2 * size[0] and PILLOW < 13:
+        pytest.skip("Pillow before 13 filters tall pictures in the other order")
+    method = Image.Resampling[interpolation.upper()]
+    for side in (7, 32, 224):
+        spec = Preprocessing(side, 0.9, interpolation=interpolation)
+        stretched = np.asarray(Image.fromarray(picture).resize((side, side), method))
+        np.testing.assert_array_equal(preprocess(picture, spec, "stretch"), normalise([stretched], spec))
+        wide, tall = (max(1, round(side * edge / max(size))) for edge in size)
+        left, top = (side - wide) // 2, (side - tall) // 2
+        padded = np.zeros((1, 3, side, side), np.float32)  # the mean colour, normalised
+        inside = np.asarray(Image.fromarray(picture).resize((wide, tall), method))
+        padded[:, :, top : top + tall, left : left + wide] = normalise([inside], spec)
+        np.testing.assert_array_equal(preprocess(picture, spec, "pad"), padded)

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,26 @@ TOKEN = "a token"
 
 @dataclass
 class Page:
-    """A page that runs, and the governor behind it."""
+    """A page that runs, and the governor behind it. said: what it said to people; dashboard: the page itself.
+
+    pause: while it is set, the stream has no frames.
+    """
 
     port: int
     governor: hydrart.Governor
+    said: list[str] = field(default_factory=list)
+    dashboard: Any = None
+    pause: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def complaints(self) -> Any:
+        """What the page hands its sentences to."""
+        return self.dashboard._complaints
+
+    def latest_frame(self) -> int:
+        """The number of the last frame that was answered."""
+        frame: int = self.dashboard.feed.latest.frame
+        return frame
 
     def ask(
         self, path: str, method: str = "GET", body: object = None, **headers: str
@@ -37,6 +53,13 @@ class Page:
             connection.request(method, path, data, {"Content-Type": "application/json"} | sent)
             answer = connection.getresponse()
             return answer.status, answer.read(), answer.headers
+
+    def raw(self, request: bytes) -> int:
+        """The status of the answer to these bytes; 0 where the connection is closed without one."""
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE_S) as connection:
+            connection.sendall(request)
+            answer = connection.recv(1 << 16)
+        return int(answer.split()[1]) if answer else 0
 
     def read(self, path: str, until: Callable[[bytes], bool]) -> bytes:
         """The beginning of an answer that never ends."""
@@ -52,9 +75,14 @@ class Page:
 
 @contextmanager
 def page(
-    model: hydrart.Model, token: str | None = None, host: str = "127.0.0.1", sensors: hydrart.Sensors | None = None
+    model: hydrart.Model,
+    token: str | None = None,
+    host: str = "127.0.0.1",
+    sensors: hydrart.Sensors | None = None,
+    port: int = 0,
+    **more: Any,
 ) -> Iterator[Page]:
-    """A page of a stream of noise at 50 frames a second."""
+    """A page of a stream of noise at 50 frames a second. more: for Dashboard."""
     for package in ("aiohttp", "prometheus_client", "simplejpeg"):
         pytest.importorskip(package, reason=f"{package} is not installed (extra: dashboard)")
     from hydrart.dashboard.server import Dashboard
@@ -63,14 +91,18 @@ def page(
 
     def frames() -> Iterator[Any]:
         for i in itertools.count():
+            while pause.is_set() and not stop.is_set():
+                time.sleep(0.01)
             yield rng.integers(0, 256, (48, 64, 3), np.uint8), i
 
     governor = hydrart.Governor(model.profile(), fps=50)
-    stop = threading.Event()
+    stop, pause = threading.Event(), threading.Event()
     with hydrart.Stream(frames(), model, fps=50, governor=governor, sensors=sensors, keep_frame=True) as stream:
         state: Callable[[], str] = lambda: stream.state  # noqa: E731
         facts: dict[str, Any] = {"title": "noise", "heads": model.heads, "governor": governor, "fixed_k": None}
-        dashboard = Dashboard(host, 0, token, state=state, stats=stream.stats, **facts)
+        said: list[str] = []
+        facts |= {"state": state, "stats": stream.stats, "seen": model.seen, "say": said.append}
+        dashboard = Dashboard(host, port, token, **facts | more)
 
         def loop() -> None:
             for result in stream:
@@ -83,7 +115,7 @@ def page(
         try:
             while dashboard.feed.latest is None:
                 time.sleep(0.01)
-            yield Page(dashboard.port, governor)
+            yield Page(dashboard.port, governor, said, dashboard, pause)
         finally:
             stop.set()
             thread.join()
