@@ -169,7 +169,7 @@ class Routes:
         return response
 
     async def _events(self, for_page: bool, request: web.Request) -> web.StreamResponse:
-        """Server-sent events: JSON lines, of which a slow reader loses the oldest, and a sign of life once a second.
+        """Server-sent events: JSON lines, and a sign of life once a second. A slow reader loses the oldest lines.
 
         for_page: with events `settings`, whenever they change, and `alive`. Other readers take every event for a line:
         they get a comment as sign of life.
