@@ -1,8 +1,10 @@
-"""A video of what the network saw and said, through OpenCV."""
+"""A video of what the network saw and said: OpenCV draws the text, FFmpeg encodes, through PyAV."""
 
+import contextlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,12 @@ from numpy.typing import NDArray
 from hydrart.errors import SourceError
 from hydrart.picture.preprocess import Box
 from hydrart.source.opencv import load_cv2
+from hydrart.source.video import load_av, reason
 from hydrart.stream.result import Result
 
-_CODECS = {".avi": "MJPG", ".mp4": "mp4v", ".mkv": "MJPG"}
+_CODECS = {".avi": ("mjpeg", "yuvj420p"), ".mp4": ("mpeg4", "yuv420p"), ".mkv": ("mjpeg", "yuvj420p")}
+_QUALITY = 3 * 118  # of FFmpeg's scale, in its units of lambda (FF_QP2LAMBDA): 2 is the best
+_TICKS = 65535  # a second that the clock of MPEG-4 part 2 may have
 _LINE = 224  # grey level of the line around what the network sees
 _WAITING = 8  # pictures that may wait for the encoder
 
@@ -27,19 +32,21 @@ class VideoWriter:
     path: ends with .avi, .mp4 or .mkv. fps: frames per second of the video. whole: wait for the encoder; else pictures
     that it has no time for are left out, and `warn` gets a sentence at the end. Pictures of another size than the
     first are scaled to it. seen: Model.seen(). Raises SourceError (path cannot be written), MissingExtraError (no
-    OpenCV).
+    OpenCV or PyAV).
     """
 
     def __init__(
         self, path: Path, fps: float, whole: bool, warn: Callable[[str], None], seen: Callable[[int, int], Box]
     ) -> None:
-        self._cv2 = load_cv2("--save-video")
+        self._cv2, self._av = load_cv2("--save-video"), load_av("--save-video")
         if path.suffix.lower() not in _CODECS:
             raise SourceError(f"{path} is no name of a video: end it with one of {', '.join(_CODECS)}")
         if not path.parent.is_dir():
             raise SourceError(f"{path} cannot be written: {path.parent} is no folder")
         self._path, self._fps, self._whole, self._warn, self._seen = path, fps, whole, warn, seen
-        self._writer: Any = None
+        self._container: Any = None
+        self._stream: Any = None
+        self._frames = 0
         self._size = (0, 0)
         self._error: str | None = None
         self._left_out = 0
@@ -72,31 +79,49 @@ class VideoWriter:
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
             if self._error is None:
-                try:
+                with self._telling():
                     self._encode(*item)
-                except Exception as error:  # write() reports it: this thread must not end in silence
-                    why = getattr(error, "err", None) or f"{type(error).__name__}: {error}"  # err: OpenCV's
-                    self._error = f"{self._path} cannot be written: {why}"
-        if self._writer is not None:
-            self._writer.release()
-            if not self._error and self._path.stat().st_size == 0:
-                self._error = f"{self._path} is empty: is the disk full?"
+        if self._container is not None:
+            with self._telling():
+                self._container.mux(self._stream.encode())
+            with self._telling():
+                self._container.close()
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Keep the first error, which write() and close() report: the thread must not end in silence."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, self._av.FFmpegError):
+                why = reason(error)
+            else:
+                why = getattr(error, "err", None) or f"{type(error).__name__}: {error}"  # err: OpenCV's
+            self._error = self._error or f"{self._path} cannot be written: {why}"
 
     def _encode(self, picture: NDArray[np.uint8], text: str) -> None:
         cv2 = self._cv2
         bgr = picture[:, :, ::-1].copy()
         show_seen(bgr, self._seen(bgr.shape[0], bgr.shape[1]))
-        if self._writer is None:
+        if self._stream is None:
             self._size = (bgr.shape[1] // 2 * 2 or 2, bgr.shape[0] // 2 * 2 or 2)  # codecs want even sizes
-            codec = cv2.VideoWriter_fourcc(*_CODECS[self._path.suffix.lower()])
-            self._writer = cv2.VideoWriter(str(self._path), codec, self._fps, self._size)
-            if not self._writer.isOpened():
-                self._error = f"{self._path} cannot be written: check the folder, the disk and OpenCV's codecs"
-                return
+            self._open()
         if (bgr.shape[1], bgr.shape[0]) != self._size:
             bgr = cv2.resize(bgr, self._size)
         overlay(cv2, bgr, text)
-        self._writer.write(bgr)
+        frame = self._av.VideoFrame.from_ndarray(bgr, "bgr24")
+        frame.pts, self._frames = self._frames, self._frames + 1
+        self._container.mux(self._stream.encode(frame))
+
+    def _open(self) -> None:
+        codec, pixels = _CODECS[self._path.suffix.lower()]
+        # the prefix keeps a name with a colon from being taken for an address
+        self._container = self._av.open(f"file:{self._path}", "w")
+        rate = Fraction(self._fps).limit_denominator(int(min(_TICKS / self._fps, 1001)))
+        self._stream = self._container.add_stream(codec, rate=rate)
+        self._stream.width, self._stream.height = self._size
+        self._stream.pix_fmt = pixels
+        self._stream.codec_context.qscale, self._stream.codec_context.global_quality = True, _QUALITY
 
 
 def show_seen(picture: NDArray[np.uint8], box: Box) -> None:

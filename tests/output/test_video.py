@@ -1,5 +1,7 @@
 """The video of a run."""
 
+import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,8 @@ import hydrart
 from hydrart.errors import SourceError
 from hydrart.output.video import VideoWriter, show_seen
 from hydrart.picture.preprocess import Box
-from tests.support.commands import run_json, sentence
+from hydrart.source.opener import Opener
+from tests.support.commands import PATIENCE_S, PROGRAM, call, run_json, sentence
 from tests.support.results import made_up
 
 
@@ -35,6 +38,24 @@ def test_a_video_holds_every_frame_with_its_label(suffix: str, weights: Path, tm
     changed = abs(pictures[0] - plain)
     assert np.median(changed[: height // 2]) < 12, "the picture itself"
     assert (pictures[0][-25:, :60].max(axis=2) < 40).any() and (pictures[0][-25:, :200].min(axis=2) > 200).any(), "text"
+
+
+@pytest.mark.parametrize("name", [b"\xe9.mp4", b"2026-01-02T03:04:05.avi", b"a%03d?#.mkv"])
+def test_names_that_c_libraries_take_for_something_else(name: bytes, weights: Path, tmp_path: Path) -> None:
+    options = ("--source", "demo", "--fps", "30", "--max-frames", "3", "--save-video", os.fsdecode(name))
+    command = [*PROGRAM, "run", *options, "--weights", str(weights)]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=PATIENCE_S, check=False)
+    assert run.returncode == 0, run.stderr
+    assert os.listdir(os.fsencode(tmp_path)) == [name]
+    assert len(list(Opener(tmp_path / os.fsdecode(name)).open().shots())) == 3
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_full_disk_is_told(weights: Path, tmp_path: Path) -> None:
+    full = tmp_path / "x.avi"
+    full.symlink_to("/dev/full")
+    result = call("run", "--source", "demo", "--loop", "--fps", 1000, "--save-video", full, "--weights", weights)
+    assert result.exit_code == 1 and "No space left on device" in result.stderr and not full.is_file()
 
 
 @pytest.mark.parametrize(("name", "words"), [("x.txt", "end it with one of"), ("no/x.avi", "is no folder")])
