@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from hydrart.cli.exit_codes import LASTING, Failure, one_sentence
 from hydrart.cli.options import json_option, print_json, warn
 from hydrart.cli.run import run
 from hydrart.output.text import printable
-from hydrart.source.address import without_secrets
+from hydrart.source.address import SCHEMES, has_secrets, without_secrets
 
 # Exit code 130 means that the program was stopped before its first frame. The watchdog ends a hang with SIGABRT, and
 # Python's fault handler then prints where the program hung.
@@ -82,7 +83,8 @@ def install(name: str, no_start: bool, as_json: bool, arguments: tuple[str, ...]
         _check_own(path)
     if not no_start:
         _systemctl("show", "--property=Version")  # raises before the unit is written where systemd does not run
-    words = (sys.executable, "-m", "hydrart", *arguments)
+    kept, secret = _without_address(name, arguments)
+    words = (sys.executable, "-m", "hydrart", *kept)
     if not all(map(_is_text, words)):
         raise Failure("the command line is not UTF-8, which a unit file must be: rename the files in it")
     command = " ".join(map(quoted, words))
@@ -90,10 +92,9 @@ def install(name: str, no_start: bool, as_json: bool, arguments: tuple[str, ...]
     shown = " ".join(without_secrets(word) if "://" in word else word for word in ("hydrart", *arguments))
     description, folder = (line.replace("%", "%%") for line in (printable(shown), _working_folder()))
     text = _UNIT.format(description=description, command=command, folder=folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    path.chmod(0o600)  # an address in the command line may hold a password
-    path.write_text(text, encoding="utf-8")
+    if secret:
+        _write(source_path(name), f"{secret}\n")
+    _write(path, text)
     if not no_start:
         _systemctl("daemon-reload")
         _systemctl("enable", f"{name}.service")
@@ -147,6 +148,7 @@ def remove(name: str, as_json: bool) -> None:
     except _NoManager:  # without a systemd the service does not run either
         managed = False
     path.unlink()
+    source_path(name).unlink(missing_ok=True)
     Path(path.parent, "default.target.wants", path.name).unlink(missing_ok=True)
     if managed:
         _systemctl("daemon-reload")
@@ -164,8 +166,39 @@ def remove(name: str, as_json: bool) -> None:
 
 def unit_path(name: str) -> Path:
     """The path of a unit file in the folder of this user's units."""
-    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(base, "systemd", "user", f"{name}.service")
+    return Path(_config(), "systemd", "user", f"{name}.service")
+
+
+def source_path(name: str) -> Path:
+    """The path of the file that holds the address of a service's source, where that has a password."""
+    return Path(_config(), "hydrart", f"{name}.source")
+
+
+def _config() -> str | Path:
+    return os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+
+
+def _without_address(name: str, arguments: tuple[str, ...]) -> tuple[list[str], str | None]:
+    """The command line with @FILE in place of an address that has a password, and that address.
+
+    Every user of the machine sees the command lines of all processes.
+    """
+    kept, secret = [], None
+    for word in arguments:
+        match = re.fullmatch(rf"(--source=)?((?:{'|'.join(SCHEMES)})://.*)", word, re.DOTALL | re.IGNORECASE)
+        if match and has_secrets(match[2]):
+            secret = match[2]
+            word = f"{match[1] or ''}@{source_path(name)}"
+        kept.append(word)
+    return kept, secret
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that only its owner may read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    path.chmod(0o600)
+    path.write_text(text, encoding="utf-8")
 
 
 def quoted(text: str) -> str:

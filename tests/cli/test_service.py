@@ -81,6 +81,20 @@ def test_install_status_remove(home: Path) -> None:
     assert "nothing to remove" in sentence("service", "remove", "--name", "eye")
 
 
+@pytest.mark.parametrize("form", ["--source {}", "--source={}", "{}"])
+def test_a_password_is_not_in_the_command_line(home: Path, form: str) -> None:
+    url = "rtsp://me:se/cr?et@cam/1"
+    options = form.format(url).split()
+    good("service", "install", "--no-start", "--", "run", *options, "--fps", "5")
+    unit, source = home / "config/systemd/user/hydrart.service", home / "config/hydrart/hydrart.source"
+    assert (
+        "se/cr" not in unit.read_text() and f"@{source}" in unit.read_text() and "rtsp://***@cam/1" in unit.read_text()
+    )
+    assert source.read_text() == f"{url}\n" and stat.S_IMODE(source.stat().st_mode) == 0o600
+    good("service", "remove")
+    assert not source.exists()
+
+
 @pytest.mark.parametrize(
     ("state", "told"),
     [
