@@ -21,6 +21,12 @@ _CODECS = {".avi": ("mjpeg", "yuvj420p"), ".mp4": ("mpeg4", "yuv420p"), ".mkv": 
 _QUALITY = 3 * 118  # of FFmpeg's scale, in its units of lambda (FF_QP2LAMBDA): 2 is the best
 _TICKS = 65535  # a second that the clock of MPEG-4 part 2 may have
 _LINE = 224  # grey level of the line around what the network sees
+# A run that is killed leaves a file that plays. MP4 usually has its index at its end only, and Matroska keeps 5 s back.
+_PLAYABLE = {
+    "movflags": "frag_keyframe+empty_moov+default_base_moof",
+    "cluster_time_limit": "1000",
+    "flush_packets": "1",
+}
 _WAITING = 8  # pictures that may wait for the encoder
 
 
@@ -43,6 +49,8 @@ class VideoWriter:
             raise SourceError(f"{path} is no name of a video: end it with one of {', '.join(_CODECS)}")
         if not path.parent.is_dir():
             raise SourceError(f"{path} cannot be written: {path.parent} is no folder")
+        if path.is_dir() or path.is_fifo():
+            raise SourceError(f"{path} cannot be written: it is a folder or a pipe")
         self._path, self._fps, self._whole, self._warn, self._seen = path, fps, whole, warn, seen
         self._container: Any = None
         self._stream: Any = None
@@ -77,6 +85,7 @@ class VideoWriter:
             self._warn(self._error)
 
     def _run(self) -> None:
+        """Encode what comes. After an error it goes on to take pictures, so that nobody waits, and write() raises."""
         while (item := self._queue.get()) is not None:
             if self._error is None:
                 with self._telling():
@@ -116,11 +125,12 @@ class VideoWriter:
     def _open(self) -> None:
         codec, pixels = _CODECS[self._path.suffix.lower()]
         # the prefix keeps a name with a colon from being taken for an address
-        self._container = self._av.open(f"file:{self._path}", "w")
+        self._container = self._av.open(f"file:{self._path}", "w", container_options=_PLAYABLE)
         rate = Fraction(self._fps).limit_denominator(int(min(_TICKS / self._fps, 1001)))
         self._stream = self._container.add_stream(codec, rate=rate)
         self._stream.width, self._stream.height = self._size
         self._stream.pix_fmt = pixels
+        self._stream.codec_context.gop_size = max(1, round(self._fps))  # a fragment of MP4 begins each second
         self._stream.codec_context.qscale, self._stream.codec_context.global_quality = True, _QUALITY
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from hydrart.errors import SourceError
 from hydrart.source.opener import Source
 from hydrart.stream.frame import Frame, asleep_s
 from hydrart.stream.mailbox import Mailbox
@@ -78,6 +79,8 @@ class Capture:
             self._read(self.source)
         except Exception as failure:  # whatever it is, take() raises it
             error = failure
+        except BaseException as failure:  # as when a program's own source calls sys.exit(): it would end in silence
+            error = SourceError(f"the source ended with {type(failure).__name__}: return, or raise another error")
         finally:
             if self.source is not None:
                 with contextlib.suppress(Exception):  # the source may be broken

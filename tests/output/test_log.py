@@ -5,7 +5,6 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +48,6 @@ def test_the_log_begins_anew_when_it_is_full(tmp_path: Path) -> None:
         assert first == {"run": 1} and file.stat().st_size <= 1000
         numbers += [line["frame"] for line in lines]
     assert numbers == list(range(numbers[0], 1000)), "nothing is lost between two files"
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system with room for 64 kB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    try:
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)], capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("there is no mount")
-    if done.returncode:
-        pytest.skip(f"a small file system cannot be mounted: {done.stderr.decode()}")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def test_a_full_disk_does_not_stop_the_run(small_disk: Path, weights: Path) -> None:

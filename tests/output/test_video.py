@@ -1,9 +1,12 @@
 """The video of a run."""
 
+import contextlib
 import os
+import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +20,16 @@ from tests.support.commands import PATIENCE_S, PROGRAM, call, run_json, sentence
 from tests.support.results import made_up
 
 
-@pytest.mark.parametrize("suffix", ["avi", "mp4"])
+def pictures_of(path: Path) -> list[Any]:
+    av = pytest.importorskip("av", reason="PyAV is not installed (extra: video)")
+    pictures = []
+    with open(path, "rb") as file, contextlib.suppress(av.FFmpegError), av.open(file) as container:
+        for frame in container.decode(video=0):
+            pictures.append(frame)
+    return pictures
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mkv", "mp4"])
 def test_a_video_holds_every_frame_with_its_label(suffix: str, weights: Path, tmp_path: Path) -> None:
     cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed (extra: video)")
     path = tmp_path / f"out.{suffix}"
@@ -58,9 +70,19 @@ def test_a_full_disk_is_told(weights: Path, tmp_path: Path) -> None:
     assert result.exit_code == 1 and "No space left on device" in result.stderr and not full.is_file()
 
 
-@pytest.mark.parametrize(("name", "words"), [("x.txt", "end it with one of"), ("no/x.avi", "is no folder")])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("x.txt", "end it with one of"),
+        ("no/x.avi", "is no folder"),
+        ("folder.avi", "it is a folder or a pipe"),
+        ("pipe.mkv", "it is a folder or a pipe"),
+    ],
+)
 def test_videos_that_cannot_be_written(name: str, words: str, weights: Path, tmp_path: Path) -> None:
     pytest.importorskip("cv2", reason="OpenCV is not installed (extra: video)")
+    (tmp_path / "folder.avi").mkdir()
+    os.mkfifo(tmp_path / "pipe.mkv")
     args = ("run", "--source", "demo", "--weights", weights, "--save-video", tmp_path / name)
     assert words in sentence(*args)
 
@@ -90,3 +112,18 @@ def test_a_writer_that_fails_in_any_way_ends_the_run_with_a_sentence(
         for _ in range(1000):
             writer.write(replace(made_up(3, 100.0), picture=np.zeros((8, 8, 3), np.uint8)))
     writer.close()
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mkv", "mp4"])
+def test_a_killed_run_leaves_a_video_that_plays(suffix: str, weights: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed (extra: video)")
+    path = tmp_path / f"out.{suffix}"
+    args = ("run", "--source", "demo", "--loop", "--fps", "30", "--weights", str(weights), "--json")
+    command = [*PROGRAM, *args, "--save-video", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        for _ in range(120):  # four seconds of video
+            assert process.stdout.readline()
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert 30 <= len(pictures_of(path)) <= 120

@@ -1,9 +1,10 @@
 """The thread that reads a source."""
 
 import itertools
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,17 @@ def test_what_a_source_fails_with_comes_after_its_frames() -> None:
 def test_an_opening_that_fails_is_raised() -> None:
     with pytest.raises(SourceError, match="does not exist"):
         Capture(opening("no such file")).mailbox.take(PATIENCE_S)
+
+
+def test_a_source_that_ends_the_program_ends_with_an_error() -> None:
+    def arrays() -> Iterator[NDArray[np.uint8]]:
+        yield np.zeros((8, 8, 3), np.uint8)
+        sys.exit(3)
+
+    capture = Capture(lambda: Opener(arrays()).open(), lossy=False)
+    assert capture.mailbox.take(PATIENCE_S) is not None
+    with pytest.raises(SourceError, match="the source ended with SystemExit"):
+        capture.mailbox.take(PATIENCE_S)
 
 
 def test_stopping_closes_the_source() -> None:
