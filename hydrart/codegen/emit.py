@@ -1,7 +1,7 @@
-"""What all emitters use: LLVM IR of functions, loops, loads, stores and dots, for any instruction set of isa.py.
+"""Emit LLVM IR of functions, loops, loads, stores and dots, for any instruction set of isa.py. All emitters use it.
 
-Each function is emitted once into a module and is not inlined. It names its own CPU features ("target-features"), so
-that it depends neither on what Numba takes the CPU for nor on NUMBA_CPU_NAME.
+Each function is emitted once into a module and is not inlined. It names its own CPU features ("target-features"). So
+it depends neither on the CPU that Numba assumes nor on NUMBA_CPU_NAME.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,11 @@ VOID = ir.VoidType()
 
 # conversion of stored lanes (emit_pack.unpack) -> steps of a dot for each stored row
 EXPAND = {None: 1, "pairs": 1, "bf16-fp32": 2, "int8-fp32": 4}
-UNROLL = 4  # steps of a dot in each turn of its loop: a tile always has a multiple
+UNROLL = 4  # steps of a dot in each turn of its loop; the steps of every tile are a multiple of it
 
 
 class _Bfloat(ir.types._BaseFloatType):
-    """llvmlite has no bfloat."""
+    """LLVM's type bfloat, which llvmlite lacks."""
 
     null = "0.0"
     intrinsic_name = "bf16"
@@ -34,7 +34,7 @@ class _Bfloat(ir.types._BaseFloatType):
 
 _Bfloat._create_instance()
 
-# architecture, lanes -> what LLVM's inline assembly calls the registers of vectors
+# architecture, lanes -> the constraint for vector registers in LLVM's inline assembly
 _VECTOR_REGISTERS = {(X86, 8): "x", (X86, 16): "v", (ARM, 4): "w"}
 
 
@@ -48,7 +48,10 @@ class _TargetAttributes(ir.values.FunctionAttributes):
 
 
 def define(module: Any, isa: Isa, name: str, args: int, body: Callable[[Any, list[Any]], None]) -> Any:
-    """The function void name(i64, ...) in the module, with so many arguments; body(builder, arguments) writes it."""
+    """Define the function void name(i64, ...) in the module. args: number of arguments.
+
+    body(builder, arguments) emits its code.
+    """
     name = f"hydrart.{isa.name}.{name}"
     if name in module.globals:
         return module.globals[name]
@@ -62,40 +65,40 @@ def define(module: Any, isa: Isa, name: str, args: int, body: Callable[[Any, lis
 
 
 def declare(module: Any, name: str, result: Any, args: list[Any]) -> Any:
-    """An LLVM intrinsic or a function of the C library."""
+    """Declare an LLVM intrinsic or a function of the C library."""
     return module.globals.get(name) or ir.Function(module, ir.FunctionType(result, args), name)
 
 
 def load(b: Any, address: Any, kind: Any) -> Any:
-    """What lies at the address, aligned to 4 bytes."""
+    """Load a value of this type from the address, which is aligned to 4 bytes."""
     value = b.load(b.inttoptr(address, kind.as_pointer()))
     value.align = 4
     return value
 
 
 def store(b: Any, value: Any, address: Any) -> None:
-    """Write the value to the address, aligned to 4 bytes."""
+    """Store the value at the address, which is aligned to 4 bytes."""
     b.store(value, b.inttoptr(address, value.type.as_pointer())).align = 4
 
 
 def offset(b: Any, address: Any, n: int) -> Any:
-    """The address n bytes further on."""
+    """The address plus n bytes."""
     return b.add(address, I64(n)) if n else address
 
 
 def field(b: Any, record: Any, kind: np.dtype[np.void], name: str) -> Any:
-    """The integer of that name in the record of records.py at this address."""
+    """Load the integer of this name from the record (records.py) at this address."""
     return load(b, offset(b, record, offset_of(kind, name)), I64)
 
 
 class Loop:
     """A loop whose condition is tested at the end of each turn.
 
-    values: those that change from turn to turn, as they are at the beginning of a turn.
+    values: the values that change from turn to turn, at the beginning of a turn.
     """
 
     def __init__(self, b: Any, name: str, start: list[Any]) -> None:
-        """Begin the loop: what is emitted from now on is its body. start: the values in the first turn."""
+        """Begin the loop. All code emitted from now on is its body. start: the values of the first turn."""
         before, self._block = b.block, b.append_basic_block(name)
         b.branch(self._block)
         b.position_at_end(self._block)
@@ -104,7 +107,7 @@ class Loop:
             phi.add_incoming(value, before)
 
     def end(self, b: Any, values: list[Any], again: Any) -> None:
-        """End the loop: values are those of the next turn, which is taken if `again`. The code after it follows."""
+        """End the loop. values: those of the next turn. again: whether there is one. Later code follows the loop."""
         for phi, value in zip(self.values, values, strict=True):
             phi.add_incoming(value, b.block)
         after = b.append_basic_block(f"{self._block.name}.end")
@@ -132,13 +135,13 @@ def prefetch(b: Any, address: Any, write: int, locality: int) -> None:
 
 
 def pinned(b: Any, isa: Isa, value: Any) -> Any:
-    """The same value. LLVM takes it for a new one that is computed here; no instruction comes of it."""
+    """The same value, which LLVM takes for a new one computed here. It costs no instruction."""
     register = "r" if value.type == I64 else _VECTOR_REGISTERS[isa.architecture, isa.lanes]
     return b.asm(ir.FunctionType(value.type, [value.type]), "", f"={register},0", [value], True)
 
 
 def dot(b: Any, isa: Isa, name: str, acc: Any, a: Any, weight: Any) -> Any:
-    """acc + a * weight, vectors of 32-bit lanes; name: the dot (isa.py)."""
+    """acc + a * weight for vectors of 32-bit lanes. name: the dot (isa.py)."""
     n = isa.lanes
     f32, i32 = ir.VectorType(F32, n), ir.VectorType(I32, n)
 
@@ -161,11 +164,11 @@ def dot(b: Any, isa: Isa, name: str, acc: Any, a: Any, weight: Any) -> Any:
             )
             ones = ir.Constant(i16, [1] * (2 * n))
             fours = call(f"llvm.x86.{'avx2.pmadd.wd' if n == 8 else 'avx512.pmaddw.d.512'}", i32, pairs, ones)
-            # LLVM would add many of them later and keep them on the stack until then
+            # unpinned, LLVM would add many of them later and keep them on the stack until then
             return b.add(acc, pinned(b, isa, fours))
         case "vnni":
             return call(f"llvm.x86.avx512.vpdpbusd.{32 * n}", i32, acc, *as_type(I8, 4 * n))
-        case "sdot":  # LLVM takes only the second factor from a lane ("by element")
+        case "sdot":  # LLVM takes a lane ("by element") only as the second factor
             value, weights = as_type(I8, 16)
             return call("llvm.aarch64.neon.sdot.v4i32.v16i8", i32, acc, weights, value)
         case "smmla":
@@ -176,7 +179,7 @@ def dot(b: Any, isa: Isa, name: str, acc: Any, a: Any, weight: Any) -> Any:
 
 
 def bfloat16(b: Any, value: Any) -> Any:
-    """A vector of 16 float32 rounded to bfloat16, nearest, ties to even (Isa.rounds_bf16)."""
+    """Round a vector of 16 float32 to bfloat16, to nearest, ties to even (Isa.rounds_bf16)."""
     kind = ir.VectorType(_Bfloat(), 16)
     return b.call(declare(b.module, "llvm.x86.avx512bf16.cvtneps2bf16.512", kind, [value.type]), [value])
 

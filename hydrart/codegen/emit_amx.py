@@ -1,4 +1,4 @@
-"""LLVM IR of the microkernel on AMX: the CPU multiplies matrices of 16 rows of 64 bytes, which lie in its registers.
+"""LLVM IR of the microkernel on AMX, whose registers are matrices of 16 rows of 64 bytes.
 
 Source: Intel, "Architecture Instruction Set Extensions Programming Reference", chapter "Intel AMX".
 """
@@ -13,26 +13,26 @@ from hydrart.codegen.emit_epilogue import EPILOGUE, epilogue, row_scale_bytes
 from hydrart.codegen.isa import FLOAT_DOTS, Isa
 from hydrart.codegen.records import AHEAD, LINE_BYTES, MICROTILE, STORE, STORE_BF16, WEIGHTS
 
-STRIPS = 5  # of rows at once, at most: those of two registers of up to 16
-RUNS = (16, 8, 4)  # steps at once
+STRIPS = 5  # most strips at once: their rows fit into two registers of up to 16 rows
+RUNS = (16, 8, 4)  # possible numbers of steps at once
 # tmm0 to tmm3 are sums, tmm4 and tmm5 hold activations, tmm6 and tmm7 weights
 TMM_INPUTS, TMM_WEIGHTS = 4, 6
-INSTRUCTIONS = {"tdpbf16": "tdpbf16ps", "tdpbusd": "tdpbusd"}  # of the dots
+INSTRUCTIONS = {"tdpbf16": "tdpbf16ps", "tdpbusd": "tdpbusd"}  # dot -> instruction
 _COLUMN_TERMS = ("bias", "gamma", "column_scales", "column_sums")
 
 
 def amx(b: Any, instruction: str, *operands: Any) -> None:
-    """An instruction of AMX. Registers are operands by their number, an i8."""
+    """Emit an instruction of AMX. An operand that is a register is its number, an i8."""
     b.call(declare(b.module, f"llvm.x86.{instruction}", VOID, [value.type for value in operands]), operands)
 
 
 def pointer(b: Any, address: Any) -> Any:
-    """The address as AMX's instructions take it."""
+    """The address as the pointer that AMX's instructions take."""
     return b.inttoptr(address, I8.as_pointer())
 
 
 def configure(module: Any, isa: Isa) -> Any:
-    """Give the registers a shape, until release(). Arguments: steps at once (of RUNS), rows of a register (1 to 16)."""
+    """Set the shape of the registers until release(). Arguments: steps at once (of RUNS), rows of a register (to 16)."""
 
     def body(b: Any, args: list[Any]) -> None:
         run_steps, rows = args
@@ -49,14 +49,14 @@ def configure(module: Any, isa: Isa) -> Any:
 
 
 def release(module: Any, isa: Isa) -> Any:
-    """The registers are not needed any more: Linux need not keep them when it switches to another thread."""
+    """Release the registers, so that Linux need not save them when it switches to another thread."""
     return define(module, isa, "release", 0, lambda b, args: amx(b, "tilerelease"))
 
 
 def amx_microkernel(module: Any, isa: Isa, name: str, vectors: int) -> Any:
-    """1 to STRIPS strips of rows by so many vectors; see configure(). Argument: a MICROTILE record.
+    """Compute 1 to STRIPS strips of rows by this many vectors, after configure(). Argument: a MICROTILE record.
 
-    Two registers of rows meet two of columns, so that each that is loaded is used twice. Further columns follow.
+    Two registers of rows meet two of columns, so that each loaded register is used twice. Further columns follow.
     """
     n = isa.lanes
 
@@ -67,7 +67,7 @@ def amx_microkernel(module: Any, isa: Isa, name: str, vectors: int) -> Any:
             return field(b, microtile, MICROTILE, part)
 
         terms = {part: of(part) for part in EPILOGUE}
-        height = b.mul(of("strips"), I64(isa.rows // 2))  # rows of a register
+        height = b.mul(of("strips"), I64(isa.rows // 2))  # number of rows in a register
         output, output_row_bytes = of("output"), of("output_row_bytes")
         products = b.ptrtoint(b.alloca(ir.ArrayType(ir.VectorType(F32, n), STRIPS * isa.rows * 2)), I64)
         fetched = of("ahead_bytes")
@@ -93,14 +93,14 @@ def amx_microkernel(module: Any, isa: Isa, name: str, vectors: int) -> Any:
 
 
 def _further(b: Any, address: Any, n: int) -> Any:
-    """The address n bytes further on, 0 for 0."""
+    """The address plus n bytes; 0 for the address 0."""
     return b.select(b.icmp_unsigned("!=", address, I64(0)), offset(b, address, n), address) if n else address
 
 
 def _multiply(b: Any, name: str, microtile: Any, vectors: tuple[int, int], height: Any, fetched: Any) -> Any:
-    """The products with one or two vectors, (first, count), into tmm 2 * i + v: register i of rows, vector v.
+    """Multiply with one or two vectors, (first, count). The product of row register i and vector v is tmm 2 * i + v.
 
-    fetched: bytes of AHEAD's that were fetched before; returns the same after it.
+    fetched: bytes of AHEAD's that were fetched before. Returns the bytes that were fetched after it.
     """
     first, columns = vectors
     a, row_bytes, steps, ahead, weights = (
@@ -135,9 +135,9 @@ def _multiply(b: Any, name: str, microtile: Any, vectors: tuple[int, int], heigh
 
 
 def _fetch(b: Any, ahead: Any, fetched: Any) -> Any:
-    """Prefetch the lines of a run; returns the bytes fetched after it.
+    """Prefetch the lines of a run. Returns the bytes that were fetched after it.
 
-    No more at a time than the next turn wants by then: prefetches and loads of registers share a few buffers.
+    It fetches no more than the next turn needs, because prefetches and loads of registers share a few buffers.
     """
     tile_bytes_log2, tile_mask, end, lines = (field(b, ahead, AHEAD, word) for word in AHEAD.fields or ())
     after = b.add(fetched, b.shl(lines, I64(6)))
@@ -158,7 +158,7 @@ def _fetch(b: Any, ahead: Any, fetched: Any) -> Any:
 
 
 def _store(b: Any, isa: Isa, columns: int, height: Any, to: Any, row_bytes: Any) -> None:
-    """The sums, side by side and one below the other."""
+    """Store the sums: vectors side by side, registers of rows one below the other."""
     for i in range(2):
         for v in range(columns):
             place = offset(b, b.add(to, b.mul(b.mul(height, row_bytes), I64(i))), v * isa.lanes * 4)
@@ -168,7 +168,7 @@ def _store(b: Any, isa: Isa, columns: int, height: Any, to: Any, row_bytes: Any)
 def _finish_rows(
     b: Any, isa: Isa, name: str, size: tuple[int, Any], sums: Any, output: tuple[Any, Any], terms: dict[str, Any]
 ) -> None:
-    """The epilogue, row by row. size: vectors and rows. sums: their address. output: address and row_bytes."""
+    """Run the epilogue row by row. size: vectors and rows. sums: their address. output: its address and row_bytes."""
     vectors, rows = size
     n = isa.lanes
     scaled = b.icmp_unsigned("!=", terms["row_scales"], I64(0))
@@ -183,7 +183,7 @@ def _finish_rows(
 
 
 def _palette(run_steps: int, rows: int) -> bytes:
-    """A configuration of palette 1: bytes of a row and rows, for each register."""
+    """A configuration of palette 1: the bytes of a row, and the number of rows, for each register."""
     sums, inputs, weights = (64, rows), (4 * run_steps, rows), (64, run_steps)
     widths, heights = zip(*[sums] * 4, *[inputs] * 2, *[weights] * 2, strict=True)
     head = bytes([1]) + bytes(15)

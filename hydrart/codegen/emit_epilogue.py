@@ -1,4 +1,4 @@
-"""LLVM IR of the epilogue: what is done to the sums of a microtile before they are stored."""
+"""LLVM IR of the epilogue: the operations on the sums of a microtile before they are stored."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,7 @@ EPILOGUE = ("mode", "bias", "gamma", "row_scales", "column_scales", "column_sums
 
 
 def row_scale_bytes(name: str) -> int:
-    """Bytes from one row's scales to the next: a factor, and for integers what 0 stands for."""
+    """Bytes from one row's scales to the next. Floats have a factor, integers a step and the value of q = 0."""
     return 4 if name in FLOAT_DOTS else 8
 
 
@@ -24,14 +24,16 @@ def epilogue(
 ) -> None:
     """Scale the sums of a dot and store them.
 
-    sums: vectors by row and vector of columns. outputs: the addresses of the rows. terms: the fields EPILOGUE. With
-    all of them, activations being low + step * q:
+    - sums: vectors by row and vector of columns.
+    - outputs: the addresses of the rows.
+    - terms: the fields EPILOGUE.
+
+    It computes in float32, in this order. The activations of integers are low + step * q.
 
         integers    C = (((sum * step + low * column_sum) * column_scale) + bias) * gamma (+ C)
         floats      C = (((sum * row_scale) * column_scale) + bias) * gamma (+ C)
 
-    in float32, in this order; a term whose address is 0 is left out. Integer sums become float32 first, rounded to
-    nearest.
+    A term whose address is 0 is left out. Integer sums become float32 first, rounded to nearest.
     """
     n, f32 = isa.lanes, ir.VectorType(F32, isa.lanes)
     floating, places = name in FLOAT_DOTS, list(sums)
@@ -82,7 +84,7 @@ def epilogue(
 
 
 def _where(b: Any, condition: Any, compute: Callable[[], list[Any]], otherwise: list[Any]) -> list[Any]:
-    """compute(), in a branch of its own, where the i64 is not 0; the values of `otherwise` where it is."""
+    """The values of compute(), in a branch of its own, if the i64 is not 0; otherwise those of `otherwise`."""
     here, there, join = b.block, b.append_basic_block("with"), b.append_basic_block("join")
     b.cbranch(b.icmp_unsigned("!=", condition, I64(0)), there, join)
     b.position_at_end(there)

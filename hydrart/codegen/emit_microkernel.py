@@ -1,4 +1,4 @@
-"""LLVM IR of the microkernel: one microtile of sums runs down the inputs."""
+"""LLVM IR of the microkernel, which computes one microtile of sums over all inputs."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -27,13 +27,13 @@ from hydrart.codegen.emit_epilogue import EPILOGUE, epilogue
 from hydrart.codegen.isa import AMX_DOTS, ARM, FLOAT_DOTS, MMLA_DOTS, Isa
 from hydrart.codegen.records import AHEAD, LINE_BYTES, MICROTILE, WEIGHTS
 
-# x86 has few registers for addresses, and adds two in a load: rows 0 to 2 and 3 to 5 take one each that moves, and
-# share three that do not, 0, row_bytes and 2 * row_bytes
+# x86 has few address registers, but a load adds two of them. Rows 0 to 2 have one register that moves, rows 3 to 5
+# another. Both share three that do not move: 0, row_bytes and 2 * row_bytes.
 _X86_NEAR_ROWS = 3
 
 
 def microkernels(module: Any, isa: Isa, name: str) -> Any:
-    """The microkernel of a dot for any number of vectors up to Isa.vectors. Argument: a MICROTILE record."""
+    """Emit the microkernel of a dot for any number of vectors up to Isa.vectors. Argument: a MICROTILE record."""
 
     def body(b: Any, args: list[Any]) -> None:
         (microtile,) = args
@@ -54,9 +54,9 @@ def microkernels(module: Any, isa: Isa, name: str) -> Any:
 
 
 def microkernel(module: Any, isa: Isa, name: str, vectors: int) -> Any:
-    """One strip of rows by so many vectors. Argument: a MICROTILE record.
+    """Emit the microkernel of one strip of rows by this many vectors. Argument: a MICROTILE record.
 
-    For dots of MMLA_DOTS, weights hold two steps of a column side by side.
+    For the dots in MMLA_DOTS, weights hold two steps of a column side by side.
     """
     n = isa.lanes
     kind = ir.VectorType(F32 if name in FLOAT_DOTS else I32, n)
@@ -79,11 +79,11 @@ def microkernel(module: Any, isa: Isa, name: str, vectors: int) -> Any:
         lists = [b.add(offset(b, weights_at, WEIGHTS.itemsize), b.mul(list_bytes, I64(v))) for v in range(vectors)]
         ahead_log2, ahead_mask = field(b, ahead, AHEAD, "tile_bytes_log2"), field(b, ahead, AHEAD, "tile_mask")
         line_bytes = b.mul(field(b, ahead, AHEAD, "lines"), I64(LINE_BYTES))
-        run_bytes = b.shl(run_steps, I64(2))  # of an input row
+        run_bytes = b.shl(run_steps, I64(2))  # bytes of a run in an input row
         run_ahead_bytes = b.mul(b.udiv(run_steps, I64(UNROLL)), line_bytes)
         run_weight_bytes = b.mul(run_steps, step_bytes)
         rows = _Rows.of_strip(b, isa, a, row_bytes)
-        end_bytes = b.shl(of("steps"), I64(2))  # of an input row
+        end_bytes = b.shl(of("steps"), I64(2))  # bytes of all steps in an input row
 
         zero = ir.Constant(kind, None)
         runs = Loop(b, "runs", [I64(0), I64(0), of("ahead_bytes"), *[zero] * len(places)])
@@ -116,19 +116,19 @@ def microkernel(module: Any, isa: Isa, name: str, vectors: int) -> Any:
     return define(module, isa, f"microkernel.{name}.{vectors}", 1, body)
 
 
-_Sums = dict[tuple[int, int], Any]  # by row and vector
+_Sums = dict[tuple[int, int], Any]  # row, vector -> sum
 
 
 @dataclass
 class _Rows:
-    """Addresses of a strip's rows, each the sum of one that moves along the inputs and one that does not."""
+    """The addresses of a strip's rows. Each is a base that moves along the inputs plus an offset that does not move."""
 
     moving: list[Any]
     still: list[Any]
 
     @classmethod
     def of_strip(cls, b: Any, isa: Isa, first: Any, row_bytes: Any) -> "_Rows":
-        if isa.architecture == ARM:  # has registers for all rows, and an index that moves
+        if isa.architecture == ARM:  # it has registers for all rows; an index moves
             return cls([I64(0)], [b.add(first, b.mul(row_bytes, I64(r))) for r in range(isa.rows)])
         still = [b.mul(row_bytes, I64(r)) for r in range(_X86_NEAR_ROWS)]
         return cls([b.add(first, b.mul(row_bytes, I64(r))) for r in range(0, isa.rows, _X86_NEAR_ROWS)], still)
@@ -137,14 +137,14 @@ class _Rows:
         return b.add(self.moving[row // len(self.still)], self.still[row % len(self.still)])
 
     def pin(self, b: Any, isa: Isa, row: int) -> None:
-        """Let LLVM compute the row's address no earlier than here."""
+        """Keep LLVM from computing the row's address before this point."""
         index = row // len(self.still)
         self.moving[index] = pinned(b, isa, self.moving[index])
 
 
 @dataclass
 class _Weights:
-    """bases: an address for each vector, to which `at` bytes are added for the step at hand."""
+    """The addresses of the weights. bases: one per vector; the current step is `at` bytes further."""
 
     bases: list[Any]
     at: Any
@@ -152,10 +152,9 @@ class _Weights:
 
 
 def _steps(b: Any, isa: Isa, name: str, sums: _Sums, rows: _Rows, weights: _Weights) -> Any:
-    """UNROLL steps, added to the sums; returns the bytes from the bases to the next step.
+    """Add UNROLL steps to the sums. Returns the bytes from the bases to the next step.
 
-    LLVM would load the operands of all steps first, for which there are too few registers. Pinned values keep the
-    order.
+    Without pinned values LLVM would load the operands of all steps first, and there are too few registers for them.
     """
     at, kind = weights.at, ir.VectorType(I32, isa.lanes)
     quads = _quads(b, isa, rows) if isa.architecture == ARM else []
@@ -164,9 +163,9 @@ def _steps(b: Any, isa: Isa, name: str, sums: _Sums, rows: _Rows, weights: _Weig
         loaded = [load(b, b.add(base, at), kind) for base in weights.bases]
         at = b.add(at, weights.step_bytes)
         for r in range(isa.rows):
-            if isa.architecture == ARM:  # fmla and sdot take a lane of a register as their second factor
+            if isa.architecture == ARM:  # the second factor of fmla and sdot may be a lane of a register
                 value = lane(b, quads[r], u, isa.lanes)
-            else:  # a broadcast from memory
+            else:  # x86 broadcasts from memory
                 rows.pin(b, isa, r)
                 value = splat(b, load(b, offset(b, rows.address(b, r), 4 * u), I32), isa.lanes)
             for v, weight in enumerate(loaded):
@@ -175,7 +174,10 @@ def _steps(b: Any, isa: Isa, name: str, sums: _Sums, rows: _Rows, weights: _Weig
 
 
 def _mmla_steps(b: Any, isa: Isa, name: str, sums: _Sums, rows: _Rows, weights: _Weights) -> Any:
-    """The same for dots of 2 x 2: sums[2 * i + j, v] has rows 2 * i, 2 * i + 1 and columns 4 * v + 2 * j, the next."""
+    """Like _steps(), for dots of 2 x 2.
+
+    sums[2 * i + j, v] has the rows 2 * i and 2 * i + 1, and the columns 4 * v + 2 * j and 4 * v + 2 * j + 1.
+    """
     quads, two_steps = _quads(b, isa, rows), b.shl(weights.step_bytes, I64(1))
     addresses = [b.add(base, weights.at) for base in weights.bases]
     for pair in range(UNROLL // 2):
@@ -190,5 +192,5 @@ def _mmla_steps(b: Any, isa: Isa, name: str, sums: _Sums, rows: _Rows, weights: 
 
 
 def _quads(b: Any, isa: Isa, rows: _Rows) -> list[Any]:
-    """UNROLL lanes of every row, in one register each."""
+    """Load UNROLL lanes of every row, one register per row."""
     return [load(b, rows.address(b, r), ir.VectorType(I32, UNROLL)) for r in range(isa.rows)]

@@ -1,4 +1,4 @@
-"""LLVM IR that rearranges numbers: weights into panels of a dot's type, keys and values for attention. All is exact."""
+"""LLVM IR that rearranges numbers without rounding: weights into panels, keys and values for attention."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from hydrart.codegen.isa import Isa
 
 
 def transpose(module: Any, isa: Isa) -> Any:
-    """Transposes lanes x lanes float32. Arguments: source, source_row_bytes, target, target_row_bytes."""
+    """Transpose lanes x lanes float32. Arguments: source, source_row_bytes, target, target_row_bytes."""
     n = isa.lanes
 
     def body(b: Any, args: list[Any]) -> None:
@@ -34,10 +34,10 @@ def transpose(module: Any, isa: Isa) -> Any:
 
 
 def unpack(module: Any, isa: Isa, conversion: str, vectors: int) -> Any:
-    """Rows of stored lanes become steps of a panel, in the type that a dot multiplies.
+    """Turn rows of stored lanes into steps of a panel, in the type that a dot multiplies.
 
-    Arguments: source, source_row_bytes, rows (a multiple of UNROLL), target. So many `vectors` are taken of each row.
-    conversion: "pairs" interleaves two rows lane by lane; "bf16-fp32" makes two steps of each row, "int8-fp32" four.
+    Arguments: source, source_row_bytes, rows (a multiple of UNROLL), target. vectors: the number taken from each row.
+    conversion: "pairs" interleaves two rows lane by lane, "bf16-fp32" makes two steps of each row, "int8-fp32" four.
     """
     n = isa.lanes
     i32, f32 = ir.VectorType(I32, n), ir.VectorType(F32, n)
@@ -76,7 +76,7 @@ def unpack(module: Any, isa: Isa, conversion: str, vectors: int) -> Any:
 
 
 def _interleave(b: Any, isa: Isa, vectors: int, upper: Any, lower: Any, target: Any) -> None:
-    """Two rows of 32-bit lanes, lane by lane."""
+    """Interleave two rows of 32-bit lanes."""
     n = isa.lanes
     for v in range(vectors):
         both = [load(b, offset(b, row, v * n * 4), ir.VectorType(I32, n)) for row in (upper, lower)]
@@ -87,9 +87,9 @@ def _interleave(b: Any, isa: Isa, vectors: int, upper: Any, lower: Any, target: 
 
 
 def tile_sums(module: Any, isa: Isa) -> Any:
-    """Adds the int8 of each lane, down the rows of one vector, to int32 sums. Exact for up to 2^24 bytes in a sum.
+    """Add the int8 of each lane, over the rows of one vector, to int32 sums. Arguments: source, row_bytes, rows, sums.
 
-    Arguments: source, row_bytes, rows, sums.
+    It is exact for up to 2^24 bytes in a sum.
     """
     i32 = ir.VectorType(I32, isa.lanes)
 
@@ -108,7 +108,7 @@ def tile_sums(module: Any, isa: Isa) -> Any:
 
 
 def pair_rows(module: Any, isa: Isa) -> Any:
-    """Two rows of bfloat16, as many as a vector has lanes, side by side in lanes. Arguments: first, second, target."""
+    """Interleave two rows of bfloat16, with one number of each per lane. Arguments: first, second, target."""
     i16, i32 = ir.VectorType(I16, isa.lanes), ir.VectorType(I32, isa.lanes)
 
     def body(b: Any, args: list[Any]) -> None:

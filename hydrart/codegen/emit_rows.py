@@ -1,4 +1,4 @@
-"""LLVM IR of GELU, softmax and quantisation, over rows of float32. Numba's own loops take nearly twice as long."""
+"""LLVM IR of GELU, softmax and quantisation over rows of float32. Numba's own loops take nearly twice as long."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +9,8 @@ from llvmlite import ir
 from hydrart.codegen.emit import F32, I8, I16, I32, I64, Loop, bfloat16, declare, define, load, offset, splat, store
 from hydrart.codegen.isa import Isa
 
-# erf(x) = x * polynomial(t), t = 2 x^2 / EDGE^2 - 1, for |x| up to EDGE; beyond, erf is 1 in this precision. The
-# polynomial is a minimax fit of erf(x) / x (Lawson's algorithm): error in float32 below 5e-7, of GELU below 1.5e-6
+# For |x| up to EDGE, erf(x) = x * polynomial(t) with t = 2 x^2 / EDGE^2 - 1. Beyond it, |erf| is 1 in float32. The
+# polynomial is a minimax fit of erf(x) / x (Lawson's algorithm). Its error is below 5e-7, that of GELU below 1.5e-6.
 EDGE = 3.5
 ERF = (
     0.403872997, -0.200701043, 0.146750182, -0.114612751, 0.088402167, -0.0647706464, 0.0450154766,
@@ -20,7 +20,7 @@ ERF = (
 # 2^x = polynomial(x) for x from -1/2 to 1/2: the Taylor series, relative error below 2e-7
 EXP2 = (1.0, 0.6931471805599453, 0.2402265069591007, 0.05550410866482158, 0.009618129107628477, 1.3333558146428443e-3,
         1.5403530393381608e-4)  # fmt: skip
-EXP2_SHORT = EXP2[:5]  # relative error below 5e-5, a hundredth of a bfloat16's
+EXP2_SHORT = EXP2[:5]  # relative error below 5e-5, a hundredth of bfloat16's
 LOG2_E = 1.4426950408889634
 
 FAR = -3e38  # a score that gives 0
@@ -36,7 +36,7 @@ class _Vectors:
 
     @property
     def lowest(self) -> float:
-        """An exponent for which scale() gives next to nothing. Arithmetic on denormal numbers would take long."""
+        """The exponent at which scale() gives almost 0. Lower ones would give denormal numbers, which are slow."""
         return -126.0 if self.avx512 else -127.0
 
     def constant(self, value: float) -> Any:
@@ -46,7 +46,7 @@ class _Vectors:
         return self.b.call(declare(self.b.module, f"llvm.fma.v{self.n}f32", self.kind, [self.kind] * 3), [x, y, z])
 
     def polynomials(self, coefficients: tuple[float, ...], xs: list[Any]) -> list[Any]:
-        """Horner's rule for several xs side by side: a single chain would wait for its own results."""
+        """Horner's rule for several vectors at once. A single chain would wait for its own results."""
         ys = [self.constant(coefficients[-1])] * len(xs)
         for c in coefficients[-2::-1]:
             ys = [self.fma(y, x, self.constant(c)) for y, x in zip(ys, xs, strict=True)]
@@ -59,7 +59,7 @@ class _Vectors:
         return self.b.select(self.b.fcmp_ordered("<", x, y), x, y)
 
     def scale(self, x: Any, whole: Any) -> Any:
-        """x * 2^whole, whole from self.lowest to 127."""
+        """x * 2^whole, for whole numbers from self.lowest to 127."""
         i32 = ir.VectorType(I32, self.n)
         if self.avx512:
             kinds = [self.kind, self.kind, self.kind, I16, I32]
@@ -103,12 +103,14 @@ def gelu(module: Any, isa: Isa) -> Any:
 
 
 def softmax(module: Any, isa: Isa, short: bool = False) -> Any:
-    """exp(scale * (x - max)) of a row in place, and the reciprocal of their sum apart.
+    """exp(scale * (x - max)) of a row in place. The reciprocal of the sum is stored apart.
 
-    The reciprocal is applied to what the row weighs, which is shorter than the row.
+    The caller multiplies the weighted values by it, because they are fewer than the row's numbers.
+
     Arguments: row, n, scale (the bits of a float32), inverse (the address of the reciprocal). The row has room for a
-    multiple of 16 numbers; those after n become 0 or 2^-126. short: the results are bfloat16, from the row's start on.
-    Relative error of each below 1e-6 (short: half a unit of bfloat16); the sum is added up in float32 before rounding.
+    multiple of 16 numbers; those after n become 0 or 2^-126. short: whether the results are bfloat16, from the row's
+    start on. Their relative error is below 1e-6 (short: half a unit of bfloat16). The float32 sum is of the results
+    before rounding.
     """
     unroll = min(4, 16 // isa.lanes)
 
@@ -154,15 +156,16 @@ def softmax(module: Any, isa: Isa, short: bool = False) -> Any:
 
 
 def quantise(module: Any, isa: Isa, lowest: int, highest: int) -> Any:
-    """A row as bytes q from lowest to highest, x being low + step * q: its smallest number becomes `lowest`, its
-    largest `highest`, the others are rounded to nearest. A row of equal numbers has step 0.
+    """Quantise a row to bytes q from `lowest` to `highest`, so that x is about low + step * q.
 
-    Arguments: row (float32), n (a multiple of 16), target (bytes), scale (where step and low are written).
+    The row's smallest number becomes `lowest` and its largest `highest`. The others are rounded to nearest. A row of
+    equal numbers has step 0. Arguments: row (float32), n (a multiple of 16), target (bytes), scale (the address where
+    step and low are stored).
     """
     unroll = 16 // isa.lanes
     bytes_ = ir.VectorType(I8, isa.lanes)
     i32 = ir.VectorType(I32, isa.lanes)
-    # magic + x has x, rounded to nearest, in its lowest bits
+    # the lowest bits of magic + x are x, rounded to nearest
     magic = 1.5 * 2.0**23
 
     def body(b: Any, args: list[Any]) -> None:
@@ -206,7 +209,7 @@ def quantise(module: Any, isa: Isa, lowest: int, highest: int) -> Any:
 def _sweep(
     b: Any, row: Any, n: Any, width: int, start: list[Any], step: Callable[[Any, list[Any]], list[Any]]
 ) -> list[Any]:
-    """step(address, values) for every `width` numbers of the n; returns the values after the last step."""
+    """Call step(address, values) for every `width` of the n numbers. Returns the values after the last call."""
     loop = Loop(b, "sweep", [row, *start])
     at, *before = loop.values
     values = step(at, before)
@@ -216,7 +219,7 @@ def _sweep(
 
 
 def _fill(b: Any, v: _Vectors, row: Any, n: Any, padded: Any) -> None:
-    """FAR after the first n numbers. Whole vectors are written, since they are loaded again as vectors at once."""
+    """Write FAR after the first n numbers. It stores whole vectors, because whole vectors are loaded again at once."""
     last = b.sub(padded, I64(16))
     limit = splat(b, b.trunc(b.sub(n, last), I32), v.n)
     for first in range(0, 16, v.n):

@@ -1,6 +1,6 @@
-"""Which instruction set the kernels are generated for, found before anything is compiled.
+"""Choose the instruction set of the kernels, before anything is compiled.
 
-A dot multiplies 32-bit lanes of activations and weights, one or more values to a lane, and adds to 32-bit sums:
+A dot multiplies 32-bit lanes of activations and weights, each with one or more values, and adds to 32-bit sums:
 
     fma       float32 times float32                                   every CPU
     dpbf16    2 bfloat16 times 2 bfloat16 into float32                AVX512_BF16
@@ -13,7 +13,7 @@ A dot multiplies 32-bit lanes of activations and weights, one or more values to 
     smmla     2 rows of 8 int8 by 2 columns of 8 into 2 x 2 int32     NEON with i8mm
     bfmmla    2 rows of 4 bfloat16 by 2 columns into 2 x 2 float32    NEON with bf16
 
-maddubs was measured against pairs of int16 (vpmaddwd) on Zen 3: 29.4 against 21.9 products a clock.
+On Zen 3, maddubs was measured at 29.4 products per clock, and pairs of int16 (vpmaddwd) at 21.9.
 """
 
 import functools
@@ -23,14 +23,14 @@ from dataclasses import dataclass
 
 from hydrart.errors import SettingError
 
-# dot -> values of a lane
+# dot -> number of values in a lane
 LANE_VALUES = {"fma": 1, "dpbf16": 2, "tdpbf16": 2, "bfmmla": 2}
 LANE_VALUES |= {"maddubs": 4, "vnni": 4, "tdpbusd": 4, "sdot": 4, "smmla": 4}
-FLOAT_DOTS = ("fma", "dpbf16", "tdpbf16", "bfmmla")  # the others add integers
+FLOAT_DOTS = ("fma", "dpbf16", "tdpbf16", "bfmmla")  # all other dots add integers
 AMX_DOTS = ("tdpbf16", "tdpbusd")
 MMLA_DOTS = ("smmla", "bfmmla")  # two rows by two columns, over two steps at once
 
-# dot -> the lowest and the highest integer that activations become
+# dot -> range of the integers that activations are quantised to
 ACTIVATIONS = {"maddubs": (0, 127), "vnni": (0, 255), "tdpbusd": (0, 255), "sdot": (-128, 127), "smmla": (-128, 127)}
 
 X86, ARM = "x86_64", "aarch64"  # architectures, as LLVM and Linux name them
@@ -38,12 +38,14 @@ X86, ARM = "x86_64", "aarch64"  # architectures, as LLVM and Linux name them
 
 @dataclass(frozen=True)
 class Isa:
-    """One way to generate the kernels.
+    """An instruction set to generate the kernels for.
 
-    architecture: X86 or ARM. lanes: 32-bit lanes of a vector. rows, vectors: the microtile, rows of activations by
-    vectors of outputs. bf16, int8: the dots for weights of these precisions (float32 weights always take fma). needs:
-    features of the CPU without which the code would not run, in LLVM's names; the kernels are compiled for exactly
-    these.
+    - name: for HYDRART_ISA and for messages.
+    - architecture: X86 or ARM.
+    - lanes: number of 32-bit lanes in a vector.
+    - rows, vectors: size of the microtile, rows of activations by vectors of outputs.
+    - bf16, int8: the dots for weights of these precisions. float32 weights always take fma.
+    - needs: the CPU features that the code needs, by LLVM's names. The kernels are compiled for exactly these.
     """
 
     name: str
@@ -57,25 +59,25 @@ class Isa:
 
     @property
     def columns(self) -> int:
-        """Outputs of the microtile."""
+        """Number of outputs in the microtile."""
         return self.lanes * self.vectors
 
     @property
     def rounds_bf16(self) -> bool:
-        """Whether one instruction makes bfloat16 of float32. q, k and v are then bfloat16, unless weights are fp32."""
+        """Whether one instruction rounds float32 to bfloat16. Then q, k and v are bfloat16, unless weights are fp32."""
         return "avx512bf16" in self.needs
 
     @property
     def amx(self) -> bool:
-        """Whether bf16 and int8 weights are multiplied by AMX."""
+        """Whether AMX multiplies bf16 and int8 weights."""
         return self.bf16 in AMX_DOTS
 
     def dot(self, precision: str) -> str:
-        """The dot that meets weights of this precision."""
+        """The dot for weights of this precision."""
         return {"fp32": "fma", "bf16": self.bf16, "int8": self.int8}[precision]
 
     def conversion(self, precision: str) -> str | None:
-        """How stored weights of this precision are unpacked for their dot (emit_pack.unpack), None for not at all."""
+        """How weights of this precision are unpacked for their dot (emit_pack.unpack); None if they are not."""
         dot = self.dot(precision)
         if dot in MMLA_DOTS:
             return "pairs"
@@ -101,21 +103,21 @@ ISAS = (
     Isa("neon", ARM, 4, 5, 4, "fma", "fma", _NEON),
 )
 
-# what Python calls the machine -> its architecture
+# platform.machine() -> architecture
 _MACHINES = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}
-# <asm/hwcap.h>: LLVM's name -> entry of the auxiliary vector (AT_HWCAP, AT_HWCAP2), bit
+# LLVM's name of a feature -> its entry in the auxiliary vector (AT_HWCAP, AT_HWCAP2), and its bit; see <asm/hwcap.h>
 _ARM_FEATURES = {"dotprod": (16, 20), "i8mm": (26, 13), "bf16": (26, 14)}
 
 
 def host_features() -> frozenset[str]:
-    """What this CPU has, in LLVM's names; nothing where no kernels are written for its architecture."""
+    """The features of this CPU by LLVM's names; empty on an architecture without kernels."""
     architecture = _MACHINES.get(platform.machine())
     if architecture == ARM:
-        # LLVM does not report these on Linux: ask the kernel
+        # LLVM does not report these on Linux, so ask the kernel
         there = [name for name, (entry, bit) in _ARM_FEATURES.items() if _getauxval(entry) >> bit & 1]
         return frozenset([*_NEON, *there])
     if architecture == X86:
-        import llvmlite.binding as llvm  # here, because it takes a fifth of the time to import hydrart
+        import llvmlite.binding as llvm  # imported late, because it takes a fifth of the time to import hydrart
 
         features = frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
         return features if features.isdisjoint(_AMX) or _may_use_amx() else features.difference(_AMX)
@@ -123,9 +125,9 @@ def host_features() -> frozenset[str]:
 
 
 def choose(name: str | None = None) -> Isa:
-    """The instruction set of that name, else of the name in HYDRART_ISA, else the best that this CPU has.
+    """The instruction set of this name, else of the name in HYDRART_ISA, else the best of this CPU.
 
-    Raises SettingError.
+    Raises SettingError for an unknown name, and for a CPU that cannot run it.
     """
     features = host_features()
     usable = {isa.name: isa for isa in ISAS if features.issuperset(isa.needs)}
@@ -144,7 +146,7 @@ def choose(name: str | None = None) -> Isa:
 
 @functools.cache
 def _may_use_amx() -> bool:
-    """Linux lets a process use the registers of AMX when it asks: Documentation/arch/x86/xstate.rst."""
+    """Ask Linux for the registers of AMX, as Documentation/arch/x86/xstate.rst describes."""
     import ctypes
 
     arch_prctl, request, tile_data = 158, 0x1023, 18

@@ -1,7 +1,7 @@
-"""How Numba compiles the functions that only compiled functions call.
+"""Compile the functions that only compiled functions call.
 
-Numba optimises every function by itself, with all that it calls, and makes machine code of it that Python could call.
-Here all functions end up in one entry, so that doing this once, for the entry, is enough.
+Numba optimises every function together with all that it calls, and makes machine code that Python can call. Here all
+functions become part of one entry function, which alone needs that.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from numba.core.codegen import JITCodeLibrary
 
 
 class _Part(JITCodeLibrary):
-    """A library of LLVM IR that is not made machine code: an entry's library takes it in."""
+    """LLVM IR that is linked into an entry's library later."""
 
     def _optimize_final_module(self) -> None:
         pass
@@ -25,7 +25,7 @@ class _Part(JITCodeLibrary):
 
 @compiler_machinery.register_pass(mutates_CFG=True, analysis_only=False)
 class _LowerPart(typed_passes.NativeLowering):
-    """Numba's lowering, which stops at LLVM IR."""
+    """Lower to LLVM IR, and stop there."""
 
     _name = "hydrart_lower_part"
 
@@ -34,7 +34,7 @@ class _LowerPart(typed_passes.NativeLowering):
         state.flags.no_compile = True
         super().run_pass(state)
         lowered = state["cr"]
-        # Numba knows a function by the object that Python would call: this one stands in for it and calls nothing
+        # Numba identifies a function by the object that Python calls. This object stands in for it and calls nothing.
         name, keep = lowered.fndesc.qualname, (state.library,)
         stand_in = _dynfunc.make_function(lowered.fndesc.lookup_module(), name, "", 0, lowered.env, keep)
         state.targetctx.insert_user_function(stand_in, lowered.fndesc, [state.library])
@@ -43,7 +43,7 @@ class _LowerPart(typed_passes.NativeLowering):
 
 
 class Inner(compiler.CompilerBase):
-    """Numba's passes, with lowering into a library that is only linked."""
+    """Numba's passes, into a library that is only linked."""
 
     def define_pipelines(self) -> list[Any]:
         passes = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)

@@ -1,4 +1,4 @@
-"""Engines compute; each takes a weight file and answers for any k. They know nothing of pictures or video."""
+"""Engines compute the network. Each takes a weight file and answers for any k. They know nothing of video."""
 
 from importlib import import_module
 from numbers import Integral
@@ -12,19 +12,19 @@ from hydrart.format.reader import WeightFile
 
 
 class Engine(Protocol):
-    """What a model needs of an engine; calls from several threads are safe."""
+    """The interface of an engine. Calls from several threads are safe."""
 
     name: str
     threads: int
 
     def logits(self, x: NDArray[np.float32], k: int) -> NDArray[np.float32]:
-        """[B, C, H, W] -> [B, classes]."""
+        """Input [B, C, H, W], normalised -> logits [B, classes], of k heads."""
 
     def features(self, x: NDArray[np.float32], k: int) -> NDArray[np.float32]:
-        """[B, C, H, W] -> [B, k * head_dim]."""
+        """Input [B, C, H, W], normalised -> the class tokens [B, k * head_dim] after the final LayerNorm."""
 
 
-# module and class; imported when asked for, since each brings a library along
+# backend -> module and class; a module is imported when it is needed, because each brings a library along
 _ENGINES = {
     "native": ("hydrart.engine.native", "NativeEngine"),
     "reference": ("hydrart.engine.numpy_engine", "NumpyEngine"),
@@ -34,7 +34,7 @@ BACKENDS = tuple(_ENGINES)
 
 
 def make_engine(backend: str, file: WeightFile, threads: int | None) -> Engine:
-    """The engine of that name. Raises SettingError, MissingExtraError."""
+    """Make the engine of this backend. Raises SettingError, MissingExtraError."""
     if backend not in _ENGINES:
         raise SettingError(f"backend {backend!r} is unknown: choose from {', '.join(_ENGINES)}")
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1):

@@ -1,4 +1,4 @@
-"""backend="native": the kernels over the mapped weight file."""
+"""backend="native": run the compiled kernels on the mapped weight file."""
 
 import contextlib
 import ctypes
@@ -21,18 +21,18 @@ from hydrart.engine.weights import KernelWeights
 from hydrart.format.precision import FloatArray
 from hydrart.format.reader import WeightFile
 
-MAX_BATCH = 8  # pictures that pass the network together
+MAX_BATCH = 8  # most pictures that pass the network together
 MAX_THREADS = 64
 _PAGE = 4096
-_core = ctypes.CDLL(None).sched_getcpu  # the number of the core that runs this, sched_getcpu(3)
-_REST_S = 2e-3  # seconds without a call after which the other threads' cores may sleep
+_core = ctypes.CDLL(None).sched_getcpu  # the number of the core that runs the calling thread: sched_getcpu(3)
+_REST_S = 2e-3  # after so many seconds without a call, the other threads' cores may sleep
 
 
 class NativeEngine:
-    """Runs any k on the weights where they are mapped. Calls from several threads take turns.
+    """Run any k on the mapped weights. Calls from several threads take turns.
 
-    threads: how many cores a call may use, None for all that this process may run on. A call uses one while that is
-    faster: for small networks, or where other programs hold the cores (thread_count.py).
+    threads: number of cores that a call may use; None for all that the process may use. A call uses a single core while
+    that is faster: for small networks, or where other programs hold the cores (thread_count.py).
     """
 
     name = "native"
@@ -40,14 +40,14 @@ class NativeEngine:
     def __init__(self, file: WeightFile, threads: int | None) -> None:
         self.threads = min(threads or len(os.sched_getaffinity(0)), MAX_THREADS)
         self._arch = file.meta.architecture
-        self._file = file  # keeps it mapped
+        self._file = file  # this reference keeps it mapped
         self._weights = KernelWeights(file)
         self._lock = threading.Lock()
         self._run = forward.run.ready()
         self._network: NDArray[Any] = np.zeros(1, NETWORK)
         self._batch = 0
         self._thread_counts: dict[tuple[int, int, bool], ThreadCount] = {}  # by k, batch, and whether cores may sleep
-        self._ended = 0.0  # when the last call ended
+        self._ended = 0.0  # time at which the last call ended
         net, arch, weights = self._network[0], self._arch, self._weights
         for name in ("depth", "head_dim", "tokens", "image_size", "patch", "channels", "classes"):
             net[name] = getattr(arch, name)
@@ -60,7 +60,7 @@ class NativeEngine:
         self._team: _Team | None = None
 
     def logits(self, x: FloatArray, k: int) -> FloatArray:
-        """[B, C, H, W] -> [B, classes]."""
+        """float32 [B, C, H, W] -> logits [B, classes]."""
         out = np.empty((len(x), self._arch.classes), np.float32)
         with self._lock:
             for begin in range(0, len(x), MAX_BATCH):
@@ -70,7 +70,7 @@ class NativeEngine:
         return out
 
     def features(self, x: FloatArray, k: int) -> FloatArray:
-        """[B, C, H, W] -> [B, k * head_dim]."""
+        """float32 [B, C, H, W] -> the class tokens [B, k * head_dim]."""
         width = self._arch.width(k)
         out = np.empty((len(x), width), np.float32)
         with self._lock:
@@ -81,7 +81,7 @@ class NativeEngine:
         return out
 
     def _call(self, pictures: FloatArray, k: int, classify: bool) -> None:
-        """The lock is held."""
+        """Run the kernels. The caller holds the lock."""
         batch = len(pictures)
         if batch > self._batch:
             self._allocate(MAX_BATCH)
@@ -100,7 +100,7 @@ class NativeEngine:
             net["sync"] = self._team.sync
         self._team.make_way()
         start = time.perf_counter()
-        rested = start - self._ended > _REST_S  # cores that sleep take their time to start
+        rested = start - self._ended > _REST_S  # sleeping cores take some time to start
         count = self._thread_counts.setdefault((k, batch, rested), ThreadCount(self.threads))
         net["threads"] = count.threads()
         self._run(self._network, 0, k, batch)
@@ -108,15 +108,15 @@ class NativeEngine:
         count.took(self._ended - start)
 
     def _most_input_tiles(self) -> int:
-        """Of the widest matrix."""
+        """The number of input tiles of the widest matrix."""
         return max(4 * self._arch.heads[-1], -(-self._arch.patch_inputs // self._arch.head_dim))
 
     def _allocate(self, batch: int) -> None:
-        """Buffers for the largest k; pages that no k touches take no memory."""
+        """Allocate buffers for the largest k. Pages that no k touches take no memory."""
         arch, net = self._arch, self._network[0]
         p = arch.width(arch.heads[-1])
         rows = -(-batch * arch.tokens // gemm.ROWS) * gemm.ROWS
-        last = -(-batch // gemm.ROWS) * gemm.ROWS  # rows of class tokens
+        last = -(-batch // gemm.ROWS) * gemm.ROWS  # number of rows of class tokens
         wide = max(row_bytes(4 * p), row_bytes(arch.patch_inputs + arch.head_dim))
         scratch = max(
             attention.scratch_bytes(arch.tokens, arch.head_dim),
@@ -136,9 +136,9 @@ class NativeEngine:
             "scratch": self.threads * of_thread,
         }
         pages = {name: -(-size // _PAGE) * _PAGE for name, size in sizes.items()}
-        # np.zeros might use huge pages, which make pages resident that a small k never touches
+        # np.zeros may use huge pages, which would make memory resident that a small k never touches
         memory = mmap.mmap(-1, sum(pages.values()), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        with contextlib.suppress(OSError):  # a kernel without huge pages
+        with contextlib.suppress(OSError):  # Linux may be built without huge pages
             memory.madvise(mmap.MADV_NOHUGEPAGE)
         self._buffers = np.frombuffer(memory, np.uint8)
         at = _address(self._buffers)
@@ -155,18 +155,18 @@ class NativeEngine:
 
 
 class _Team:
-    """Threads that take part in calls; they sleep between them, and end with the engine.
+    """Threads that take part in calls. They sleep between calls, and end with the engine.
 
-    They keep off the core of the thread that calls: Linux would wake them there, and leave them for milliseconds.
+    They do not run on the core of the calling thread. Linux would wake them there, and leave them for milliseconds.
 
-    sync: address of the words of threads.py. process: the id of the process that they live in.
+    sync: address of the words of threads.py. process: id of their process.
     """
 
     def __init__(self, run: Any, network: NDArray[Any], weights: KernelWeights, threads: int) -> None:
         words = np.zeros(WORDS, np.int32)
         self.sync, self.process = _address(words), os.getpid()
         network[0]["sync"] = self.sync
-        # a record of its own: the network's may be gone when the workers are to end
+        # a record of its own, because the network's may be gone when the workers have to end
         ending = np.zeros(1, NETWORK)
         ending[0]["sync"] = self.sync
         read = (network, weights.matrices, weights.table, words)
@@ -180,24 +180,24 @@ class _Team:
         weakref.finalize(self, _dismiss, run, ending, words, self.process)
 
     def make_way(self) -> None:
-        """Leave the core that this thread, which is about to call, runs on."""
+        """Move the workers away from the core of this thread, which is about to make a call."""
         core = _core()
         if core == self._core:
             return
         self._core = core
         if others := os.sched_getaffinity(0) - {core}:
             for worker in self._threads:
-                with contextlib.suppress(OSError):  # not allowed, or it has ended
+                with contextlib.suppress(OSError):  # it is not allowed, or the thread has ended
                     os.sched_setaffinity(worker.native_id or 0, others)
 
 
 def _work(run: Any, network: NDArray[Any], thread: int, read: tuple[Any, ...]) -> None:
-    """A worker's life. read: the arrays whose addresses it reads, kept alive by being here."""
+    """Run a worker until it has to end. read: the arrays whose addresses it reads; this argument keeps them alive."""
     run(network, thread, 0, 0)
 
 
 def _dismiss(run: Any, ending: Any, words: Any, process: int) -> None:
-    """End the workers. words: kept alive by being here."""
+    """End the workers. words: the array of the shared words; this argument keeps it alive."""
     if process == os.getpid():
         run(ending, -1, 0, 0)
 

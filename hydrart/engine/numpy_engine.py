@@ -1,4 +1,4 @@
-"""backend="reference": the reference network over a weight file, in float32."""
+"""backend="reference": run the reference network on a weight file, in float32."""
 
 import threading
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from hydrart.format.reader import WeightFile
 
 
 class NumpyEngine:
-    """Decodes the weights once, up to the largest k that was asked for, and runs reference.py on prefixes.
+    """Decode the weights once, up to the largest k so far, and run reference.py on prefixes of them.
 
-    threads: what NumPy's BLAS may use from now on, in the whole process: its pool cannot be capped for one caller.
-    None leaves it as it is.
+    threads: cap of NumPy's BLAS pool from now on. It holds for the whole process, because the pool cannot be capped for
+    one caller. None leaves the pool as it is.
     """
 
     name = "reference"
@@ -24,7 +24,7 @@ class NumpyEngine:
         self._file = file
         self._arch = file.meta.architecture
         self._lock = threading.Lock()
-        self._k = 0  # what self._state holds
+        self._k = 0  # the number of heads in self._state
         self._state: Mapping[str, FloatArray] = {}
         if threads is not None:
             threadpool_limits(threads, user_api="blas")
@@ -32,7 +32,7 @@ class NumpyEngine:
 
     def logits(self, x: FloatArray, k: int) -> FloatArray:
         state = self._decoded(k)
-        with np.errstate(all="ignore"):  # the model reports what is not finite
+        with np.errstate(all="ignore"):  # the model reports numbers that are not finite
             logits: FloatArray = reference.classify(state, self._arch, reference.features(state, self._arch, x, k), k)
         return logits
 

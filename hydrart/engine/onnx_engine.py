@@ -1,4 +1,4 @@
-"""backend="onnxruntime": the network in ONNX Runtime, for comparison and where its kernels suit a CPU better."""
+"""backend="onnxruntime": run the network in ONNX Runtime, to compare it, or where it is faster on a CPU."""
 
 import os
 import threading
@@ -11,10 +11,10 @@ from hydrart.format.reader import WeightFile
 
 
 class OnnxEngine:
-    """A session per k, made when that k is first asked for; each holds its own weights, as fp32.
+    """Keep a session for each k, made when that k first runs. Each session holds its own weights, in fp32.
 
-    threads: cores a call may use; None: those that this process may run on. Between calls its threads sleep.
-    Raises MissingExtraError (extra: onnx).
+    threads: number of cores that a call may use; None for all that the process may use. The threads sleep between
+    calls. Raises MissingExtraError (extra: onnx).
     """
 
     name = "onnxruntime"
@@ -26,15 +26,15 @@ class OnnxEngine:
         self._sessions: dict[int, Any] = {}
         self.threads: int = threads or len(os.sched_getaffinity(0))
         self._options = session_options(self._runtime, self.threads)
-        # its threads would spin for a while after each call and take the core from whatever comes next
+        # without it, its threads spin for a while after each call and take the cores from other work
         self._options.add_session_config_entry("session.force_spinning_stop", "1")
 
     def logits(self, x: FloatArray, k: int) -> FloatArray:
-        """[B, C, H, W] -> [B, classes]. Raises HeadsError."""
+        """float32 [B, C, H, W] -> logits [B, classes]. Raises HeadsError."""
         return self._run("logits", x, k)
 
     def features(self, x: FloatArray, k: int) -> FloatArray:
-        """[B, C, H, W] -> [B, k * head_dim]. Raises HeadsError."""
+        """float32 [B, C, H, W] -> the class tokens [B, k * head_dim]. Raises HeadsError."""
         return self._run("features", x, k)
 
     def _run(self, output: str, x: FloatArray, k: int) -> FloatArray:
@@ -54,7 +54,7 @@ class OnnxEngine:
 
 
 def load_runtime(what: str, extra: str = "onnx") -> Any:
-    """The module onnxruntime. Raises MissingExtraError: `what` needs it, `extra` has it."""
+    """Import onnxruntime. what: the feature that needs it; extra: of hydrart. Raises MissingExtraError."""
     try:
         import onnx  # noqa: F401 - the export needs it, and the error should come before the first call
         import onnxruntime
@@ -64,7 +64,7 @@ def load_runtime(what: str, extra: str = "onnx") -> Any:
 
 
 def session_options(runtime: Any, threads: int) -> Any:
-    """An onnxruntime.SessionOptions: all optimisations, `threads` cores, silent but for errors."""
+    """An onnxruntime.SessionOptions with all optimisations and this many threads, which logs only errors."""
     options = runtime.SessionOptions()
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL

@@ -1,9 +1,12 @@
-"""The network of k heads as an ONNX model (https://onnx.ai/onnx/operators/), for other runtimes.
+"""Export the network of k heads as an ONNX model (https://onnx.ai/onnx/operators/), for other runtimes.
 
-The graph is one that they run well: what is constant is folded (the softmax's scale into the query weights, layer
-scale into the projections, the class token and the patch bias into the positions), LayerNorm and GELU are single
-operators, attention is the MatMul-Softmax-MatMul that optimisers look for, and the last block computes no more than
-the class token, the only one that is read.
+The graph is one that they run fast:
+
+- Constants are folded: the softmax's scale into the query weights, layer scale into the projections, the class token
+  and the bias of the patches into the positions.
+- LayerNorm and GELU are single operators.
+- Attention is MatMul, Softmax, MatMul, the pattern that optimisers look for.
+- The last block computes only the class token, because no other token is classified.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,9 +33,9 @@ from hydrart.format.roles import (
     classifier,
 )
 
-OPSET = 20  # the first that has Gelu
-IR_VERSION = 10  # of opset 21: runtimes of mid-2024 read it
-MAX_BYTES = 2**31 - 2**24  # protobuf's limit of 2 GiB, less what is not weights
+OPSET = 20  # the first opset with Gelu
+IR_VERSION = 10  # the version of opset 21, which runtimes of mid-2024 read
+MAX_BYTES = 2**31 - 2**24  # most bytes of weights: protobuf's limit of 2 GiB, less the rest of the model
 
 
 def export(
@@ -44,13 +47,17 @@ def export(
     gemm: bool = True,
     all_tokens: bool = False,
 ) -> Any:
-    """The network of k heads as an onnx.ModelProto: opset 20, every weight inside, as float32.
+    """Make an onnx.ModelProto of the network of k heads: opset 20, with all weights inside, as float32.
 
-    state: dense tensors in timm's names, of k heads or more, as WeightFile.state gives them. Input: "input", float32
-    [batch, C, H, W], normalised; outputs: "logits" [batch, classes] and "features" [batch, k * head_dim], float32;
-    batch None leaves the batch open. gemm: linear layers are Gemm over [batch * tokens, channels], which ONNX Runtime
-    runs fastest; False: MatMul and Add over [batch, tokens, channels], to which OpenVINO fuses more when quantised.
-    all_tokens: the last block computes every token, as in a graph that PyTorch's exporter wrote.
+    Its input is "input", float32 [batch, C, H, W], normalised. Its outputs are "logits" [batch, classes] and
+    "features" [batch, k * head_dim], float32.
+
+    - state: dense tensors in timm's names, of k heads or more, from WeightFile.state.
+    - batch: size of the batch; None leaves it open.
+    - gemm: whether linear layers are Gemm over [batch * tokens, channels], which ONNX Runtime runs fastest. Otherwise
+      they are MatMul and Add over [batch, tokens, channels], which OpenVINO fuses better when it quantises.
+    - all_tokens: whether the last block computes every token, as in the graphs of PyTorch's exporter.
+
     Raises HeadsError, SettingError (2 GiB and more), MissingExtraError (extra: onnx).
     """
     k = arch.check_k(k)
@@ -64,12 +71,12 @@ def export(
 
 
 def attention_nodes(arch: Architecture) -> list[str]:
-    """Names of the MatMuls that have no weights: the two of each block's attention."""
+    """Names of the MatMuls without weights: the two in the attention of each block."""
     return [f"{_attention(i)}.{part}" for i in range(arch.depth) for part in ("scores", "mix")]
 
 
 def _attention(block: int) -> str:
-    """What the names of a block's attention begin with."""
+    """The prefix of the names in a block's attention."""
     return QKV.at(block).rpartition(".")[0]
 
 
@@ -117,7 +124,7 @@ class _Exporter:
         return onnx.helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="hydrart")
 
     def _embed(self) -> str:
-        """Patches as rows, each projected; the class token comes as a row of zeros, to which its position is added."""
+        """Project each patch to a row. The class token's row is zeros, to which its folded position is added."""
         arch, p = self._arch, self._p
         side = arch.image_size // arch.patch
         (weight, bias), (token,), (positions,) = map(self._cut, (PATCH, CLASS_TOKEN, POSITIONS))
@@ -150,7 +157,7 @@ class _Exporter:
         return self._op("Add", y, z, name=f"{name}.add2")
 
     def _attention(self, i: int, z: str, last: bool) -> str:
-        """Softmax(q k / sqrt(head_dim)) v of every head; in the last block for the class token's query alone."""
+        """softmax(q k^T / sqrt(head_dim)) v of every head. In the last block only for the class token's query."""
         arch, p, k, name = self._arch, self._p, self._k, _attention(i)
         rows = {"q": 1 if last else arch.tokens, "k": arch.tokens, "v": arch.tokens}
         weights, biases = (np.split(values, 3) for values in self._cut(QKV, i))
@@ -169,7 +176,7 @@ class _Exporter:
         return self._reshape(f"{name}.merge", mixed, *self._rows(p, rows["q"]))
 
     def _class_token(self, name: str, y: str) -> str:
-        """The first row of each picture's tokens, in the shape that linear layers work on."""
+        """The class tokens, which are the first rows of the pictures' tokens, in the shape of the linear layers."""
         if self._gemm:
             y = self._reshape(f"{name}.tokens", y, -1, self._arch.tokens, self._p)
         bounds = [self._constant(f"row_{i}", np.array([i], np.int64)) for i in (0, 1, 1)]
@@ -177,15 +184,15 @@ class _Exporter:
         return self._reshape(name, y, -1, self._p) if self._gemm else y
 
     def _rows(self, channels: int, tokens: int) -> tuple[int, ...]:
-        """The shape that linear layers work on.
+        """The shape in which linear layers compute.
 
-        Without Gemm it keeps its rank to the last: OpenVINO 2026.4.1 on one thread crashes when it compiles the last
-        block over [batch, channels], if the network is small.
+        Without Gemm its rank is the same in the last block. On one thread, OpenVINO 2026.4.1 crashes when it compiles
+        the last block of a small network over [batch, channels].
         """
         return (-1, channels) if self._gemm else (-1, tokens, channels)
 
     def _cut(self, role: Role, index: int | None = None) -> list[FloatArray]:
-        """What k heads use of the role's tensors, layer scale folded in."""
+        """The parts of the role's tensors that k heads use, multiplied by the layer scale."""
         found = [p.cut(self._state[p.name], self._k) for p in role.parameters(self._arch, index)]
         if role.layer_scale and role.layer_scale.used(self._arch):
             weight, bias = found
@@ -219,6 +226,6 @@ class _Exporter:
         return name
 
     def _op(self, kind: str, *inputs: str, name: str, **attributes: int | float | Sequence[int]) -> str:
-        """Add a node; its one output has its name."""
+        """Add a node. Its only output has the node's name, which is returned."""
         self._nodes.append(self._onnx.helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name

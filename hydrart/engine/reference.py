@@ -1,4 +1,4 @@
-"""The network of HydraViT in NumPy: slow, obvious, exact. Faster engines are tested against it.
+"""HydraViT's network in NumPy: slow, obvious, exact. Faster engines are tested against it.
 
 Source: Haberer, Hojjat, Landsiedel, "HydraViT: Stacking Heads for a Scalable ViT", NeurIPS 2024.
 """
@@ -26,18 +26,18 @@ from hydrart.format.roles import (
     classifier,
 )
 
-Array = Any  # NumPy arrays of the input's dtype, float32 or float64
+Array = Any  # a NumPy array of the input's dtype, float32 or float64
 
 
 def features(state: Mapping[str, Array], arch: Architecture, x: Array, k: int) -> Array:
     """The class token after the final LayerNorm.
 
-    state: dense tensors in timm's names, of k heads or more; x: [B, C, H, W], normalised; its dtype, float32 or
-    float64, is the one computed in. Returns [B, k * head_dim].
+    state: dense tensors in timm's names, of k heads or more. x: [B, C, H, W], normalised. Its dtype, float32 or
+    float64, is also that of the computation. Returns [B, k * head_dim].
     """
 
     def cut(role: Role, block: int | None = None) -> list[Array]:
-        """What k heads use of the role's tensors."""
+        """The parts of the role's tensors that k heads use."""
         return [np.asarray(p.cut(state[p.name], k), x.dtype) for p in role.parameters(arch, block)]
 
     def norm(role: Role, y: Array, block: int | None = None) -> Array:
@@ -68,7 +68,7 @@ def classify(state: Mapping[str, Array], arch: Architecture, features: Array, k:
 
 
 def embed(arch: Architecture, x: Array, weight: Array, bias: Array, class_token: Array, positions: Array) -> Array:
-    """Cut pictures into patches, project each to p channels, put the class token before them, add positions.
+    """Cut pictures into patches, project each to p channels, put the class token first, and add the positions.
 
     x: [B, C, H, W]; weight: [p, C, patch, patch]; bias: [p]; class_token: [1, 1, p]; positions: [1, N, p]. Returns
     [B, N, p].
@@ -81,9 +81,9 @@ def embed(arch: Architecture, x: Array, weight: Array, bias: Array, class_token:
 
 
 def attention(x: Array, weight: Array, bias: Array, *, k: int) -> Array:
-    """Multi-head attention of k heads, before its projection: [B, N, p] -> [B, N, p].
+    """Attention of k heads, without its projection: [B, N, p] -> [B, N, p].
 
-    weight: [3 * p, p], bias: [3 * p]: queries, keys, values.
+    weight: [3 * p, p], bias: [3 * p], in the order queries, keys, values.
     """
     batch, tokens, p = x.shape
     q, key, value = (
@@ -97,14 +97,14 @@ def attention(x: Array, weight: Array, bias: Array, *, k: int) -> Array:
 
 
 def gelu(x: Array) -> Array:
-    """x * Phi(x), with the exact error function."""
+    """GELU: x * Phi(x), with the exact error function."""
     half, root = x.dtype.type(0.5), x.dtype.type(math.sqrt(0.5))
     return np.asarray(x * half * (1 + _erf()(x * root)))
 
 
 @cache
 def _erf() -> Any:
-    """math.erf over arrays: NumPy has none."""
+    """math.erf for arrays, which NumPy lacks."""
     import numba
 
     vectorize: Any = numba.vectorize

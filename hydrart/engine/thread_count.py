@@ -1,43 +1,43 @@
-"""Whether a call takes one thread or all: whichever is faster now.
+"""Choose whether a call uses one thread or all threads, whichever is faster now.
 
-Two threads on two free cores are nearly twice as fast. For small networks, or where another program holds one of the
-cores, one thread may be faster. While all threads are as fast as expected, one is never tried: a camera would miss
-its deadline for the trial.
+Two threads on two free cores are nearly twice as fast as one. One thread may be faster for small networks, or where
+another program holds one of the cores. While all threads are as fast as expected, one thread is never tried, because a
+camera's frame would be late for the trial.
 """
 
 from collections import deque
 
-RECENT, RECENT_S = 5, 0.03  # the last calls that count: at least so many, and so many seconds
-# A trial takes at least so many calls and seconds, after WARM_S: a core that slept needs a few milliseconds to take
-# part. It is judged by its mean. The fastest call says nothing: where another program has the core, every second call
-# may be fast, and the next one waits its turn.
+RECENT, RECENT_S = 5, 0.03  # the last calls count: at least so many, and at least so many seconds of them
+# A trial has at least so many calls and seconds. They come after WARM_S, because a core that slept needs a few
+# milliseconds to take part. The mean of the calls decides. The fastest call says nothing: where another program uses
+# the core, every second call may be fast while the others wait.
 WARM_S = 0.005
 TRIAL, TRIAL_S = 2, 0.01
-FIRST, LONGEST = 16, 128  # calls of one thread between trials of all; each trial that fails doubles the distance
-CALL_S = 0.004  # a shorter call counts for so much, so that trials of short calls do not follow each other too soon
+FIRST, LONGEST = 16, 128  # one-thread calls between trials of all threads; each failed trial doubles their number
+CALL_S = 0.004  # a shorter call counts as this long, so that trials of short calls are not too frequent
 
 
 class ThreadCount:
-    """How many threads each call takes, for one k and batch.
+    """Choose the number of threads of each call, for one k and batch.
 
-    threads() answers for the next call; took() then gets its duration. Calls may have any length.
+    threads() gives the number for the next call, and took() then takes the duration of that call.
     """
 
     def __init__(self, threads: int) -> None:
         self._ways = (threads, 1)
         self._recent = (deque[float](), deque[float]())
-        self._trials = [0, 1]  # ways to try, before the last of them is judged
+        self._trials = [0, 1]  # ways to try; the last of them is then judged
         self._tried_s = 0.0
         self._now = 0
         self._distance = FIRST
-        self._left, self._left_s = FIRST, FIRST * CALL_S  # calls and seconds of one thread before the next trial
+        self._left, self._left_s = FIRST, FIRST * CALL_S  # one-thread calls and seconds before the next trial
 
     def threads(self) -> int:
-        """Threads of the next call: 1 or all."""
+        """Number of threads of the next call: 1 or all."""
         return self._ways[self._trials[0] if self._trials else self._now]
 
     def took(self, seconds: float) -> None:
-        """The call that threads() answered for has taken so long."""
+        """Note the duration of the call that threads() was asked for."""
         if self._trials:
             self._try_on(seconds)
             return
@@ -75,7 +75,7 @@ class ThreadCount:
         way = tried if faster else 1 - tried
         self._distance = min(2 * self._distance, LONGEST) if way == self._now == 1 else FIRST
         self._left, self._left_s = self._distance, self._distance * CALL_S
-        if way == 0:  # slow calls have been judged
+        if way == 0:  # the slow calls are judged now
             self._recent[0].clear()
         self._now = way
 
@@ -85,5 +85,5 @@ def _mean(seconds: deque[float]) -> float:
 
 
 def _usual(seconds: deque[float]) -> float:
-    """The mean without the longest call: one may be slow for any reason."""
+    """The mean without the longest call, because a single call may be slow for any reason."""
     return (sum(seconds) - max(seconds)) / (len(seconds) - 1)

@@ -8,15 +8,16 @@ from hydrart.format.reader import WeightFile
 
 AUTO = "auto"
 PRECISION_CHOICES = (AUTO, *PRECISIONS)
-MAX_LOSS = 0.003  # auto accepts at most so much less top-1 at any k than the named file has
+MAX_LOSS = 0.003  # "auto" accepts a file whose top-1 is at most this much lower than the named file's, at every k
 
 
 def open_variant(path: Path, precision: str, backend: str) -> WeightFile:
-    """Open the file, or the file beside it that has the precision.
+    """Open the named file, or the file beside it that has the precision.
 
-    precision: one of PRECISION_CHOICES. auto compares the files beside it that were made from the same checkpoint,
-    and takes the fastest on this CPU whose recorded top-1 is at most MAX_LOSS below at every k; where no accuracy is
-    recorded, or the backend is not native, it takes the named file. Raises WeightFileError, SettingError.
+    precision: one of PRECISION_CHOICES. "auto" considers the files beside the named one that were made from the same
+    checkpoint, and whose recorded top-1 is at most MAX_LOSS lower at every k. It takes the fastest of them on this CPU.
+    It takes the named file where no accuracy is recorded, and with any backend but native. Raises WeightFileError,
+    SettingError.
     """
     if precision not in PRECISION_CHOICES:
         raise SettingError(f"precision {precision!r} is unknown: choose from {', '.join(PRECISION_CHOICES)}")
@@ -44,13 +45,13 @@ def open_variant(path: Path, precision: str, backend: str) -> WeightFile:
 
 
 def _fastest() -> tuple[str, ...]:
-    """Precisions from the fastest to the slowest on this CPU."""
+    """The names of the precisions, from the fastest to the slowest on this CPU."""
     from hydrart.codegen.isa import choose
 
     isa = choose()
 
     def slow(precision: Precision) -> tuple[bool, int]:
-        # the fewer bytes, the faster, but integers that the CPU has to multiply as float32 are the slowest
+        # fewer bytes are faster, but integers that the CPU has to multiply as float32 are the slowest
         return precision.scaled and isa.dot(precision.name) == isa.dot(FP32.name), precision.bytes
 
     return tuple(precision.name for precision in sorted(PRECISIONS.values(), key=slow))
