@@ -1,4 +1,4 @@
-"""A mapped weight file as the kernels see it: addresses of tiles, and the vectors of the heads in use."""
+"""Describe a mapped weight file to the kernels: addresses of tiles, and the vectors of the heads in use."""
 
 from typing import Any
 
@@ -33,13 +33,13 @@ from hydrart.format.roles import (
 )
 
 _CODES = {FP32.name: gemm.FP32, BF16.name: gemm.BF16, INT8.name: gemm.INT8}
-_SPARE = 2 * gemm.GROUP  # microtiles read past the end of a vector
+_SPARE = 2 * gemm.GROUP  # extra numbers in each vector, because microtiles read past its end
 
 
 def check_order() -> None:
-    """The kernels' order of matrices and norms is that of the roles.
+    """Check that the kernels' order of matrices and norms is that of the roles.
 
-    It is written into the kernels, which do not import the roles, so that an edit of the roles compiles nothing again.
+    The kernels have an order of their own. If they imported the roles, an edit of the roles would compile them again.
     """
     order = {PATCH: state.PATCH, QKV: state.QKV, PROJ: state.PROJ, FC1: state.FC1, FC2: state.FC2}
     if (
@@ -54,22 +54,25 @@ check_order()
 
 
 class KernelWeights:
-    """Filled shell by shell as larger k are asked for, so that no byte beyond the prefix in use is touched.
+    """The tables of addresses that the kernels read.
 
-    Matrices stay where they are mapped. Vectors, half a percent of the weights, are copied, because the kernels want
-    those of all heads in one piece.
+    They are filled shell by shell as larger ks run, so that no byte beyond the prefix in use is touched. Matrices stay
+    mapped. Vectors, half a percent of the weights, are copied, because the kernels need those of all heads in one
+    piece.
 
-    matrices: MATRIX records in the order of the file (roles.matrix_index): patch embedding, the matrices of each
-    block, the classifier or those of every k. table: int64, addresses of the tiles of each matrix by output and input
-    block, then of each head's positions from `positions` on. norms: float32 [2 * depth + 1, 2, norm_stride], weight
-    and bias of the LayerNorms of each block in the order of roles.BLOCK_NORMS, then of the last one.
+    - matrices: MATRIX records in the order of the file (roles.matrix_index): patch embedding, the matrices of each
+      block, the classifier or those of every k.
+    - table: int64 addresses. The tiles of each matrix come by output block and input block, then, from index
+      `positions` on, the positions of each head.
+    - norms: float32 [2 * depth + 1, 2, norm_stride], weight and bias of each LayerNorm. Those of each block come in the
+      order of roles.BLOCK_NORMS, and the final one comes last.
     """
 
     def __init__(self, file: WeightFile) -> None:
         self._file, self._arch, self._layout = file, file.meta.architecture, file.layout
         self._base: int = file.data.__array_interface__["data"][0]
-        self._heads = 0  # what the table holds
-        self._k = 0  # in use
+        self._heads = 0  # number of heads in the table
+        self._k = 0  # the k in use
         layout, head_dim, most = self._layout, self._arch.head_dim, self._arch.heads[-1]
         matrices = list(layout.matrices.values())
         self.matrices: NDArray[Any] = np.zeros(len(matrices) + 1, state.MATRIX)
@@ -107,21 +110,21 @@ class KernelWeights:
                 record["gamma"] = self._address(role.layer_scale.names(index)[0])
             entries += matrix.out_blocks(k) * matrix.in_blocks(k)
         self.positions = entries
-        # what is prefetched may lie one chunk beyond the last matrix
+        # a prefetch may go one chunk beyond the last matrix
         self.table = np.zeros(entries + max(most, 4 * gemm.GROUP), np.int64)
-        self.matrices[-1] = self.matrices[0]  # "the one after" the last
+        self.matrices[-1] = self.matrices[0]  # the first matrix follows the last one
         self._per_head = np.array([matrix.in_per_head for matrix in (*matrices, matrices[0])])
 
     def cls_token(self) -> int:
-        """Address of the class token."""
+        """The address of the class token."""
         return self._address(CLASS_TOKEN.names()[0])
 
     def classifier(self, k: int) -> int:
-        """Which MATRIX classifies k heads."""
+        """The index of the MATRIX record of k's classifier."""
         return self._classifiers[k]
 
     def sums(self, k: int) -> tuple[int, bool]:
-        """Address of the column sums for k heads, and whether the kernels have yet to fill them."""
+        """The address of the column sums for k heads, and whether the kernels still have to compute them."""
         new = k not in self._sums and gemm.INTEGER and self._columns > 0
         if new:
             self._sums[k] = np.zeros(self._columns + _SPARE, np.float32)
@@ -129,7 +132,7 @@ class KernelWeights:
         return 0 if of_k is None else int(of_k.__array_interface__["data"][0]), new
 
     def prepare(self, k: int) -> None:
-        """Make everything that k heads need available. Raises WeightFileError."""
+        """Fill the tables for k heads. Raises WeightFileError."""
         if k == self._k:
             return
         for shell in self._arch.heads:
@@ -140,7 +143,7 @@ class KernelWeights:
         self._k = k
 
     def _norm_rows(self) -> dict[str, NDArray[np.float32]]:
-        """Where the tensors of each LayerNorm belong in `norms`."""
+        """The rows of `norms` by the names of their tensors."""
         norms = [(role, i) for i in range(self._arch.depth) for role in BLOCK_NORMS]
         return {
             name: row
@@ -152,7 +155,7 @@ class KernelWeights:
         return int(self._copies[name].__array_interface__["data"][0])
 
     def _add(self, shell: int) -> None:
-        layout, places = self._layout, dict[Role, Any]()  # the tiles of a role lie alike in every block
+        layout, places = self._layout, dict[Role, Any]()  # the tiles of a role have the same order in every block
         for record, matrix in zip(self.matrices, layout.matrices.values(), strict=False):
             if matrix.only not in (None, shell):
                 continue
@@ -180,7 +183,7 @@ class KernelWeights:
         if vector.name in self._copies:
             begin = heads.start * row_length
             self._copies[vector.name][begin : begin + part.size] = part.reshape(-1)
-        else:  # positions
+        else:  # the position embedding
             address = int(part.__array_interface__["data"][0])
             at = self.positions + heads.start
             self.table[at : at + len(heads)] = address + np.arange(len(heads)) * row_length * part.itemsize

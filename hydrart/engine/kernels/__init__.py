@@ -1,10 +1,10 @@
-"""The native backend's kernels: the network in compiled functions, over weights that stay mapped.
+"""The native backend's kernels: the network as compiled functions over weights that stay mapped.
 
-forward.py is the network in the order of the paper, with block.py and class_tokens.py; layers.py has what its steps
-share. gemm.py, attention.py and rows.py compute, threads.py lets threads wait for each other, state.py describes the
-work in records. hydrart/codegen/ emits the inner loops and has the glossary.
+forward.py, block.py and class_tokens.py are the network in the order of the paper. layers.py has what its steps share.
+gemm.py, attention.py and rows.py compute. threads.py lets threads wait for each other. state.py has the records that
+describe the work. hydrart/codegen/ emits the inner loops and has the glossary.
 
-What each kernel computes with, and how far its results may be from exact ones; tests/engine/kernels/ checks each line:
+This table gives the arithmetic of each kernel and the bound of its error. tests/engine/kernels/ checks each line:
 
     kernel                  adds in   result
     gemm, fma               float32   within 1e-6 of the sum of |a w|: each product is fused with its addition; inputs

@@ -1,4 +1,4 @@
-"""softmax(q k^T / sqrt(head_dim)) v, a head at a time, in float32 or with products of bfloat16."""
+"""Attention, softmax(q k^T / sqrt(head_dim)) v, a head at a time, in float32 or with products of bfloat16."""
 
 import numpy as np
 from numba.extending import register_jitable
@@ -37,20 +37,23 @@ from hydrart.engine.kernels.intrinsics import (
 )
 
 BFLOAT16 = ISA.rounds_bf16
-WEIGHTS_RECORD_BYTES = WEIGHTS_BYTES + VECTORS * 8  # of one panel
-MOST_ROWS = ROWS * STRIPS  # tokens at a time
+WEIGHTS_RECORD_BYTES = WEIGHTS_BYTES + VECTORS * 8  # bytes of one panel's WEIGHTS record
+MOST_ROWS = ROWS * STRIPS  # most tokens at a time
 
 
 @register_jitable
 def padded(n: int, to: int) -> int:
-    """n, or the next multiple of `to`."""
+    """n, rounded up to a multiple of `to`."""
     return -(-n // to) * to
 
 
 @register_jitable
 def scratch_bytes(tokens: int, head_dim: int) -> int:
-    """Scratch of attend(): panels of the keys and the values of one head, scores and outputs of MOST_ROWS tokens,
-    records, and room to align them."""
+    """Bytes of scratch for attend().
+
+    It holds panels of the keys and values of one head, scores and outputs of MOST_ROWS tokens, and records, with room
+    to align them.
+    """
     wide = padded(tokens, max(COLUMNS, 16))
     columns = padded(head_dim, COLUMNS)
     records = (wide // COLUMNS + columns // COLUMNS) * WEIGHTS_RECORD_BYTES + AHEAD_HEAD_BYTES + 8 + MICROTILE_BYTES
@@ -59,7 +62,7 @@ def scratch_bytes(tokens: int, head_dim: int) -> int:
 
 @kernel
 def pack_keys(keys, row_bytes, tokens, lanes, panels):
-    """Keys [tokens][lanes], transposed into panels [lanes][COLUMNS of tokens]."""
+    """Transpose keys [tokens][lanes] into panels [lanes][COLUMNS of tokens]."""
     for token in range(0, tokens, LANES):
         target = panels + (token // COLUMNS * lanes * COLUMNS + token % COLUMNS) * 4
         if token + LANES <= tokens:
@@ -78,7 +81,7 @@ def pack_keys(keys, row_bytes, tokens, lanes, panels):
 
 @kernel
 def pack_values(values, row_bytes, tokens, steps, head_dim, panels):
-    """Float32 values [tokens][head_dim] into panels [steps][COLUMNS of head_dim]; zeros from `tokens` to `steps`."""
+    """Copy float32 values [tokens][head_dim] into panels [steps][COLUMNS of head_dim], with zeros after `tokens`."""
     for begin in range(0, head_dim, COLUMNS):
         width = min(COLUMNS, head_dim - begin)
         for token in range(steps):
@@ -94,7 +97,7 @@ def pack_values(values, row_bytes, tokens, steps, head_dim, panels):
 
 @kernel
 def pack_pairs(values, row_bytes, tokens, steps, head_dim, zeros, panels):
-    """The same for bfloat16, two tokens to a step. zeros: a row of them."""
+    """Like pack_values(), for bfloat16, with two tokens in a step. zeros: the address of a row of zeros."""
     for begin in range(0, head_dim, COLUMNS):
         for step in range(steps):
             first = values + 2 * step * row_bytes if 2 * step < tokens else zeros
@@ -107,7 +110,7 @@ def pack_pairs(values, row_bytes, tokens, steps, head_dim, zeros, panels):
 
 @kernel
 def multiply(microtile, bfloat16, columns):
-    """Compute at most so many columns of a MICROTILE record."""
+    """Compute at most `columns` columns of a MICROTILE record."""
     microtile_at(microtile).vectors = min(VECTORS, -(-columns // LANES))
     if BFLOAT16 and bfloat16:
         microkernel_bf16(microtile)
@@ -117,23 +120,23 @@ def multiply(microtile, bfloat16, columns):
 
 @kernel
 def attend(head):
-    """One head of one picture for some of its tokens. head: an ATTENTION record.
+    """Attention of one head in one picture, for some of its tokens. head: an ATTENTION record.
 
-    After the last token, rows of qkv up to a whole strip may be read; they are not used.
+    Rows of qkv after the last token, up to a whole strip, may be read but have no effect.
     """
     tokens, head_dim, bfloat16, row_bytes = head.tokens, head.head_dim, head.bfloat16, head.qkv_row_bytes
     lane_values = 2 if bfloat16 else 1
     width = head_dim * 4 // lane_values  # bytes of q, of k and of v in a row
     lanes = head_dim // lane_values
     on_amx = bfloat16 and STRIPS > 1
-    steps = padded(-(-tokens // lane_values), 8 if on_amx else 4)  # of the product with the values
+    steps = padded(-(-tokens // lane_values), 8 if on_amx else 4)  # steps of the product with the values
     key_panels, value_panels = -(-tokens // COLUMNS), -(-head_dim // COLUMNS)
     wide, columns = key_panels * COLUMNS, value_panels * COLUMNS
-    # what lies in the scratch
+    # the parts of the scratch
     keys = padded(head.scratch, 64)
     values = keys + wide * lanes * 4
     scores = values + steps * columns * 4
-    score_bytes = (max(padded(tokens, 16), wide, steps) + 16) * 4  # from row to row
+    score_bytes = (max(padded(tokens, 16), wide, steps) + 16) * 4  # bytes from row to row
     result = padded(scores + MOST_ROWS * score_bytes, 64)
     inverses = result + MOST_ROWS * columns * 4
     key_records = padded(inverses + MOST_ROWS * 4, 64)
@@ -192,7 +195,7 @@ def attend(head):
                 softmax_bf16(row, tokens, scale, inverse)
             else:
                 softmax(row, tokens, scale, inverse)
-        # result = that times v, and the division
+        # result = softmax(scores) v, and the division by the sums
         microtile.input = scores
         microtile.input_row_bytes = score_bytes
         microtile.steps = steps
@@ -214,7 +217,7 @@ def attend(head):
 
 @kernel
 def value(address, index, bfloat16):
-    """An element of a row of float32, or of bfloat16 if so."""
+    """An element of a row of bfloat16 if `bfloat16`, else of float32."""
     if bfloat16:
         return from_bits(np.uint32(u16_at(address)[index]) << np.uint32(16))
     return f32_at(address)[index]
@@ -222,7 +225,7 @@ def value(address, index, bfloat16):
 
 @kernel
 def attend_first(head, query):
-    """One head of one picture for one query [head_dim], over all tokens, in float32.
+    """Attention of one query [head_dim] to all tokens, for one head in one picture, in float32.
 
     head: an ATTENTION record, whose output is that of this query. query: its address, in the type of qkv.
     """

@@ -1,7 +1,7 @@
 """One block of the network, for the rows and heads of one thread.
 
-In the lines of the paper, p = k * head_dim, and W is a stored matrix [outputs, inputs], cut to the outputs and inputs
-of k heads; forward.py says more.
+In the formulas of the paper, p = k * head_dim. W is a stored matrix [outputs, inputs], cut to the outputs and inputs of
+k heads. See also forward.py.
 """
 
 from hydrart.codegen.jit import kernel
@@ -13,17 +13,17 @@ from hydrart.engine.kernels.state import FC1, FC2, PER_BLOCK, PROJ, QKV
 from hydrart.engine.kernels.threads import barrier
 
 AMX = ISA.amx
-WIDE = 640  # channels from which threads take heads: below, they save less than each other's activations cost
+WIDE = 640  # least channels with which threads share heads: with fewer, reading others' activations costs too much
 
 
 @kernel
 def share(net, work, precision):
     """Set the rows and heads of this thread for the products and the attention of a block.
 
-    By default a thread takes its own rows and all heads. Where products are so fast that fetching the weights takes
-    much of their time, it takes a part of the heads, and of the outputs of each product, for all rows: it fetches the
-    weights of these outputs only. Then each product reads rows of all threads, which wait for each other before and
-    after. Only in bfloat16 on AMX this was faster, measured.
+    By default a thread takes its own rows and all heads. On AMX, bfloat16 products are so fast that fetching the
+    weights takes much of their time. There, a thread takes all rows, and a part of the heads and of each product's
+    outputs. It fetches the weights of these outputs only. Each product then reads rows of all threads, which wait for
+    each other before and after. This was measured to be faster only for bfloat16 on AMX.
     """
     wide = net.k * net.head_dim >= WIDE and net.k % net.threads == 0
     if AMX and precision == BF16 and net.threads > 1 and wide:
@@ -47,7 +47,7 @@ def share(net, work, precision):
 
 @kernel
 def norm_rows(net, work, index):
-    """y = LN(x) of the own rows, by the LayerNorm of that number."""
+    """y = LN(x) of the own rows, with LayerNorm number `index`."""
     stride = row_bytes(net.k * net.head_dim)
     for row in range(work.first_row, work.end_row):
         norm(net, index, net.x + row * stride, net.y + row * stride)
@@ -55,7 +55,7 @@ def norm_rows(net, work, index):
 
 @kernel
 def feed(net, work, source, n):
-    """Set the input of the product, rows of n float32, when all threads that share them have converted theirs."""
+    """Set the input of the product, rows of n float32. Return when all threads have converted their rows."""
     set_input(net, work.product, source, row_bytes(n), n, work.first_row, work.end_row)
     barrier(net.sync, work.row_threads)
 
@@ -81,12 +81,12 @@ def attention(net, work, qkv):
 
 @kernel
 def block(net, work, index):
-    """The block of that number: attention and MLP, each added to the residual stream x."""
+    """Block number `index`: attention and MLP, each added to the residual stream x."""
     m, product = index * PER_BLOCK, work.product
     share(net, work, matrix_at(net.matrices + (m + QKV) * MATRIX_BYTES).precision)
     first, end = work.first_head, work.end_head
     p = net.k * net.head_dim
-    column_bytes = first * net.head_dim * 4  # to the first own output of p
+    column_bytes = first * net.head_dim * 4  # bytes to the first own output of p
     qkv = net.qkv + index % 2 * net.qkv_bytes
 
     # y = LN1(x)

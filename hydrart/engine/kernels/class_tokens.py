@@ -1,6 +1,6 @@
-"""The end of the network, where only the class tokens are needed: from the last block's attention to the logits.
+"""The end of the network, from the last block's attention to the logits. Only the class tokens are needed there.
 
-Threads share the outputs of each product. Each prepares the inputs of all class tokens itself, in its own scratch.
+Threads share the outputs of each product. Each thread prepares the inputs of all class tokens in its own scratch.
 """
 
 from numba.extending import register_jitable
@@ -24,7 +24,10 @@ from hydrart.engine.kernels.threads import barrier
 
 @register_jitable
 def scratch_bytes(batch: int, tokens: int, head_dim: int, p: int) -> int:
-    """Scratch of a thread: y, q, converted inputs with scales of all class tokens; scores of one; room to align."""
+    """Bytes of a thread's scratch.
+
+    It holds y, q, and converted inputs with scales of all class tokens, and the scores of one, with room to align them.
+    """
     rows = padded(batch, ROWS)
     of_rows = rows * (row_bytes(p) + row_bytes(head_dim) + row_bytes(4 * p) + ROW_SCALE_BYTES)
     return of_rows + (padded(tokens, 16) + 1) * 4 + 192
@@ -32,7 +35,7 @@ def scratch_bytes(batch: int, tokens: int, head_dim: int, p: int) -> int:
 
 @kernel
 def keys_and_values(net, work, qkv):
-    """k and v of the own rows and heads in the last block, where no token but the class tokens needs a query."""
+    """Compute k and v of the own rows and heads in the last block. Only the class tokens need queries there."""
     index = net.depth - 1
     m, product = index * PER_BLOCK, work.product
     first, end = work.first_head, work.end_head
@@ -46,7 +49,7 @@ def keys_and_values(net, work, qkv):
             choose_weights(product, m + QKV, key, key + 2, m + QKV, key + 3)
             set_output(product, qkv + key * head_bytes, qkv_row_bytes(net))
             gemm(net, product)
-    else:  # k and v of a head are less than a group of columns, which gemm takes at once: compute q, too
+    else:  # gemm computes whole groups of columns, which are wider than k and v of a head: compute q, too
         set_output(product, qkv + 3 * first * head_bytes, qkv_row_bytes(net))
         gemm(net, product)
 
@@ -81,13 +84,13 @@ def multiply_share(net, work, output_tiles, output, output_row_bytes):
 
 @kernel
 def choose_shared(product, matrix, next_matrix):
-    """Set the matrix of a product whose outputs are shared by multiply_share(), and the one after it."""
+    """Set the matrix of a product that multiply_share() computes, and the matrix of the product after it."""
     choose_weights(product, matrix, ZERO, ZERO, next_matrix, ZERO)
 
 
 @kernel
 def last_block(net, work):
-    """The last block: k and v of all rows; all other steps for the class tokens, whose x becomes last_x."""
+    """The last block. k and v are of all rows. All other steps are of the class tokens, whose x becomes last_x."""
     k, batch, product, index = net.k, net.batch, work.product, net.depth - 1
     m, p = index * PER_BLOCK, k * net.head_dim
     stride, tokens_bytes = row_bytes(p), net.tokens * row_bytes(p)
@@ -98,7 +101,7 @@ def last_block(net, work):
     keys_and_values(net, work, qkv)
     barrier(net.sync, net.threads)
 
-    # from here on the rows are the class tokens, and conversions are each thread's own
+    # from here on the rows are the class tokens, and each thread converts them for itself
     rows = padded(batch, ROWS)
     y = padded(work.scratch, 64)
     q = y + rows * stride

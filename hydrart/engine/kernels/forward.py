@@ -1,12 +1,12 @@
-"""The network, from pictures to logits: what every thread does in one call, in the order of the paper.
+"""The network, from pictures to logits: the work of each thread in one call, in the order of the paper.
 
-Rows are the tokens of all pictures. Threads take whole strips of them, so that only attention has to wait for the
-other threads; see share() for another way. After the attention of the last block only the class tokens are needed:
-there, threads share the outputs of each product.
+Rows are the tokens of all pictures. Threads take whole strips of them, so that only attention has to wait for other
+threads. block.share() has another way. After the attention of the last block, only the class tokens are needed. There,
+threads share the outputs of each product.
 
-In the lines of the paper beside each step, n is the number of tokens, k of heads, h of channels of a head, and
-p = k h. W is a stored matrix [outputs, inputs], cut to the outputs and inputs of k heads; weights and biases of
-LayerNorm (LN) are cut to p. Layer scale (g) is 1 in the paper's network.
+Each step has its formula of the paper beside it. n is the number of tokens, k of heads, h of channels of a head, and
+p = k h. W is a stored matrix [outputs, inputs], cut to the outputs and inputs of k heads. Weights and biases of
+LayerNorm (LN) are cut to p. The layer scale g is 1 in the paper's network.
 
 Source: Haberer, Hojjat, Landsiedel, "HydraViT: Stacking Heads for a Scalable ViT", NeurIPS 2024.
 """
@@ -31,7 +31,7 @@ work_at = record_at(WORK)
 
 @kernel
 def cut_patch(net, picture, patch, target, inputs):
-    """One patch, [channels, patch, patch] in a row, with zeros up to `inputs`."""
+    """Copy one patch [channels, patch, patch] to a row, with zeros up to `inputs`."""
     size, side, per_row = net.image_size, net.patch, net.image_size // net.patch
     corner = net.pictures + picture * net.channels * size * size * 4
     corner += (patch // per_row * side * size + patch % per_row * side) * 4
@@ -60,7 +60,7 @@ def embed(net, work):
     product.first_row = work.first_row
     product.strips = (work.end_row - work.first_row) // ROWS
     gemm(net, product)
-    # x += positions, the class token in the place of the first patch's row
+    # x += positions, where the class token has the first row of each picture
     for row in range(work.first_row, work.end_row):
         token = row % net.tokens
         if token == 0:
@@ -72,7 +72,7 @@ def embed(net, work):
 
 @kernel
 def begin_work(net, thread):
-    """Write the WORK record of a thread for the call that `net` describes; returns its address."""
+    """Write the WORK record of a thread for the call that `net` describes. Returns its address."""
     at = padded(net.scratch + thread * net.scratch_bytes, 64)
     work, panels = work_at(at), padded(at + WORK_BYTES, 64)
     strips = -(-net.batch * net.tokens // ROWS)
@@ -94,7 +94,7 @@ def begin_work(net, thread):
 
 @kernel
 def forward(net, thread):
-    """One thread's part of the call that `net` describes."""
+    """Do one thread's part of the call that `net` describes."""
     work = work_at(begin_work(net, thread))
     embed(net, work)
     for index in range(net.depth - 1):
@@ -106,10 +106,11 @@ def forward(net, thread):
 
 @compiled(types.void(from_dtype(NETWORK)[::1], types.int64, types.int64, types.int64))
 def run(network, thread, k, batch):
-    """The first thread makes one call; the others take part in calls until they are told to end.
+    """Make one call as the first thread, or take part in calls as another thread until the end.
 
-    network: one NETWORK record. thread: its number; -1 tells the others to end. k, batch: heads and pictures of the
-    call, for the first thread.
+    - network: one NETWORK record.
+    - thread: the number of the thread; -1 ends the others.
+    - k, batch: number of heads and pictures of the call, for the first thread.
     """
     net = network[0]
     if thread < 0:

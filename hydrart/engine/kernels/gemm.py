@@ -1,8 +1,8 @@
-"""Matrix products with weights that lie as tiles in the mapped weight file.
+"""Matrix products with the tiles of the mapped weight file.
 
-Columns are taken in groups of 64, inputs in chunks. All rows pass by a group and chunk, while the next tiles are
-fetched from memory. Tiles are multiplied where they lie. Where the CPU has no arithmetic for their type, or wants
-another order, they are first unpacked into panels as wide as a microtile.
+A product takes columns in groups of 64, and inputs in chunks. It multiplies all rows with a group and chunk, while the
+next tiles are fetched from memory. Tiles are multiplied in place. Where the CPU has no arithmetic for their type, or
+needs another order, they are first unpacked into panels as wide as a microtile.
 """
 
 import numpy as np
@@ -33,26 +33,26 @@ from hydrart.engine.kernels.intrinsics import (
 )
 from hydrart.engine.kernels.state import FC1, MATRIX, PER_BLOCK, QKV
 
-FP32, BF16, INT8 = 0, 1, 2  # precision of a matrix
+FP32, BF16, INT8 = 0, 1, 2  # the precisions of a matrix
 ROWS, COLUMNS, LANES, VECTORS = ISA.rows, ISA.columns, ISA.lanes, ISA.vectors
-STRIPS = emit_amx.STRIPS if ISA.amx else 1  # of rows that a microkernel takes at once, at most
-GROUP = max(64, COLUMNS)  # columns taken together: a multiple of every head_dim
+STRIPS = emit_amx.STRIPS if ISA.amx else 1  # most strips of rows in a microtile
+GROUP = max(64, COLUMNS)  # columns of a group: a multiple of every head_dim
 PANELS = GROUP // COLUMNS
-# Steps in a chunk at most. Unpacked: those of 200 rows, with the panels of two groups, fit into 512 KB of cache. In
-# place: longer runs pay, and a float32 sum of more terms loses accuracy
+# Most steps in a chunk. Unpacked, the inputs of 200 rows and the panels of two groups fit into 512 KB of cache. In
+# place, longer chunks are faster, but a float32 sum of more terms would be less accurate.
 STEPS, STEPS_IN_PLACE = 256, 384
 PANEL_BYTES = GROUP * STEPS * 4
-ZERO, ONE_STEP = np.int64(0), np.int64(1)  # not literals, for which Numba would compile other variants
-ALL = 62  # log2 of more bytes than there are: what is shifted right by it is 0
-AHEAD_BYTES = LINE_BYTES // UNROLL  # fetched for each step
-ROW_SCALE_BYTES = 8  # of a row of integers: step and low
+ZERO, ONE_STEP = np.int64(0), np.int64(1)  # for literals, Numba would compile other variants
+ALL = 62  # log2 of more bytes than any row has: an offset shifted right by it is 0
+AHEAD_BYTES = LINE_BYTES // UNROLL  # bytes fetched ahead for each step
+ROW_SCALE_BYTES = 8  # step and low of a row of integers
 
 BF16_EXPAND = EXPAND[ISA.conversion("bf16")]  # steps of a dot for each stored row of lanes
 INT8_EXPAND = EXPAND[ISA.conversion("int8")]
 BF16_IN_PLACE = ISA.conversion("bf16") is None
 INT8_IN_PLACE = ISA.conversion("int8") is None
-INTEGER = ISA.int8 != "fma"  # int8 weights meet integers
-BF16_PAIR = 2 if ISA.bf16 in MMLA_DOTS else 1  # steps that a vector of a panel holds
+INTEGER = ISA.int8 != "fma"  # whether int8 weights are multiplied with integers
+BF16_PAIR = 2 if ISA.bf16 in MMLA_DOTS else 1  # steps in a vector of a panel
 INT8_PAIR = 2 if ISA.int8 in MMLA_DOTS else 1
 
 MATRIX_BYTES, MICROTILE_BYTES, WEIGHTS_BYTES, AHEAD_HEAD_BYTES = (
@@ -63,7 +63,7 @@ matrix_at, microtile_at, weights_at, ahead_at = map(record_at, (MATRIX, MICROTIL
 
 @register_jitable
 def pack_bytes(input_tiles: int) -> int:
-    """Scratch of one product with so many input tiles at most: panels, then the records of a microtile."""
+    """Bytes of scratch for a product with at most this many input tiles: panels, then the records of a microtile."""
     lists = PANELS * VECTORS * input_tiles + GROUP // 16 * input_tiles + input_tiles // 4 + 2
     return PANEL_BYTES + MICROTILE_BYTES + PANELS * WEIGHTS_BYTES + AHEAD_HEAD_BYTES + lists * 8
 
@@ -76,7 +76,7 @@ def tile_of(net, w, output_tile, input_tile):
 
 @kernel
 def unpack_tile(w, tile, head_dim, column, step, panels, panel_bytes):
-    """A stored tile into panels [steps][COLUMNS], `panel_bytes` apart, from this column and step on."""
+    """Unpack a stored tile into panels [steps][COLUMNS], `panel_bytes` apart, from this column and step on."""
     row_bytes, wide = head_dim * 4, head_dim >= COLUMNS
     for begin in range(0, head_dim, COLUMNS if wide else LANES):
         at = column + begin
@@ -94,7 +94,7 @@ def unpack_tile(w, tile, head_dim, column, step, panels, panel_bytes):
 
 @kernel
 def describe_panel(record, panel, run_steps, pair):
-    """Write a WEIGHTS record of one panel [steps][COLUMNS]; a vector of it holds `pair` steps."""
+    """Write a WEIGHTS record of one panel [steps][COLUMNS]. pair: number of steps in a vector."""
     weights = weights_at(record)
     weights.input_bytes_log2 = ALL
     weights.step_bytes = COLUMNS * 4
@@ -108,7 +108,7 @@ def describe_panel(record, panel, run_steps, pair):
 
 @kernel
 def describe_tiles(net, w, record, run_steps, first_vector, vectors, first_input, inputs):
-    """Write a WEIGHTS record of tiles where they lie: these vectors of the matrix's columns, these input tiles."""
+    """Write a WEIGHTS record of tiles in place, for these vectors of the matrix's columns and these input tiles."""
     weights = weights_at(record)
     weights.input_bytes_log2 = w.tile_bytes_log2 - log2(net.head_dim)
     weights.step_bytes = net.head_dim * 4
@@ -126,19 +126,19 @@ def describe_tiles(net, w, record, run_steps, first_vector, vectors, first_input
 
 @kernel
 def run_of(steps):
-    """Of steps, a multiple of 4, how many AMX takes at once."""
+    """How many of the steps, a multiple of 4, AMX takes at once."""
     return 16 if steps % 16 == 0 else 8 if steps % 8 == 0 else 4
 
 
 @kernel
 def log2(n):
-    """Of 16, 32, 64."""
+    """The binary logarithm of 16, 32 or 64."""
     return 4 if n == 16 else 5 if n == 32 else 6
 
 
 @kernel
 def describe_ahead(net, w, record, first_output, outputs, first_input, inputs):
-    """Write an AHEAD record of the tiles to fetch: these output and input tiles."""
+    """Write an AHEAD record that fetches these output and input tiles."""
     ahead = ahead_at(record)
     ahead.tile_bytes_log2 = w.tile_bytes_log2
     ahead.tile_mask = w.tile_bytes - 1
@@ -150,13 +150,13 @@ def describe_ahead(net, w, record, first_output, outputs, first_input, inputs):
         for j in range(inputs):
             tiles[count] = tile_of(net, w, first_output + i, first_input + j)
             count += 1
-    for i in range(inputs // 4 + 2):  # the last run of prefetches ends beyond them
+    for i in range(inputs // 4 + 2):  # the last run of prefetches goes beyond the tiles
         tiles[count + i] = tiles[0]
 
 
 @kernel
 def describe_nothing(record, address):
-    """Write an AHEAD record of nothing to fetch: always the line at this address."""
+    """Write an AHEAD record that fetches no tiles, but always the line at this address."""
     ahead = ahead_at(record)
     ahead.tile_bytes_log2 = ALL
     ahead.tile_mask = 0
@@ -173,7 +173,7 @@ def in_place(precision):
 
 @kernel
 def tile_steps_of(net, w):
-    """Steps of a dot down one tile."""
+    """Steps of a dot along the inputs of one tile."""
     if w.precision == INT8:
         return net.head_dim * INT8_EXPAND // 4
     if w.precision == BF16:
@@ -183,9 +183,9 @@ def tile_steps_of(net, w):
 
 @kernel
 def chunk_of(net, w):
-    """Input tiles that are taken together: as equal parts as can be."""
+    """Number of input tiles in a chunk. The chunks of a matrix are as equal as possible."""
     if w.mode == STORE_BF16:
-        return w.input_tiles  # rounded once, not chunk by chunk
+        return w.input_tiles  # a single chunk, so that the output is rounded once
     most = STEPS_IN_PLACE if in_place(w.precision) else STEPS
     chunks = -(-w.input_tiles * tile_steps_of(net, w) // most)
     return -(-w.input_tiles // chunks)
@@ -193,7 +193,7 @@ def chunk_of(net, w):
 
 @kernel
 def weights_record_bytes(w, inputs):
-    """Bytes of the WEIGHTS record of one microtile with so many input tiles, and its lists."""
+    """Bytes of the WEIGHTS record of one microtile and of its lists, with this many input tiles."""
     return WEIGHTS_BYTES + VECTORS * (inputs if in_place(w.precision) else 1) * 8
 
 
@@ -221,7 +221,8 @@ def place_weights(net, w, panels, run_steps, first_output, outputs, first_input,
 
 @kernel
 def place_ahead(net, product, w, record, output, first_input, inputs):
-    """Write the AHEAD record for the group at an output tile: the tiles of the group, chunk or product after it."""
+    """Write the AHEAD record for the group at an output tile. It fetches the next group, or the next chunk's first
+    group, or the next product's."""
     group, chunk, end = GROUP // net.head_dim, chunk_of(net, w), product.end_output_tile
     after = first_input + inputs
     if output + group < end:
@@ -236,9 +237,9 @@ def place_ahead(net, product, w, record, output, first_input, inputs):
 
 @kernel
 def gemm(net, product):
-    """C = A W, with W's scales, bias and layer scale, and GELU where it follows. product: a PRODUCT record.
+    """C = A W, with W's scales, bias and layer scale, and with GELU where it follows. product: a PRODUCT record.
 
-    What becomes of C is the matrix's `mode`. Errors are those of the table in hydrart/engine/kernels/__init__.py.
+    The matrix's `mode` says whether C is stored, added or rounded. hydrart/engine/kernels/__init__.py bounds the error.
     """
     w = matrix_at(net.matrices + product.matrix * MATRIX_BYTES)
     head_dim, first, end, strips = net.head_dim, product.first_output_tile, product.end_output_tile, product.strips
@@ -246,8 +247,8 @@ def gemm(net, product):
     integer = INTEGER and w.precision == INT8
     element = 2 if w.mode == STORE_BF16 else 4  # bytes of an output
     most = STRIPS if w.precision != FP32 else 1
-    together = -(-strips // max(-(-strips // most), 1)) or 1  # as equal parts as can be; a thread may have no rows
-    shaped = 0  # strips that AMX's registers have the shape for
+    together = -(-strips // max(-(-strips // most), 1)) or 1  # parts as equal as possible; a thread may have no rows
+    shaped = 0  # number of strips for which AMX's registers are configured
     run_steps = run_of(w.lane_rows) if most > 1 else tile_steps
     row_bytes, output_row_bytes = product.input_row_bytes, product.output_row_bytes
     a = product.input + product.first_row * row_bytes
@@ -270,8 +271,8 @@ def gemm(net, product):
             place_weights(net, w, panels, run_steps, out, outputs, inner, inputs)
             place_ahead(net, product, w, microtile.ahead, out, inner, inputs)
             ahead = ahead_at(microtile.ahead)
-            advance = steps * AHEAD_BYTES  # of what is fetched, from microtile to microtile
-            if most > 1:  # AMX, whose microtile is as wide as a group: evenly over its runs
+            advance = steps * AHEAD_BYTES  # bytes fetched during one microtile
+            if most > 1:  # an AMX microtile is as wide as a group: spread the fetches evenly over its runs
                 runs = steps // run_steps * -(-vectors // 2)
                 ahead.lines = -(-ahead.end_bytes // (LINE_BYTES * runs * max(-(-strips // together), 1)))
                 advance = runs * ahead.lines * LINE_BYTES
@@ -306,7 +307,7 @@ def gemm(net, product):
 
 @kernel
 def run_microkernel(precision, microtile):
-    """Compute the MICROTILE record at this address with the dot for weights of this precision."""
+    """Compute the MICROTILE record at this address, for weights of this precision."""
     if precision == INT8:
         microkernel_int8(microtile)
     elif precision == BF16:
@@ -317,7 +318,10 @@ def run_microkernel(precision, microtile):
 
 @kernel
 def fill_column_sums(net, counted):
-    """The sums of the columns of all INT8 matrices inside the blocks, which depend on k. counted: int32 [head_dim]."""
+    """Compute the sum of each column of all INT8 matrices in the blocks, for the k in use.
+
+    counted: address of a scratch buffer, int32 [head_dim].
+    """
     head_dim, sums_of_tile = net.head_dim, i32_at(counted)
     for m in range(QKV, QKV + PER_BLOCK * net.depth):
         w = matrix_at(net.matrices + m * MATRIX_BYTES)

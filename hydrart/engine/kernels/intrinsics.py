@@ -1,4 +1,4 @@
-"""What plain Numba cannot say: the emitted inner loops, addresses, atomic operations, and waiting for other threads."""
+"""Functions that plain Numba lacks: the emitted inner loops, addresses, atomic operations, waiting for threads."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,13 +13,13 @@ from hydrart.codegen.isa import ARM, X86
 ISA = isa.choose()
 
 _SYS_FUTEX = {X86: 202, ARM: 98}[ISA.architecture]  # the number of the system call futex(2)
-_FUTEX_WAIT, _FUTEX_WAKE = 128, 129  # for threads of one process
-# LLVM's intrinsic for "this is a waiting loop", and its arguments
+_FUTEX_WAIT, _FUTEX_WAKE = 128, 129  # the private operations, for threads of one process
+# LLVM's intrinsic that marks a waiting loop, and its arguments
 _PAUSE = {X86: ("llvm.x86.sse2.pause", []), ARM: ("llvm.aarch64.hint", [I32(1)])}[ISA.architecture]
 
 
 def _wrap(args: int, generate: Callable[[Any], Any]) -> Any:
-    """A Numba function of so many int64 that calls what generate(module) emits, or does nothing if that is nothing."""
+    """A Numba function of `args` int64 that calls the function emitted by generate(module), or does nothing."""
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         if function := generate(builder.module):
@@ -29,28 +29,28 @@ def _wrap(args: int, generate: Callable[[Any], Any]) -> Any:
     signature = types.void(*[types.int64] * args)
     names = ", ".join(f"a{i}" for i in range(args))
     scope = {"answer": (signature, codegen)}
-    exec(f"def function(typingctx, {names}):\n    return answer", scope)  # intrinsics take no *args
+    exec(f"def function(typingctx, {names}):\n    return answer", scope)  # because intrinsics take no *args
     return intrinsic(scope["function"])
 
 
 def _microkernel(precision: str) -> Any:
-    """Computes a MICROTILE record, whose address is the argument, with the dot for weights of this precision."""
+    """The microkernel for weights of this precision. Its argument is the address of a MICROTILE record."""
     return _wrap(1, lambda module: emit_microkernel.microkernels(module, ISA, ISA.dot(precision)))
 
 
 microkernel_fp32, microkernel_bf16, microkernel_int8 = map(_microkernel, ("fp32", "bf16", "int8"))
-# before and after products on AMX; nothing elsewhere
+# called before and after products on AMX; they do nothing elsewhere
 configure = _wrap(2, lambda module: ISA.amx and emit_amx.configure(module, ISA))
 release = _wrap(0, lambda module: ISA.amx and emit_amx.release(module, ISA))
 
 
 def _unpack(precision: str, vectors: int) -> Any:
-    """A function that does nothing where weights are multiplied as they are stored."""
+    """The function that unpacks weights of this precision. It does nothing where they are multiplied as stored."""
     conversion = ISA.conversion(precision)
     return _wrap(4, lambda module: conversion and emit_pack.unpack(module, ISA, conversion, vectors))
 
 
-# whole rows of a microtile; where a head is narrower, a vector at a time
+# unpack_* take whole rows of a microtile; for a narrower head, narrow_* take a vector at a time
 unpack_bf16, unpack_int8 = (_unpack(precision, ISA.vectors) for precision in ("bf16", "int8"))
 narrow_bf16, narrow_int8 = (_unpack(precision, 1) for precision in ("bf16", "int8"))
 tile_sums = _wrap(4, lambda module: emit_pack.tile_sums(module, ISA))
@@ -73,7 +73,7 @@ def _pointer_to(element: Any) -> Any:
 
 
 def record_at(dtype: Any) -> Any:
-    """A Numba function: the record of this type at an address."""
+    """A Numba function that returns the record of this type at an address."""
     record = from_dtype(dtype)
 
     def function(typingctx: Any, address: Any) -> Any:
@@ -129,7 +129,7 @@ def fetch(typingctx: Any, address: Any) -> Any:
 
 @intrinsic
 def pause(typingctx: Any) -> Any:
-    """Tell the core that this is a waiting loop."""
+    """Mark a waiting loop for the core."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         name, operands = _PAUSE

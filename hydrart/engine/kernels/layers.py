@@ -1,4 +1,4 @@
-"""What the steps of the network share: sizes of rows, LayerNorm, the inputs and the outputs of a product."""
+"""Helpers of the network's steps: sizes of rows, LayerNorm, the inputs and outputs of a product."""
 
 import numpy as np
 from numba.extending import register_jitable
@@ -12,33 +12,33 @@ from hydrart.engine.kernels.rows import layer_norm
 
 @register_jitable
 def row_bytes(n: int) -> int:
-    """From row to row of n float32: whole microtiles, and no multiple of 4 KB, which would share cache sets."""
+    """Bytes from row to row of n float32: whole microtiles, and no multiple of 4 KB, whose rows share cache sets."""
     return padded(n, max(COLUMNS, 64)) * 4 + 64
 
 
 @kernel
 def qkv_row_bytes(net):
-    """From row to row of q, k and v."""
+    """Bytes from row to row of q, k and v."""
     n = 3 * net.k * net.head_dim
     return row_bytes(n // 2) if net.bfloat16 else row_bytes(n)
 
 
 @kernel
 def converted_row_bytes(net):
-    """From row to row of converted inputs. One size for inputs of any width: a thread may be ahead of another."""
+    """Bytes from row to row of converted inputs. All widths have one size, because threads may be at other products."""
     return row_bytes(max(4 * net.k * net.head_dim, net.channels * net.patch * net.patch + net.head_dim))
 
 
 @kernel
 def norm(net, index, source, target):
-    """One row through the LayerNorm of that number: norm1 and norm2 of each block, then the last."""
+    """Put one row through LayerNorm number `index`: norm1 and norm2 of each block, then the final one."""
     weight = net.norms + 2 * index * net.norm_channels * 4
     layer_norm(source, target, weight, weight + net.norm_channels * 4, net.k * net.head_dim, net.eps)
 
 
 @kernel
 def choose_weights(product, matrix, first, end, next_matrix, next_first):
-    """Set the weights of a product, output tiles first to end of a matrix, and where the next product's begin."""
+    """Set the weights of a product: output tiles first to end of a matrix. Also set where the next product begins."""
     product.matrix = matrix
     product.first_output_tile = first
     product.end_output_tile = end
@@ -48,9 +48,9 @@ def choose_weights(product, matrix, first, end, next_matrix, next_first):
 
 @kernel
 def set_input(net, product, source, source_row_bytes, n, first_row, end_row):
-    """Set the input of a product: rows of n float32 from the address `source` on, in the type that the dot takes.
+    """Set the input of a product: rows of n float32 from the address `source` on, converted to the type of the dot.
 
-    Of the rows, first_row to end_row are converted here, where conversion is needed; others may be by other threads.
+    This call converts the rows first_row to end_row, if conversion is needed. Other threads may convert the others.
     """
     precision = matrix_at(net.matrices + product.matrix * MATRIX_BYTES).precision
     product.input = source
@@ -77,6 +77,6 @@ def set_input(net, product, source, source_row_bytes, n, first_row, end_row):
 
 @kernel
 def set_output(product, output, output_row_bytes):
-    """Set the output of a product: the address of row 0 in the column of the first output tile."""
+    """Set the output of a product. output: the address of row 0, at the first output tile."""
     product.output = output
     product.output_row_bytes = output_row_bytes

@@ -1,6 +1,6 @@
-"""What is done to one row of activations: normalise, add, convert for a dot. Plain loops, which LLVM vectorises.
+"""Operations on one row of activations: copy, add, normalise, convert for a dot. LLVM vectorises these plain loops.
 
-Arguments are addresses of float32 rows unless their text says otherwise; n is a count of numbers.
+Arguments are addresses of float32 rows unless a docstring says otherwise. n is the number of values in a row.
 """
 
 import numpy as np
@@ -38,7 +38,7 @@ def add(target, source, n):
 def layer_norm(source, target, weight, bias, n, eps):
     """LayerNorm: (x - mean) / sqrt(variance + eps) * weight + bias, over n channels.
 
-    The mean is computed first, then the variance from it, in float32; LLVM may reorder both sums.
+    It computes the mean first, then the variance from it, in float32. LLVM may reorder both sums.
     """
     x, y, w, b = f32_at(source), f32_at(target), f32_at(weight), f32_at(bias)
     total = F(0)
@@ -55,12 +55,12 @@ def layer_norm(source, target, weight, bias, n, eps):
 
 @kernel
 def to_fp32(source, target, n, scale):
-    """Nothing: source and target are the same row."""
+    """Do nothing, because source and target are the same row."""
 
 
 @kernel
 def to_bfloat16(source, target, n, scale):
-    """bfloat16, rounded to nearest, ties to even. Infinities stay, and so do the NaNs that arithmetic makes."""
+    """Round to bfloat16, to nearest, ties to even. Infinities and the NaNs of arithmetic are kept."""
     x, y = f32_at(source), u16_at(target)
     for i in range(n):
         u = bits(x[i])
@@ -69,12 +69,12 @@ def to_bfloat16(source, target, n, scale):
 
 @kernel
 def to_integers(source, target, n, scale):
-    """Bytes in the range of the dot (isa.ACTIVATIONS), rounded to nearest; step and low are written to scale."""
+    """Quantise to bytes in the range of the dot (isa.ACTIVATIONS), rounded to nearest. scale gets step and low."""
     quantise(source, n, target, scale)
 
 
 def _writer(dot):
-    """How the activations of a dot are written, and the bytes of one."""
+    """The function that converts activations for a dot, and the bytes of one activation."""
     if dot == "fma":
         return to_fp32, 4
     return (to_bfloat16, 2) if dot in FLOAT_DOTS else (to_integers, 1)

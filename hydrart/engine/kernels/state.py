@@ -1,29 +1,30 @@
-"""The records that the engine and the kernels share. All integers; hydrart/codegen/__init__.py has the words.
+"""The records that the engine and the kernels share. hydrart/codegen/__init__.py explains the words and the units.
 
-An address is of float32 unless its comment says otherwise, in the mapped weights or in a buffer that the engine keeps.
+An address points to float32 unless its comment says otherwise. The data is in the mapped weights, or in a buffer of the
+engine.
 """
 
 import numpy as np
 
 from hydrart.codegen.records import Address, Bytes, Count, Index
 
-# A weight matrix as it is stored. Its tiles are cut along the outputs and along the inputs; the table of tiles
-# (NETWORK) lists those of output tile 0 by input tile, then those of output tile 1, and so on.
+# A weight matrix as it is stored. Its tiles are cut along the outputs and along the inputs. The table of tiles (see
+# NETWORK) lists the tiles of output tile 0 by input tile, then those of output tile 1, and so on.
 MATRIX = np.dtype(
     [
-        ("first_tile", Index),  # in the table of tiles
-        ("tile_stride", Count),  # entries of the table from output tile to output tile
-        ("input_tiles", Count),  # for the k in use
-        ("precision", Index),  # FP32, BF16 or INT8 of gemm.py
+        ("first_tile", Index),  # its place in the table of tiles
+        ("tile_stride", Count),  # entries in the table from output tile to output tile
+        ("input_tiles", Count),  # of the k in use
+        ("precision", Index),  # gemm.FP32, BF16 or INT8
         ("lane_rows", Count),  # rows of lanes in a stored tile
         ("tile_bytes", Bytes),
         ("tile_bytes_log2", Count),
-        ("first_sum", Index),  # of the first column, in NETWORK's column_sums; INT8 only
-        ("scales", Address),  # [outputs], INT8 only
+        ("first_sum", Index),  # place of the first column's sum in NETWORK's column_sums; INT8 only
+        ("scales", Address),  # [outputs]; INT8 only
         ("bias", Address),  # [outputs]
         ("mode", Index),  # STORE, ADD or STORE_BF16 of codegen/records.py
         ("gelu", Index),  # 1: GELU follows
-        ("gamma", Address),  # [outputs], layer scale; 0 without
+        ("gamma", Address),  # the layer scale, [outputs]; 0 without one
     ],
     align=True,
 )
@@ -32,61 +33,60 @@ MATRIX = np.dtype(
 # i * PER_BLOCK + QKV and so on.
 PATCH, QKV, PROJ, FC1, FC2, PER_BLOCK = 0, 1, 2, 3, 4, 4
 
-# One product, and the one after it, whose first weights are fetched meanwhile
+# One product, and the product after it, whose first weights are fetched meanwhile
 PRODUCT = np.dtype(
     [
-        ("matrix", Index),  # of a MATRIX record
+        ("matrix", Index),  # the number of a MATRIX record
         ("first_output_tile", Index),
         ("end_output_tile", Index),
         ("next_matrix", Index),
         ("next_output_tile", Index),
-        ("first_row", Index),  # of inputs and outputs
-        ("strips", Count),  # of rows from there on; inputs and outputs have room for whole strips
-        ("input", Address),  # of row 0, in the type that the dot takes
+        ("first_row", Index),  # the first row of inputs and outputs
+        ("strips", Count),  # the number of strips from there on; inputs and outputs have room for whole strips
+        ("input", Address),  # row 0 of the inputs, in the type of the dot
         ("input_row_bytes", Bytes),
-        ("input_scales", Address),  # of row 0: [rows][step, low], of integers
-        ("output", Address),  # of row 0 in the column of the first output tile; bfloat16 for STORE_BF16
+        ("input_scales", Address),  # for integers [rows][step, low]
+        ("output", Address),  # row 0 of the outputs, at the first output tile; bfloat16 with STORE_BF16
         ("output_row_bytes", Bytes),
-        # where set_input() of layers.py may put converted inputs
-        ("converted", Address),  # of row 0
+        # buffers for the inputs that layers.set_input() converts
+        ("converted", Address),  # row 0
         ("converted_row_bytes", Bytes),
-        ("converted_scales", Address),  # of row 0
-        ("panels", Address),  # scratch of gemm.pack_bytes()
+        ("converted_scales", Address),  # [rows][step, low]
+        ("panels", Address),  # a scratch buffer of gemm.pack_bytes() bytes
     ],
     align=True,
 )
 
-# One head of one picture, for some of its tokens. q, k and v of a head lie side by side in a row of qkv, which is
-# [head][q, k, v][head_dim]
+# The attention of one head in one picture, for some of its tokens. A row of qkv is [head][q, k, v][head_dim].
 ATTENTION = np.dtype(
     [
-        ("qkv", Address),  # of the first token's q of this head; bfloat16 if `bfloat16`
+        ("qkv", Address),  # q of this head and the first token; bfloat16 if `bfloat16`
         ("qkv_row_bytes", Bytes),
         ("bfloat16", Index),  # 1: q, k and v are bfloat16
         ("tokens", Count),
         ("head_dim", Count),
-        ("first_token", Index),  # of the queries
+        ("first_token", Index),  # the first query
         ("end_token", Index),
-        ("output", Address),  # of the first token's row in the column of this head
+        ("output", Address),  # the first token's row of outputs, at the column of this head
         ("output_row_bytes", Bytes),
-        ("scratch", Address),  # of attention.scratch_bytes()
+        ("scratch", Address),  # a buffer of attention.scratch_bytes() bytes
     ],
     align=True,
 )
 
-# What one thread does in a call
+# The work of one thread in a call
 WORK = np.dtype(
     [
         ("thread", Index),
         ("first_row", Index),  # the rows that this thread normalises and converts
         ("end_row", Index),
-        # the rows and heads for which it computes products and attention, see share() of block.py
+        # the rows and heads for which it computes products and attention (see block.share)
         ("first_product_row", Index),
         ("end_product_row", Index),
         ("first_head", Index),
         ("end_head", Index),
-        ("row_threads", Count),  # threads that work on the same rows, and wait for each other before a product
-        ("head_threads", Count),  # threads that work on the same heads, and wait for each other before attention
+        ("row_threads", Count),  # threads on the same rows, which wait for each other before a product
+        ("head_threads", Count),  # threads on the same heads, which wait for each other before attention
         ("scratch", Address),
         ("product", PRODUCT),
         ("attention", ATTENTION),
@@ -96,49 +96,49 @@ WORK = np.dtype(
 
 NETWORK = np.dtype(
     [
-        ("depth", Count),  # blocks
+        ("depth", Count),  # number of blocks
         ("head_dim", Count),  # channels of a head
-        ("tokens", Count),  # of a picture: its patches and the class token
-        ("image_size", Count),  # pixels of a side
-        ("patch", Count),  # pixels of a side
-        ("channels", Count),  # of a picture
+        ("tokens", Count),  # tokens of a picture: its patches and the class token
+        ("image_size", Count),  # side of a picture in pixels
+        ("patch", Count),  # side of a patch in pixels
+        ("channels", Count),  # channels of a picture
         ("classes", Count),
-        ("most_input_tiles", Count),  # of the widest matrix
-        ("eps", np.float64),  # of LayerNorm
+        ("most_input_tiles", Count),  # input tiles of the widest matrix
+        ("eps", np.float64),  # LayerNorm adds it to the variance
         ("bfloat16", Index),  # 1: q, k and v are bfloat16
-        ("matrices", Address),  # of MATRIX records
-        ("tiles", Address),  # the table of tiles: int64, addresses
-        ("positions", Index),  # in the table of tiles, of each head's [tokens, head_dim]
+        ("matrices", Address),  # the MATRIX records
+        ("tiles", Address),  # the table of tiles: int64 addresses
+        ("positions", Index),  # where that table has the addresses of each head's positions [tokens, head_dim]
         ("norms", Address),  # [depth * 2 + 1][weight, bias][norm_channels]: norm1 and norm2 of each block, norm
         ("norm_channels", Count),
         ("class_token", Address),  # [channels of the largest k]
-        # activations of all rows, the tokens of all pictures
+        # activations of all rows, which are the tokens of all pictures
         ("x", Address),  # the residual stream
         ("y", Address),  # the result of LayerNorm or attention
-        ("qkv", Address),  # two of qkv_bytes, in turn: a thread may be a block ahead
+        ("qkv", Address),  # two buffers of qkv_bytes, used in turn, because a thread may be a block ahead
         ("qkv_bytes", Bytes),
         ("hidden", Address),
-        ("converted", Address),  # inputs of a product in the type of its dot, where that is not float32
-        ("scales", Address),  # step and low of each row of integers
+        ("converted", Address),  # the inputs of a product in the type of its dot, if that is not float32
+        ("scales", Address),  # [rows][step, low] of integers
         # activations of the class tokens after the last attention
         ("last_x", Address),
         ("last_y", Address),
         ("last_hidden", Address),
-        # of each thread
+        # a scratch buffer of each thread
         ("scratch", Address),
         ("scratch_bytes", Bytes),
-        ("sync", Address),  # int32 words of threads.py
+        ("sync", Address),  # the int32 words of threads.py
         # the call
         ("threads", Count),
-        ("k", Count),  # heads
-        ("batch", Count),  # pictures
+        ("k", Count),  # number of heads
+        ("batch", Count),  # number of pictures
         ("pictures", Address),  # [batch, channels, image_size, image_size]
-        ("logits", Address),  # [batch], rows of padded classes; 0 for none
+        ("logits", Address),  # [batch] rows of logits_row_bytes; 0 for features alone
         ("logits_row_bytes", Bytes),
         ("features", Address),  # [batch, k * head_dim]
-        ("classifier", Index),  # of its MATRIX record
-        ("column_sums", Address),  # of the columns of all INT8 matrices, for this k
-        ("fill_sums", Index),  # 1: they have not been computed yet
+        ("classifier", Index),  # the number of its MATRIX record
+        ("column_sums", Address),  # the sum of each column of all INT8 matrices, for this k
+        ("fill_sums", Index),  # 1: this call has to compute them
     ],
     align=True,
 )

@@ -1,16 +1,16 @@
-"""How the threads of one call wait for each other.
+"""Let the threads of one call wait for each other.
 
-A thread that waits looks for a while, some 50 us, then sleeps in the kernel (futex(2)). A core that another program
-has taken gets the time it needs, and nothing spins while there is no work.
+A waiting thread polls for some 50 us, then sleeps in Linux (futex(2)). So other programs get the cores that they need,
+and no thread polls while there is no work.
 
-The words that threads share are int32 and lie LINE bytes apart, each in a cache line of its own. Their offsets:
+The threads share int32 words. Each has a cache line of its own, LINE bytes from the next. Their offsets:
 
-    ARRIVED   threads that have arrived at the barrier
-    TURN      barriers that all threads have passed
-    SLEEPERS  threads that sleep until TURN changes
-    CALL      calls that have begun
-    IDLE      workers that sleep until CALL changes
-    END       not 0: workers shall end
+    ARRIVED   number of threads that have arrived at the barrier
+    TURN      number of barriers that all threads have passed
+    SLEEPERS  number of threads that sleep until TURN changes
+    CALL      number of calls that have begun
+    IDLE      number of workers that sleep until CALL changes
+    END       not 0 when the workers have to end
 """
 
 import numpy as np
@@ -23,13 +23,13 @@ ARRIVED, TURN, SLEEPERS, CALL, IDLE, END = (LINE * i for i in range(6))
 WORDS = 6 * LINE // 4
 
 ONE = np.int32(1)
-LOOKS = 3000  # turns of the waiting loop before sleep: longer than a barrier between busy cores takes
+POLLS = 3000  # polls before a thread sleeps: they take longer than a barrier between busy cores
 
 
 @kernel
 def wait_while(word, value, sleepers):
-    """Return when the word has another value. word, sleepers: addresses; sleepers counts those that sleep on it."""
-    for _ in range(LOOKS):
+    """Return when the word has another value. word, sleepers: addresses. sleepers counts the threads that sleep."""
+    for _ in range(POLLS):
         if fetch(word) != value:
             return
         pause()
@@ -41,7 +41,7 @@ def wait_while(word, value, sleepers):
 
 @kernel
 def barrier(sync, threads):
-    """Return when so many threads have called it. sync: address of the words; one thread alone does not touch them."""
+    """Return when this many threads have called it. sync: address of the words. A single thread leaves them alone."""
     if threads == 1:
         return
     turn = fetch(sync + TURN)
