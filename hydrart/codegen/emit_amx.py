@@ -32,7 +32,7 @@ def pointer(b: Any, address: Any) -> Any:
 
 
 def configure(module: Any, isa: Isa) -> Any:
-    """Set the shape of the registers until release(). Arguments: steps at once (of RUNS), rows of a register (to 16)."""
+    """Set the shape of the registers until release(). Arguments: steps at once (of RUNS), rows of a register."""
 
     def body(b: Any, args: list[Any]) -> None:
         run_steps, rows = args
