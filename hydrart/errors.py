@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree. Every message is one sentence that says what, where and what to do.
+"""The tree of exceptions. Every message is one sentence that says what is wrong, where, and what to do.
 
 HydrartError
  |- WeightFileError     a weight file is missing, damaged or of another version
@@ -15,7 +15,7 @@ import re
 
 
 class HydrartError(Exception):
-    """Base of every error that hydrart raises on purpose."""
+    """The base of every error that hydrart raises on purpose."""
 
 
 class WeightFileError(HydrartError):

@@ -1,4 +1,4 @@
-"""How this hydrart was installed, and so which command adds the packages that it lacks."""
+"""Find out how this hydrart was installed, and which command installs the packages that it lacks."""
 
 import importlib.metadata
 import importlib.util
@@ -14,7 +14,7 @@ _CHECKOUT = Path(__file__).parents[1]
 
 
 def install_command(extra: str) -> str:
-    """The command that installs what an extra of hydrart asks for, for the Python that runs.
+    """The command that installs the packages of an extra, for the Python that runs.
 
     No index has a package called hydrart. So the command names the checkout, wheel or URL that pip recorded
     (direct_url.json, https://packaging.python.org/en/latest/specifications/direct-url/), or else the packages of the
@@ -24,7 +24,7 @@ def install_command(extra: str) -> str:
 
 
 def reinstall_command(module: str, extra: str) -> str:
-    """The command that installs the package of a module anew, or, where its name is "", all of an extra."""
+    """The command that installs the package of a module again, or, if its name is "", all packages of an extra."""
     top = module.partition(".")[0]
     packages = sorted(set(importlib.metadata.packages_distributions().get(top, [top]))) if top else _wanted(extra)
     again = "--reinstall" if _pip_install().startswith("uv") else "--force-reinstall"
@@ -32,7 +32,7 @@ def reinstall_command(module: str, extra: str) -> str:
 
 
 def is_there(module: str) -> bool:
-    """Whether the package of a module is installed, in whatever state."""
+    """Whether the package of a module is installed, even if it cannot be imported."""
     return importlib.util.find_spec(module.partition(".")[0]) is not None
 
 
@@ -41,17 +41,17 @@ def _pip_install() -> str:
         # pip refuses to change the system's Python, as on Debian and Raspberry Pi OS; its packages stay visible
         return "python3 -m venv --system-site-packages .venv && .venv/bin/pip install"
     if os.environ.get("VIRTUAL_ENV") == sys.prefix:
-        return "pip install"  # the activated environment's comes first
+        return "pip install"  # in an activated environment, its own pip comes first on the PATH
     if not is_there("pip"):
         return f"uv pip install --python {shlex.quote(sys.executable)}"
     return f"{shlex.quote(sys.executable)} -m pip install"
 
 
 def _wanted(extra: str) -> list[str]:
-    """What to name to pip: a folder, a wheel or a URL with the extra, or the packages of the extra."""
+    """The arguments for pip: a folder, a wheel or a URL with the extra, or the packages of the extra."""
     try:
         distribution = importlib.metadata.distribution("hydrart")
-    except importlib.metadata.PackageNotFoundError:  # it runs from a checkout that is not installed
+    except importlib.metadata.PackageNotFoundError:  # hydrart runs from a checkout without being installed
         return [_folder(_CHECKOUT, extra)]
     url = _direct_url(distribution)
     path = Path(unquote(urlsplit(url).path)) if url.startswith("file:") else None
@@ -69,7 +69,7 @@ def _folder(path: Path, extra: str) -> str:
 
 
 def _direct_url(distribution: importlib.metadata.Distribution) -> str:
-    """Where pip had hydrart from, as pip takes it; "" where it came from an index or from a system package."""
+    """The source that pip installed hydrart from, in pip's notation; "" for an index or a system package."""
     try:
         record = json.loads(distribution.read_text("direct_url.json") or "{}")
         url = str(record.get("url", ""))

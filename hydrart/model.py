@@ -1,4 +1,4 @@
-"""Model: a weight file that is opened once and answers with any number of heads."""
+"""Model: open a weight file once, and classify pictures with any number of heads."""
 
 import os
 import time
@@ -24,7 +24,7 @@ from hydrart.resources import find
 
 ShowProgress = Callable[[Sequence[int]], Iterable[int]]
 
-_MEASURED_ON = (480, 640, 3)  # the picture that a camera is asked for
+_MEASURED_ON = (480, 640, 3)  # the shape of a picture from a camera at its default size
 _MEASURED_TIMES = 3
 
 
@@ -35,13 +35,13 @@ class Prediction:
     k: int
     """The number of heads that gave the answer."""
     probabilities: FloatArray = field(repr=False)
-    """float32 [classes], each 0 to 1; their sum is 1."""
+    """The probability of each class: float32 [classes], each 0 to 1. Their sum is 1."""
     labels: Sequence[str] = field(repr=False)
     """The name of each class."""
     preprocess_ms: float
-    """Milliseconds from the picture to the network's input."""
+    """Milliseconds that the preprocessing took."""
     infer_ms: float
-    """Milliseconds from the network's input to the answer."""
+    """Milliseconds that the network took."""
 
     @property
     def label(self) -> str:
@@ -50,16 +50,16 @@ class Prediction:
 
     @property
     def score(self) -> float:
-        """Its probability, 0 to 1."""
+        """The probability of the label, 0 to 1."""
         return float(self.probabilities.max())
 
     @property
     def latency_ms(self) -> float:
-        """From the picture to the answer, in milliseconds."""
+        """Milliseconds from the picture to the answer: preprocess_ms and infer_ms."""
         return self.preprocess_ms + self.infer_ms
 
     def top(self, n: int = 5) -> list[tuple[str, float]]:
-        """The n most probable classes and their probabilities, the best first."""
+        """The n most probable classes with their probabilities, the most probable first."""
         best = np.argsort(-self.probabilities, kind="stable")[: max(0, n)]
         return [(self.labels[i], float(self.probabilities[i])) for i in best]
 
@@ -95,28 +95,28 @@ class Model:
 
     @property
     def heads(self) -> tuple[int, ...]:
-        """The ks that were trained, ascending."""
+        """The trained ks, ascending."""
         return self.architecture.heads
 
     @property
     def file(self) -> WeightFile:
-        """The weight file that is in use."""
+        """The open weight file. It is the one that `precision` chose."""
         return self._file
 
     @property
     def backend(self) -> str:
-        """The engine that computes."""
+        """The name of the backend that computes."""
         return self._engine.name
 
     @property
     def threads(self) -> int:
-        """How many cores a call uses at most."""
+        """The most cores that a call uses."""
         return self._engine.threads
 
     def __call__(self, picture: Picture, k: int | None = None) -> Prediction:
-        """Classify a picture: path, PIL image or uint8 RGB array [H, W, 3]. k=None is the largest.
+        """Classify a picture with k heads; k=None takes the largest k.
 
-        Raises PictureError, HeadsError.
+        picture: a path, a PIL image, or a uint8 RGB array [H, W, 3]. Raises PictureError, HeadsError.
         """
         k = self.architecture.check_k(k)
         start = time.perf_counter()
@@ -124,7 +124,11 @@ class Model:
         return self.answer(x, k, preprocess_ms=(time.perf_counter() - start) * 1e3)
 
     def answer(self, x: NDArray[Any], k: int | None = None, preprocess_ms: float = 0.0) -> Prediction:
-        """The same for an input that preprocess() made: float32 [1, 3, H, W]. Raises PictureError, HeadsError."""
+        """Classify an input of preprocess() with k heads; k=None takes the largest k.
+
+        x: float32 [1, 3, H, W]. preprocess_ms: milliseconds that it took, for the answer. Raises PictureError,
+        HeadsError.
+        """
         k = self.architecture.check_k(k)
         start = time.perf_counter()
         logits = self.logits(x, k)[0]
@@ -132,37 +136,47 @@ class Model:
         return Prediction(k, softmax(logits), self.labels, preprocess_ms, infer_ms)
 
     def preprocess(self, picture: Picture) -> FloatArray:
-        """A picture as the network's input: float32 [1, 3, H, W], normalised. Raises PictureError."""
+        """Make the network's input of a picture: float32 [1, 3, H, W], normalised.
+
+        picture: a path, a PIL image, or a uint8 RGB array [H, W, 3]. Raises PictureError.
+        """
         return preprocess(read_picture(picture), self.preprocessing, self.fit)
 
     def logits(self, x: NDArray[Any], k: int | None = None) -> FloatArray:
-        """float32 [B, 3, H, W], normalised -> float32 [B, classes]. Raises PictureError, HeadsError."""
+        """Logits of k heads: float32 [B, 3, H, W], normalised -> float32 [B, classes]. k=None takes the largest k.
+
+        Raises PictureError, HeadsError.
+        """
         k = self.architecture.check_k(k)
         x = self._checked(x)
         return self._finite(self._engine.logits(x, k), x)
 
     def features(self, x: NDArray[Any], k: int | None = None) -> FloatArray:
-        """The class token after the final LayerNorm: float32 [B, 3, H, W] -> float32 [B, k * head_dim].
+        """The class tokens after the final LayerNorm: float32 [B, 3, H, W], normalised -> float32 [B, k * head_dim].
 
-        Raises PictureError, HeadsError.
+        k=None takes the largest k. Raises PictureError, HeadsError.
         """
         k = self.architecture.check_k(k)
         x = self._checked(x)
         return self._finite(self._engine.features(x, k), x)
 
     def warm_up(self, *ks: int) -> None:
-        """Run each k once (none given: the largest), so that no timed call pays for compiling or decoding."""
+        """Run each of the ks once, so that no later call pays for compiling or decoding. Without ks, run the largest.
+
+        Raises HeadsError.
+        """
         size = self.architecture.image_size
         self.preprocess(np.zeros((size, size, 3), np.uint8))
         for k in ks or (self.heads[-1],):
             self.logits(np.zeros((1, 3, size, size), np.float32), k)
 
     def measure(self, progress: ShowProgress | None = None) -> dict[int, float]:
-        """Run every k on a black picture of 640x480 pixels: k -> milliseconds, preprocessing included.
+        """Measure every k on a black picture of 640x480 pixels: k -> milliseconds, with the preprocessing.
 
-        Each k runs three times, and the fastest counts. All that is compiled, decoded or allocated on the first call
-        of a k is done afterwards. progress: wraps the sequence of ks while they run, as tqdm does. Example:
-        `profile = model.profile().measured(model.measure())`.
+        Each k runs three times, and the fastest run counts. After that, no k has anything left to compile, decode or
+        allocate. progress: wraps the sequence of ks while they run, as tqdm does.
+
+        Example: `profile = model.profile().measured(model.measure())`.
         """
         picture = np.zeros(_MEASURED_ON, np.uint8)
         self.warm_up()
@@ -172,7 +186,7 @@ class Model:
         }
 
     def expect(self, height: int, width: int) -> None:
-        """Compute what preprocess() needs for pictures [height, width, 3], so that the first takes no longer."""
+        """Compute beforehand what preprocess() needs for pictures [height, width, 3], so that the first is as fast."""
         prepare(height, width, self.preprocessing, self.fit)
 
     def seen(self, height: int, width: int) -> Box:
@@ -183,11 +197,11 @@ class Model:
         return seen(height, width, self.preprocessing, self.fit)
 
     def profile(self, device: str | os.PathLike[str] | None = None) -> Profile:
-        """The table that a governor chooses from.
+        """The table of ks that a governor chooses from.
 
-        It has a row for every k: its work, and its accuracy where the file states one. device: the name of a device
-        profile that ships, or the path of one. Its latencies, powers, jitter and thermal model come into the table.
-        Raises ProfileError.
+        It has a row for every k with its work, and with its accuracy where the file records one. device: the name of a
+        device profile that ships, or the path of one. The table then also has the profile's latencies, powers, jitter
+        and thermal model. Raises ProfileError.
         """
         top1 = self.accuracy.top1 if self.accuracy else {}
         known = load_device(device) if device is not None else None
@@ -210,7 +224,7 @@ class Model:
                 f"an input of {x.dtype} {list(x.shape)} does not fit: pass float32 [B, 3, {size}, {size}], "
                 "as preprocess() makes it"
             )
-        with np.errstate(over="ignore"):  # told afterwards
+        with np.errstate(over="ignore"):  # the check below reports an overflow
             return np.ascontiguousarray(x, np.float32)
 
     def _finite(self, y: FloatArray, x: FloatArray) -> FloatArray:
@@ -231,13 +245,13 @@ def load(
     backend: str = "native",
     fit: str = "crop",
 ) -> Model:
-    """Open a weight file, by its path or by the name of one that ships.
+    """Open a weight file.
 
-    - weights: the path, or the name.
+    - weights: its path, or the name of one that ships.
     - precision: "fp32", "bf16" or "int8", of this file or of one beside it (NAME-int8.safetensors). "auto" takes the
-      fastest of them whose recorded top-1 is nowhere more than 0.3 points below this file's.
+      fastest of them whose recorded top-1 is at most 0.3 points lower than this file's at every k.
     - threads: cores that a call may use; None for all. With the reference this caps NumPy's BLAS pool, which the whole
-      process shares; None leaves it as it is.
+      process shares, and None leaves the pool as it is.
     - backend: "native", "reference" (NumPy, exact and slow) or "onnxruntime".
     - fit: how a picture of any shape becomes the square that the network takes. "crop" cuts out the centre, as the
       weight file says. "pad" shows the whole picture with a border, "stretch" shows it distorted. The network was
@@ -253,14 +267,14 @@ def load(
 
 
 def softmax(logits: FloatArray) -> FloatArray:
-    """Probabilities over the last axis."""
+    """Turn logits into probabilities, float32 of the same shape, over the last axis."""
     with np.errstate(over="ignore"):
         exponent = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(exponent / exponent.sum(axis=-1, keepdims=True), np.float32)
 
 
 def ready() -> None:
-    """Load all compiled code, the engine's kernels and the preprocessing; compile what the cache lacks."""
+    """Load the compiled code of the kernels and of the preprocessing. Compile what the cache lacks."""
     from hydrart.engine.kernels import forward
 
     forward.run.ready()

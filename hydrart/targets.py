@@ -1,4 +1,4 @@
-"""Files that a command writes: none of them may be a file that it reads, under whatever name."""
+"""Check the files that a command writes. None of them may be a file that it reads, under any name."""
 
 import itertools
 import os

@@ -1,1 +1,1 @@
-"""Where answers go."""
+"""Hand the answers to terminal, log, video and systemd."""

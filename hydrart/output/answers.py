@@ -1,4 +1,4 @@
-"""An answer as text or as a row of CSV, made of its JSON line."""
+"""Write an answer as text or as a row of CSV, from its JSON line."""
 
 import csv
 import io
@@ -6,7 +6,7 @@ from typing import Any
 
 from hydrart.output.text import printable
 
-_LISTS = ("top", "schema")  # of a JSON line: what a cell cannot hold, and the version of the line
+_LISTS = ("top", "schema")  # fields that CSV leaves out: a list, and the version of the JSON line
 
 
 def answer_text(line: dict[str, Any]) -> str:
@@ -16,13 +16,13 @@ def answer_text(line: dict[str, Any]) -> str:
 
 
 class CsvRows:
-    """Rows of CSV (RFC 4180) in UTF-8, the fields of the JSON line but `top`. The names of the columns come first."""
+    """Rows of CSV (RFC 4180) in UTF-8, with the fields of the JSON line except `top`. The column names come first."""
 
     def __init__(self) -> None:
         self._begun = False
 
     def rows(self, line: dict[str, Any]) -> bytes:
-        """The row of an answer, after the names where it is the first. What is unknown is empty."""
+        """The row of an answer, and before the first row the names. An unknown value is empty."""
         cells = {name: value for name, value in line.items() if name not in _LISTS}
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""The last minute of a run, for displays."""
+"""Keep the last minute of a run, for displays."""
 
 import time
 from collections import deque
@@ -10,7 +10,7 @@ _SECONDS = 60
 
 
 class History:
-    """Rates over the last two seconds, and the k of each of the last 60."""
+    """The rates over the last two seconds, and the k of each of the last 60 seconds."""
 
     def __init__(self) -> None:
         self.ks: deque[int | None] = deque(maxlen=_SECONDS)
@@ -33,7 +33,7 @@ class History:
         self.ks[-1] = result.prediction.k
 
     def rates(self) -> dict[str, Any]:
-        """camera, processed, dropped: frames per second over the last two seconds, None before there are two."""
+        """`camera`, `processed`, `dropped`: frames per second over the last two seconds. None in the first two."""
         span = self._recent[-1][0] - self._recent[0][0] if self._recent else 0.0
         if span <= 0:
             return dict.fromkeys(("camera", "processed", "dropped"))

@@ -11,9 +11,9 @@ from typing import Any
 
 from hydrart.json_lines import json_bytes
 
-_KEEP = 4  # files: FILE and FILE.1 to FILE.3
+_KEEP = 4  # number of files: FILE and FILE.1 to FILE.3
 _RETRY_S = 5.0
-# A pipe without a reader, or one that is full, must not hold the run. A terminal must not become the program's own.
+# A full pipe, or one without a reader, must not block the run. A terminal must not become the controlling one.
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
@@ -23,9 +23,11 @@ class RotatingLog:
     Only regular files are renamed or deleted. A link, a pipe, a device, and a file that the process has open elsewhere
     are written without a limit.
 
-    megabytes: of each file; header: the first line of each file; warn: called with one sentence when writing fails,
-    as on a full disk, and with another when it works again. Lines in between are lost. No line is half written. Raises
-    OSError where FILE cannot be opened at first.
+    - megabytes: largest size of a file.
+    - header: the first line of each file.
+    - warn: called with one sentence when writing fails, as on a full disk, and with another when it works again.
+
+    Lines in between are lost. No line is written in part. Raises OSError where FILE cannot be opened at first.
     """
 
     def __init__(self, path: Path, megabytes: float, header: dict[str, Any], warn: Callable[[str], None]) -> None:
@@ -38,12 +40,12 @@ class RotatingLog:
         self._handle = -1
         self._size = 0
         self._regular = self._own = False
-        self._begun = b""  # the end of a line that a full pipe has taken in part
+        self._begun = b""  # the rest of a line of which a full pipe has taken a part
         self._unlimited = False
         self._open()
 
     def write(self, entry: dict[str, Any]) -> None:
-        """Add a line."""
+        """Append a line."""
         if self._failed_at is not None and time.monotonic() - self._failed_at < _RETRY_S:
             self._lost += 1
             return
@@ -65,13 +67,13 @@ class RotatingLog:
                 self._warn(f"{self._path} is written again, {self._lost} lines are missing")
 
     def close(self) -> None:
-        """No more lines."""
+        """Close the file."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
 
     def _may_rotate(self) -> bool:
-        """Whether every name that a rotation changes is free, or that of a regular file which only the log uses."""
+        """Whether each name in a rotation is free, or is that of a regular file that only the log uses."""
         if not self._regular or self._unlimited:
             return False
         found = [name for name in log_files(self._path) if os.path.lexists(name)]
@@ -106,7 +108,7 @@ class RotatingLog:
         self._append(self._header)
 
     def _append(self, data: bytes) -> None:
-        """Write all of it, or nothing."""
+        """Write all of the data or nothing."""
         data, written = self._begun + data, 0
         try:
             while written < len(data):
@@ -125,7 +127,7 @@ class RotatingLog:
 
 
 def log_files(path: Path | None) -> list[Path]:
-    """The names that a log uses, the newest first: FILE, FILE.1, FILE.2, FILE.3. None: there is no log."""
+    """The files of a log, the newest first: FILE, FILE.1, FILE.2, FILE.3. Without a path there are none."""
     if path is None:
         return []
     return [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, _KEEP))]
@@ -134,9 +136,9 @@ def log_files(path: Path | None) -> list[Path]:
 def _open_elsewhere(handle: int) -> bool:
     """Whether the process has the same file under another descriptor, as with `--log FILE > FILE`."""
     own = os.fstat(handle)
-    with contextlib.suppress(FileNotFoundError):  # where /proc is not mounted, nobody can say
+    with contextlib.suppress(FileNotFoundError):  # /proc may not be mounted
         for name in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(OSError):  # one was closed meanwhile
+            with contextlib.suppress(OSError):  # the descriptor may have been closed meanwhile
                 if int(name) != handle and os.path.samestat(own, os.fstat(int(name))):
                     return True
     return False

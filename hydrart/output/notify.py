@@ -1,4 +1,4 @@
-"""Messages to systemd: the protocol of sd_notify(3), over its datagram socket."""
+"""Send messages to systemd with the protocol of sd_notify(3), over its datagram socket."""
 
 import os
 import socket
@@ -6,13 +6,13 @@ import time
 
 
 class Notifier:
-    """Sends messages to systemd. Without $NOTIFY_SOCKET nobody listens, and nothing is sent."""
+    """Send messages to systemd. Without $NOTIFY_SOCKET nobody listens, and nothing is sent."""
 
     def __init__(self) -> None:
         address = os.environ.get("NOTIFY_SOCKET", "")
-        # A leading @ stands for the abstract name space.
+        # a leading @ stands for the abstract name space
         self._address = "\0" + address[1:] if address.startswith("@") else address
-        # $WATCHDOG_USEC is the longest silence. systemd advises to speak after half of it.
+        # $WATCHDOG_USEC is the longest allowed silence. systemd advises to send a message after half of it.
         self._every_s = int(os.environ.get("WATCHDOG_USEC", "0") or 0) / 2e6
         self._kept_at = 0.0
 
@@ -30,17 +30,17 @@ class Notifier:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
                 sender.setblocking(False)
                 sender.sendto(text.encode(errors="replace"), self._address)
-        except OSError:  # systemd restarts, or the socket is full: the next message comes soon
+        except OSError:  # systemd restarts, or the socket is full; the next message follows soon
             return
 
     def alive(self) -> None:
-        """Reset systemd's watchdog. Call it as often as you like: it sends no more than systemd needs."""
+        """Reset systemd's watchdog. It may be called at any rate, and sends only the messages that systemd needs."""
         now = time.monotonic()
         if self._every_s and now - self._kept_at >= self._every_s:
             self._kept_at = now
             self.say(WATCHDOG="1")
 
     def close(self) -> None:
-        """The service ends. Nothing is sent afterwards."""
+        """Tell systemd that the service ends. Nothing is sent afterwards."""
         self.say(STOPPING="1")
         self._address = ""

@@ -1,4 +1,4 @@
-"""One place that hands the results of a stream to all who want them: stdout, terminal, log, video, page, systemd."""
+"""Hand the results of a stream to all outputs: stdout, terminal, log, video, live page, systemd."""
 
 import contextlib
 import sys
@@ -24,17 +24,17 @@ class Page(Protocol):
     """A live page, as hydrart.dashboard has one."""
 
     def result(self, result: Result, line: dict[str, Any]) -> None:
-        """A result and its JSON line."""
+        """Take a result and its JSON line."""
 
     def event(self, event: Event) -> None:
-        """A change of state."""
+        """Take a change of state."""
 
     def close(self) -> None:
-        """No more comes."""
+        """End the page. No result follows."""
 
 
 class Outputs:
-    """Hands results, events and messages to all outputs. Use it in a `with` block.
+    """Hand results, events and messages to all outputs. Use it in a `with` block.
 
     - as_json: print a JSON line per result, and the summary as one.
     - as_csv: print a row of CSV per result instead. Without either, each result is a line of text where stdout is
@@ -71,7 +71,7 @@ class Outputs:
         self._notifier = Notifier()
         self._notifier.say(STATUS="getting ready")
         self._warnings = contextlib.ExitStack()
-        # A journal is no place for a line per frame.
+        # a line per frame would flood the journal
         self._as_text = not (as_json or as_csv or self._notifier.heard or sys.stdout.isatty())
 
     def __enter__(self) -> "Outputs":
@@ -87,11 +87,11 @@ class Outputs:
                 output.close()
 
     def serve(self, page: Page) -> None:
-        """Hand everything to this page, too. It is closed with the others."""
+        """Add a live page to the outputs. It is closed with the others."""
         self._page = page
 
     def start(self, stream: Stream, settings: dict[str, Any]) -> None:
-        """Open the files and the panel, before the first result. settings: what the log begins with.
+        """Open the files and the panel, before the first result. settings: the first line of the log.
 
         Raises OSError where the log cannot be opened, SourceError and MissingExtraError where the video cannot.
         """
@@ -104,11 +104,11 @@ class Outputs:
             fps = stream.fps or stream.source_fps or LIVE_FPS
             self._video = VideoWriter(self._video_to, fps, stream.answers_all, self.say, stream.model.seen)
         lines = self._as_json or self._csv is not None
-        if self._quiet or (lines and sys.stdout.isatty()):  # panel and lines would share the terminal
+        if self._quiet or (lines and sys.stdout.isatty()):  # the panel and the lines would mix on the terminal
             return
-        if self._notifier.heard and not self._on_change:  # a journal is no place for a line a second
+        if self._notifier.heard and not self._on_change:  # a line per second would flood the journal
             return
-        # Only here is rich needed, and importing it takes a moment.
+        # imported late, because importing rich takes a moment, and only this needs it
         from hydrart.output.terminal import LivePanel, PlainLine
 
         largest_k = stream.model.heads[-1]
@@ -118,17 +118,17 @@ class Outputs:
             self._show = PlainLine(largest_k, self._on_change)
 
     def say(self, message: str) -> None:
-        """A line for people, from any thread."""
+        """Print a line for people on stderr. Any thread may call it."""
         if self._quiet:
             return
         if self._show:
             self._show.say(printable(message))
             return
-        with contextlib.suppress(OSError):  # nobody may be listening
+        with contextlib.suppress(OSError):  # stderr may have no reader
             print(printable(message), file=sys.stderr, flush=True)
 
     def result(self, result: Result) -> None:
-        """An answer. Raises BrokenPipeError when nobody reads stdout any more, and SourceError when the video fails."""
+        """Hand on an answer. Raises BrokenPipeError when stdout has no reader, and SourceError when the video fails."""
         line = result.as_dict()
         if not self._on_change or line["label"] != self._label:
             self._print(line)
@@ -143,16 +143,16 @@ class Outputs:
             self._show.show(result)
 
     def alive(self) -> None:
-        """The loop goes round, with or without frames."""
+        """Tell systemd that the loop runs, with or without frames."""
         self._notifier.alive()
 
     def event(self, event: Event) -> None:
-        """A change of state. Nothing is printed for an ordinary beginning or end."""
+        """Hand on a change of state. An ordinary beginning or end prints nothing."""
         if self._log:
             self._log.write({"event": event.as_dict()})
         if self._page:
             self._page.event(event)
-        # hydrart waits for a source that gives nothing yet; systemd need not
+        # hydrart waits for a source that gives no frames yet; systemd does not have to wait for it, too
         ready = {"READY": "1"} if event.state in ("running", "reconnecting") else {}
         self._notifier.say(STATUS=f"{event.state}: {event.reason}", **ready)
         if event.state == "opening" and self._waits_for not in (None, event.reason):
@@ -166,7 +166,7 @@ class Outputs:
             self.say(f"running again: {event.reason}")
 
     def summary(self, summary: dict[str, Any]) -> None:
-        """The end of the run: Stream.stats()."""
+        """Hand on the summary at the end of the run. summary: Stream.stats()."""
         if self._show:
             self._show.end()
             self._show = None
@@ -174,7 +174,7 @@ class Outputs:
             self._log.write({"summary": summary})
         if self._as_json:
             _to_stdout(json_bytes({"summary": summary}))
-        elif self._csv or self._as_text:  # stdout has answers only
+        elif self._csv or self._as_text:  # stdout holds only answers
             for text in summary_text(summary).splitlines():
                 self.say(text)
         else:
@@ -190,7 +190,7 @@ class Outputs:
 
 
 def _to_stdout(data: bytes) -> None:
-    """Write at once, in UTF-8 whatever the locale."""
+    """Write to stdout at once, in UTF-8 whatever the locale."""
     click.echo(data, nl=False)
 
 

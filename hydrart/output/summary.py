@@ -4,7 +4,7 @@ from typing import Any
 
 
 def summary_text(summary: dict[str, Any]) -> str:
-    """The summary for people."""
+    """Write the summary of a run as text."""
     lines = [
         f"{summary['frames']} frames in {summary['seconds']:.1f} s: {summary['processed_fps']:.1f} fps "
         f"(source {summary['camera_fps']:.1f}, dropped {summary['dropped']})"

@@ -1,4 +1,4 @@
-"""What people see of a stream while it runs: a panel on a terminal, elsewhere a plain line each second."""
+"""Show a running stream to people: a panel on a terminal, elsewhere a plain line each second."""
 
 import contextlib
 import sys
@@ -18,13 +18,13 @@ from hydrart.readings import View, shown
 from hydrart.stream.result import Result
 
 _BLOCKS, _PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "12345678"
-_EVERY_S = 0.25  # the panel costs a few milliseconds
+_EVERY_S = 0.25  # seconds between two drawings of the panel, each of which takes a few milliseconds
 _ROWS = ("last minute", *(reading.title for reading in shown(View.TERMINAL).values()))  # the longest names among them
 _FRAME, _LEAST = 6, 8  # columns of the panel's frame and gaps, and of the narrowest value
 
 
 class PlainLine:
-    """A line each second on stderr; with on_change a line whenever the label changes instead."""
+    """Print a line each second on stderr, or, with on_change, a line whenever the label changes."""
 
     def __init__(self, largest_k: int, on_change: bool = False, stream: TextIO | None = None) -> None:
         self._out = stream or sys.stderr
@@ -45,16 +45,16 @@ class PlainLine:
 
     def say(self, message: str) -> None:
         """Print a message."""
-        with contextlib.suppress(OSError):  # nobody may be listening
+        with contextlib.suppress(OSError):  # stderr may have no reader
             self._out.write(message + "\n")
             self._out.flush()
 
     def end(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing at the end."""
 
 
 class LivePanel:
-    """A panel that is drawn again four times a second; messages go above it."""
+    """A panel that is drawn four times a second. Messages go above it."""
 
     def __init__(self, largest_k: int, title: str, stream: TextIO | None = None) -> None:
         self._console = Console(file=stream or sys.stderr, highlight=False)

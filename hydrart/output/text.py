@@ -1,4 +1,4 @@
-"""Text for people: what terminals can show, and the warnings of the package as such text."""
+"""Make text safe for terminals, and turn the package's warnings into such text."""
 
 import contextlib
 import logging
@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 
 
 def printable(text: object) -> str:
-    """The text on one line. Control characters, and bytes of file names that are no text, become escapes."""
+    """Put the text on one line. Control characters, and bytes of file names that are no text, become escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 @contextlib.contextmanager
 def warnings_to(say: Callable[[str], None]) -> Iterator[None]:
-    """Hand what the package logs as a warning to a function, one sentence a call, in place of where it went before."""
+    """Send the package's logged warnings to a function instead of their usual handlers, one sentence per call."""
     logger = logging.getLogger("hydrart")
     before = logger.handlers[:]
     logger.handlers[:] = [_Sayer(say)]

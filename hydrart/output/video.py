@@ -1,4 +1,4 @@
-"""A video of what the network saw and said: OpenCV draws the text, FFmpeg encodes, through PyAV."""
+"""Write a video of the frames and their answers. OpenCV draws the text, and FFmpeg encodes, through PyAV."""
 
 import contextlib
 import queue
@@ -18,27 +18,32 @@ from hydrart.source.video import load_av, reason
 from hydrart.stream.result import Result
 
 _CODECS = {".avi": ("mjpeg", "yuvj420p"), ".mp4": ("mpeg4", "yuv420p"), ".mkv": ("mjpeg", "yuvj420p")}
-_QUALITY = 3 * 118  # of FFmpeg's scale, in its units of lambda (FF_QP2LAMBDA): 2 is the best
-_TICKS = 65535  # a second that the clock of MPEG-4 part 2 may have
-_LINE = 224  # grey level of the line around what the network sees
-# A run that is killed leaves a file that plays. MP4 usually has its index at its end only, and Matroska keeps 5 s back.
+_QUALITY = 3 * 118  # quality 3 of FFmpeg's scale, whose best is 2, in its unit lambda (FF_QP2LAMBDA)
+_TICKS = 65535  # most ticks per second of the clock of MPEG-4 part 2
+_LINE = 224  # grey level of the line around the part that the network sees
+# With these a killed run leaves a file that plays. By default MP4 has its index only at its end, and Matroska holds 5 s
+# back.
 _PLAYABLE = {
     "movflags": "frag_keyframe+empty_moov+default_base_moof",
     "cluster_time_limit": "1000",
     "flush_packets": "1",
 }
-_WAITING = 8  # pictures that may wait for the encoder
+_WAITING = 8  # most pictures that wait for the encoder
 
 
 class VideoWriter:
-    """Writes each result's picture, with label, score, k and latency on it, in a thread of its own.
+    """Write each result's picture, with label, score, k and latency on it, in a thread of its own.
 
     What the network does not see is darkened.
 
-    path: ends with .avi, .mp4 or .mkv. fps: frames per second of the video. whole: wait for the encoder; else pictures
-    that it has no time for are left out, and `warn` gets a sentence at the end. Pictures of another size than the
-    first are scaled to it. seen: Model.seen(). Raises SourceError (path cannot be written), MissingExtraError (no
-    OpenCV or PyAV).
+    - path: ends with .avi, .mp4 or .mkv.
+    - fps: frames per second of the video.
+    - whole: whether to wait for the encoder. Otherwise pictures that it has no time for are left out, and `warn` gets a
+      sentence at the end.
+    - seen: Model.seen().
+
+    Pictures of another size are scaled to the size of the first. Raises SourceError (path cannot be written),
+    MissingExtraError (no OpenCV or PyAV).
     """
 
     def __init__(
@@ -76,7 +81,7 @@ class VideoWriter:
             self._left_out += 1
 
     def close(self) -> None:
-        """Write the pictures that wait, and finish the file."""
+        """Write the waiting pictures and finish the file."""
         self._queue.put(None)
         self._thread.join()
         if self._left_out:

@@ -1,4 +1,4 @@
-"""From one frame to its result: which k, how long it took, and what the sensors read then."""
+"""Turn a frame into its result: choose k, classify, and note the times and the readings."""
 
 import logging
 import math
@@ -18,11 +18,12 @@ _switches = logging.getLogger("hydrart.governor")
 
 
 class Answerer:
-    """Answers frame after frame, in one thread.
+    """Answer one frame after another, in one thread.
 
-    may_drop: whether the governor may leave out a frame. read_ahead: whether frames were read before they were due,
-    as those of a file are. smooth: average the probabilities of so many frames. keep_frame: results carry their
-    picture.
+    - may_drop: whether the governor may drop a frame.
+    - read_ahead: whether frames were read before they were due, as those of a file are.
+    - smooth: number of frames whose probabilities are averaged.
+    - keep_frame: whether results carry their picture.
     """
 
     def __init__(
@@ -47,26 +48,27 @@ class Answerer:
         self._last_k: int | None = None
 
     def prepare(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
-        """uint8 RGB [H, W, 3] -> the network's input float32 [1, 3, size, size], and the milliseconds that it took."""
+        """uint8 RGB [H, W, 3] -> the network's input, float32 [1, 3, size, size], and the milliseconds that it took."""
         start = time.perf_counter()
         x = self._model.preprocess(picture)
         return x, (time.perf_counter() - start) * 1e3
 
     def forget(self) -> None:
-        """The next frame has nothing to do with those before it: its probabilities are not averaged with theirs."""
+        """Do not average the next frame's probabilities with those of the frames before it."""
         self._smoother.forget()
 
     def __call__(self, frame: Frame, dropped: int) -> Result | None:
-        """The result, or None where the governor leaves the frame out. dropped: frames lost since the last result."""
+        """The result; None if the governor drops the frame. dropped: frames lost since the last result."""
         now = time.monotonic()
         t_capture, t_wall = frame.t_capture, frame.t_wall
         ahead_ms = frame.prepared[1] if frame.prepared else 0.0
         if frame.prepared and self._read_ahead:
-            # The frame was read ahead. It counts as read just in time. Stamps grow, also to six decimals.
+            # The frame was read ahead, and counts as read just in time. Its stamp grows by at least a microsecond,
+            # the last digit of a JSON line.
             t_capture = max(now - ahead_ms / 1e3, self._captured + 1e-6)
             t_wall = time.time() - (now - t_capture)
         self._captured = t_capture
-        # The latency that the governor expects of a k contains the preprocessing.
+        # the latency that the governor expects of a k includes the preprocessing
         waited_ms = max((now - t_capture) * 1e3 - ahead_ms, 0.0)
         decision = self._governor.choose(now, waited_ms, queued_ms=min((now - frame.t_ready) * 1e3, waited_ms))
         if decision.drop and self._may_drop:

@@ -1,4 +1,4 @@
-"""A thread that reads one source: a read that blocks delays nobody else."""
+"""Read one source in a thread of its own, so that a read that blocks delays nothing else."""
 
 import contextlib
 import itertools
@@ -20,12 +20,14 @@ Prepare = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], float]]
 
 
 class Capture:
-    """Puts the frames of one source into `mailbox`, until the source ends or fails, or stop(). Then it is closed.
+    """Put the frames of one source into `mailbox`, until the source ends or fails, or stop(). Then close the source.
 
-    opening: returns the source; it is called in the thread. first: the number of the first frame. lossy: see Mailbox.
-    fps: frames per second at which a source that waits, such as a file, is read; None: as fast as it goes. expect:
-    is called with height and width before the first picture of a size is handed on. prepare: makes the network's input
-    already here.
+    - opening: returns the source. It is called in the thread.
+    - first: the number of the first frame.
+    - lossy: see Mailbox.
+    - fps: frames per second at which a source that waits, such as a file, is read; None: as fast as possible.
+    - expect: called with height and width before the first picture of a size is handed on.
+    - prepare: makes the network's input in this thread already; None: the loop makes it.
     """
 
     def __init__(
@@ -62,14 +64,14 @@ class Capture:
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Take no more frames. From any thread."""
+        """Take no more frames. Any thread may call it."""
         self._stop.set()
         self.mailbox.close()
         if self.source is not None:
             self.source.close()
 
     def join(self, timeout: float) -> None:
-        """Wait for the thread, in seconds. One that hangs in a read closes its source when the read returns."""
+        """Wait for the thread, for at most `timeout` seconds. If it hangs in a read, it closes its source later."""
         self._thread.join(timeout)
 
     def _run(self) -> None:
@@ -77,7 +79,7 @@ class Capture:
         try:
             self.source = self._opening()
             self._read(self.source)
-        except Exception as failure:  # whatever it is, take() raises it
+        except Exception as failure:  # take() raises it in the loop's thread
             error = failure
         except BaseException as failure:  # as when a program's own source calls sys.exit(): it would end in silence
             error = SourceError(f"the source ended with {type(failure).__name__}: return, or raise another error")

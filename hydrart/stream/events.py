@@ -14,14 +14,14 @@ class Event:
     """`opening`, `running` (a frame came), `stalled` (none comes), `reconnecting` (the source is lost and will be
     opened again after a pause) or `ended`."""
     reason: str
-    """What happened, for people."""
+    """The cause of the change, for people."""
     t_mono: float
     """time.monotonic() at the change, in seconds."""
     t_wall: float
     """time.time() at the change, in seconds."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The event as it stands in a log."""
+        """The JSON line of the event."""
         return {
             "state": self.state,
             "reason": self.reason,

@@ -12,14 +12,14 @@ class Frame:
     """A picture with its stamps.
 
     - picture: uint8 RGB [H, W, 3].
-    - number: counted from 0; frames that nobody takes count, too.
-    - t_capture, t_wall: time.monotonic() and time.time() when the picture was there.
-    - capture_ms: milliseconds that the source worked for it.
-    - asleep_s: asleep_s() at that time.
-    - prepared: the network's input and the milliseconds that it took, where it was made ahead.
-    - stamp: the caller's own.
-    - t_ready: time.monotonic() when the frame could be taken.
-    - file: path of the file that the picture is from, or None.
+    - number: counted from 0. Frames that nobody takes count, too.
+    - t_capture, t_wall: time.monotonic() and time.time() when the picture was captured.
+    - capture_ms: milliseconds that the source worked for the picture.
+    - asleep_s: asleep_s() when the picture was captured.
+    - prepared: the network's input, and the milliseconds that it took; None if the loop has to make it.
+    - stamp: an object of the caller's.
+    - t_ready: time.monotonic() when the frame was ready to be taken.
+    - file: path of the picture's file; None if it has none.
     """
 
     picture: NDArray[np.uint8]

@@ -8,7 +8,7 @@ from hydrart.stream.frame import Frame
 class Mailbox:
     """One slot between one writer and one reader, each in a thread of its own.
 
-    lossy: the next frame replaces one that was not taken in time. Else the writer waits until it is taken.
+    lossy: whether the next frame replaces one that was not taken. Otherwise the writer waits until it is taken.
     """
 
     def __init__(self, lossy: bool = True) -> None:
@@ -30,7 +30,7 @@ class Mailbox:
             return True
 
     def close(self, error: Exception | None = None) -> None:
-        """Nothing more will come. error: what take() raises then."""
+        """Close the mailbox. error: take() raises it after the last frame."""
         with self._changed:
             self._closed, self._error = True, self._error or error
             self._changed.notify_all()

@@ -29,13 +29,13 @@ class Result:
     age_ms: float
     """Milliseconds from capture to answer."""
     deadline_ms: float | None
-    """What age_ms may be, in milliseconds; None where there is no rate."""
+    """The most that age_ms may be, in milliseconds; None without a rate."""
     dropped: int
     """Frames that were lost since the last result."""
     decision: Decision
     """Why the governor chose k."""
     readings: Readings = field(default_factory=dict)
-    """What the sensors say, by the names of `hydrart.readings.READINGS`. What is unknown is absent."""
+    """The sensors' readings by the names of `hydrart.readings.READINGS`. An unknown reading is absent."""
     picture: NDArray[np.uint8] | None = None
     """uint8 RGB [H, W, 3] if the stream keeps it, else None."""
     stamp: object = None
@@ -51,7 +51,7 @@ class Result:
         return self.deadline_ms is not None and self.age_ms > self.deadline_ms
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON line of this frame, with the version of its fields. What is not known is None."""
+        """The JSON line of this frame, with the version of its fields. An unknown value is None."""
         answer = self.prediction
         line = {
             "frame": self.frame,

@@ -1,4 +1,4 @@
-"""Counts and latencies of a stream so far, in bounded memory."""
+"""Count frames and keep the latencies of a stream, in bounded memory."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hydrart.stream.result import Result
 
-_WINDOW = 36_000  # frames that the percentiles cover: 20 minutes at 30 fps
+_WINDOW = 36_000  # number of frames in the percentiles: 20 minutes at 30 fps
 
 STAGES = ("capture_ms", "preprocess_ms", "infer_ms", "age_ms")
 
@@ -17,8 +17,13 @@ STAGES = ("capture_ms", "preprocess_ms", "infer_ms", "age_ms")
 class Stats:
     """Counts since the start, and the last latencies of each stage.
 
-    seen: frames that the source gave; skipped: pictures that could not be read; processed: answered; dropped:
-    replaced before they were taken; missed: answered after their deadline.
+    - start: time.monotonic() at the start.
+    - seen: frames that the source gave.
+    - skipped: pictures that could not be read.
+    - processed: frames that were answered.
+    - dropped: frames that were replaced before they were taken, and frames that the governor dropped.
+    - missed: frames that were answered after their deadline.
+    - switches: changes of k from one answered frame to the next.
     """
 
     start: float
@@ -38,7 +43,7 @@ class Stats:
     _max: list[float] = field(default_factory=lambda: [0.0] * len(STAGES))
 
     def add(self, result: Result) -> None:
-        """Count an answered frame, and those dropped before it."""
+        """Count an answered frame and the frames that were dropped before it."""
         answer = result.prediction
         times = (result.capture_ms, answer.preprocess_ms, answer.infer_ms, result.age_ms)
         self._times[self.processed % _WINDOW] = times
@@ -51,7 +56,7 @@ class Stats:
         self.last_k = answer.k
 
     def heat(self, now: float, throttled: bool | None) -> None:
-        """Add the time since the last call if the device is throttled; None: no sensor says."""
+        """Add the time since the last call if the device is throttled. None: no sensor says so or denies it."""
         if throttled is not None:
             seconds = now - self.heat_at if throttled and self.heat_at is not None else 0.0
             self.throttled_s = (self.throttled_s or 0.0) + seconds

@@ -1,4 +1,4 @@
-"""Keeps a source going: notices when no frame comes, opens the source again, and reports each change."""
+"""Keep a source running: notice when no frame comes, open the source again, and report each change."""
 
 import contextlib
 import threading
@@ -11,9 +11,9 @@ from hydrart.stream.capture import Capture
 from hydrart.stream.events import Event
 from hydrart.stream.frame import Frame, asleep_s
 
-_TICK_S = 0.5  # between two looks around during a wait
+_TICK_S = 0.5  # seconds between two checks during a wait
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
-_MOST_STUCK = 3  # reads that never return: each holds a thread and a device
+_MOST_STUCK = 3  # most reads that never return, because each holds a thread and a device
 _SLEPT_S = 1.0
 
 
@@ -21,12 +21,12 @@ class Watch:
     """The frames of a source that may fail.
 
     - source: the opened source.
-    - reopen: opens it again; None where it cannot or shall not be opened again: then a loss raises.
+    - reopen: opens it again. None: a loss raises, because the source cannot or must not be opened again.
     - capture: makes the thread that reads, from the function that opens and the number of the first frame.
     - patience_s: seconds of silence after which a live source counts as lost.
-    - stop: is set to end frames().
-    - on_event: is called with each Event.
-    - on_wait: is called at least twice a second while no frame comes.
+    - stop: an event that ends frames().
+    - on_event: called with each Event.
+    - on_wait: called at least twice a second while no frame comes.
     """
 
     def __init__(
@@ -55,21 +55,21 @@ class Watch:
 
     @property
     def seen(self) -> int:
-        """Frames that the source gave so far."""
+        """Number of frames that the source has given so far."""
         return self._capture.next_number if self._capture else 0
 
     @property
     def skipped(self) -> int:
-        """Pictures that could not be read so far."""
+        """Number of pictures so far that could not be read."""
         return self._skipped + self.source.skipped
 
     def stop(self) -> None:
-        """End frames(), from any thread."""
+        """End frames(). Any thread may call it."""
         if self._capture is not None:
             self._capture.stop()
 
     def close(self) -> None:
-        """Release the source. From any thread. It waits for a read that hangs, but not for ever."""
+        """Release the source. Any thread may call it. It waits for a read that hangs, but not for ever."""
         if self._capture is None:
             self.source.close()
             return
@@ -111,7 +111,7 @@ class Watch:
 
     def _start(self, opening: Callable[[], Source], first: int) -> Capture:
         capture = self._make(opening, first)
-        if self._stop.is_set():  # stop() may have come before this reader was there
+        if self._stop.is_set():  # stop() may have been called before this reader existed
             capture.stop()
         return capture
 
@@ -146,23 +146,23 @@ class Watch:
                 silent, opened = 0.0, True
             if not self.source.live:
                 continue
-            # A clock that jumps, or a pause of this process, is no silence of the source.
+            # a jump of the clock, or a pause of this process, is no silence of the source
             silent += min(time.monotonic() - before, 2 * tick)
-            # Opening takes longer: it has several steps, each with a limit of its own.
+            # opening takes longer, because it has several steps, each with a limit of its own
             if silent > self._patience_s * (1 if opened else 6):
                 raise SourceError(f"{self.source.name} gave no frame for {silent:.0f} s: check its cable and supply")
             if self.state == "running" and silent > self._patience_s / 5:
                 self._tell("stalled", f"no frame for {silent:.1f} s")
 
     def _pause(self, seconds: float) -> bool:
-        """Wait. Returns True when `stop` was set."""
+        """Wait this many seconds. Returns True if `stop` was set."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and not self._stop.wait(min(left, _TICK_S)):
             self._on_wait()
         return self._stop.is_set()
 
     def _lose(self, capture: Capture) -> None:
-        """Leave a failed reader behind. Raises SourceError when too many of them hang."""
+        """Abandon a failed reader. Raises SourceError when too many of them hang."""
         self.losses += 1
         capture.stop()
         capture.join(0.1)
