@@ -92,7 +92,7 @@ def main() -> None:
         assert process.stderr is not None
         try:
             address = next(line.split()[-1] for line in process.stderr if line.startswith("live page:"))
-            asyncio.run(photograph(address, DOCS / "page.png", (1100, 640), PAGE_S))
+            asyncio.run(photograph(address, DOCS / "page.png", (1100, 690), PAGE_S))
         finally:
             process.kill()
 

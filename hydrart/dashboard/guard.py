@@ -25,6 +25,9 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 
+# A browser that followed a link of another site keeps the cookie back. It sends it when this page asks for itself.
+_AGAIN = '<!doctype html><meta http-equiv="refresh" content="0; url=./"><title>hydrart</title>'
+
 
 class _Claims(NamedTuple):
     """What a request says of itself."""
@@ -73,6 +76,8 @@ class Guard:
                 found.set_cookie(self._cookie, self._in_cookie, httponly=True, samesite="Strict")
                 raise found
             elif not knows and not _equal(claims.in_cookie, self._in_cookie):
+                if request.path == "/" and not _own(request) and _followed(request):
+                    raise web.HTTPUnauthorized(text=_AGAIN, content_type="text/html")
                 raise web.HTTPUnauthorized(text="a token is needed: open the address that hydrart printed\n")
             _refuse_other_sites(request, claims, knows)
             return await handler(request)
@@ -117,14 +122,22 @@ def _equal(given: str, wanted: str) -> bool:
 
 def _refuse_other_sites(request: web.Request, claims: _Claims, knows: bool) -> None:
     """Raises HTTPForbidden and HTTPUnsupportedMediaType."""
-    own = request.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none")
     if request.method in ("GET", "HEAD"):
         # a link of another site may lead here
-        followed = [request.headers.get(f"Sec-Fetch-{what}") for what in ("Mode", "Dest")] == ["navigate", "document"]
-        if not (own or followed or knows):
+        if not (_own(request) or _followed(request) or knows):
             raise web.HTTPForbidden(text="another site may not show anything from here\n")
         return
-    if not own or not claims.own_origin:
+    if not _own(request) or not claims.own_origin:
         raise web.HTTPForbidden(text="another site may not change anything here\n")
     if claims.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="send JSON\n")
+
+
+def _own(request: web.Request) -> bool:
+    """Whether no other site asks, as far as the browser says."""
+    return request.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none")
+
+
+def _followed(request: web.Request) -> bool:
+    """Whether somebody followed a link, and the answer fills the window."""
+    return [request.headers.get(f"Sec-Fetch-{what}") for what in ("Mode", "Dest")] == ["navigate", "document"]

@@ -6,6 +6,7 @@ const [STALE_S, DEADLINES] = [3, 3]; // an answer older than so many seconds, or
 const DEAD_S = 4; // without a sign of life, which comes once a second, the server counts as gone
 const [AGAIN_S, ASK_S] = [3, 5]; // between two attempts to connect; for which an answer is waited for
 const [RATE_S, ANNOUNCE_S] = [3, 2];
+const BLIND = { max_temp_c: "The temperature limit", until_h: "The goal of the battery" };
 const byId = (id) => document.getElementById(id);
 const points = [];
 let switches = [];
@@ -25,6 +26,8 @@ let settings = null; // what is in force
 const touched = new Set(); // controls that somebody changed here and did not send yet
 
 const now = () => performance.now() / 1000;
+// older browsers wait for as long as they like
+const patience = () => (AbortSignal.timeout ? { signal: AbortSignal.timeout(1000 * ASK_S) } : {});
 
 function written(value, reading) {
   if (value === null || value === undefined) return "unknown";
@@ -66,6 +69,8 @@ function showLine(line) {
   byId("age").textContent = line.age_ms.toFixed(1) + deadline + " ms";
   byId("dropped").textContent = dropped;
   for (const reading of readings) byId(reading.name).textContent = written(line[reading.name], reading);
+  const blind = line.blind.map((goal) => `${BLIND[goal]} cannot act: no sensor tells, or only one k may run.`);
+  byId("blind").textContent = blind.join(" ");
   periodS = (line.deadline_ms ?? 0) / 1000;
   showSeen(line.seen);
 }
@@ -171,10 +176,10 @@ byId("controls").addEventListener("submit", async (event) => {
     return;
   }
   const headers = { "Content-Type": "application/json" };
-  const signal = AbortSignal.timeout(1000 * ASK_S);
   byId("answer").textContent = "…";
   try {
-    const answer = await fetch("control", { method: "POST", headers, body: JSON.stringify(wanted), signal });
+    const asked = { method: "POST", headers, body: JSON.stringify(wanted), ...patience() };
+    const answer = await fetch("control", asked);
     if (answer.ok) {
       touched.clear();
       showSettings(await answer.json());
@@ -241,7 +246,7 @@ function lose(why) {
 
 async function connect() {
   try {
-    const answer = await fetch("history", { signal: AbortSignal.timeout(1000 * ASK_S) });
+    const answer = await fetch("history", patience());
     if (answer.status === 401) return lose("log in again: open the address that hydrart printed");
     if (!answer.ok) return lose(await answer.text());
     begin(await answer.json());

@@ -58,9 +58,10 @@ class Routes:
         app.router.add_get("/", functools.partial(self._file, "page.html"))
         for name in ("page.css", "page.js", "chart.js"):
             app.router.add_get(f"/{name}", functools.partial(self._file, name))
-        app.router.add_get("/picture", self._picture)
-        app.router.add_get("/events", functools.partial(self._events, False))
-        app.router.add_get("/updates", functools.partial(self._events, True))
+        # HEAD would send nothing, for ever
+        app.router.add_get("/picture", self._picture, allow_head=False)
+        app.router.add_get("/events", functools.partial(self._events, False), allow_head=False)
+        app.router.add_get("/updates", functools.partial(self._events, True), allow_head=False)
         app.router.add_get("/history", self._history)
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/metrics", self._metrics_text)
@@ -160,7 +161,9 @@ class Routes:
             while not self._ended:
                 number, data = self._feed.picture
                 if number == shown:
-                    await self._published.wait()
+                    await _wait(self._published)
+                    if request.transport is None:  # the reader left while no picture came
+                        break
                     continue
                 shown = number
                 head = f"Content-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
@@ -194,10 +197,15 @@ class Routes:
                     alive_at = loop.time()
                     sign = _named("alive", self._sign_of_life()) if for_page else b": alive\n\n"
                     await _send(response, sign)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_ALIVE_S):
-                        await published.wait()
+                await _wait(published)
         return response
+
+
+async def _wait(published: asyncio.Event) -> None:
+    """Wait for the event, or for a second."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_ALIVE_S):
+            await published.wait()
 
 
 async def _send(response: web.StreamResponse, data: bytes) -> None:

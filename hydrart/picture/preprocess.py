@@ -139,7 +139,7 @@ def _sides(height: int, width: int, spec: Preprocessing, fit: str) -> tuple[int,
     return spec.resize * height // shortest, spec.resize * width // shortest
 
 
-def fit(picture: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.uint8]:
+def square(picture: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.uint8]:
     """The pixels that preprocess() normalises: uint8 RGB [H, W, 3] of any strides -> uint8 [size, size, 3]."""
     values = np.tile(np.arange(256, dtype=np.float32), (3, 1))
     return np.ascontiguousarray(_resize(picture, values, spec, "crop")[0].transpose(1, 2, 0), np.uint8)

@@ -15,7 +15,7 @@ from hydrart.errors import PictureError
 from hydrart.format.preprocessing import Preprocessing
 from hydrart.picture.classes import Classes, class_indices, listed, normal
 from hydrart.picture.folders import class_folders
-from hydrart.picture.preprocess import fit, read_picture
+from hydrart.picture.preprocess import read_picture, square
 from hydrart.train.progress import SILENT, Progress
 from hydrart.train.recipe import TrainError
 
@@ -85,7 +85,7 @@ def read_pictures(
 
     def read(file: Path) -> NDArray[np.uint8] | str:
         try:
-            return fit(read_picture(file), spec).transpose(2, 0, 1)
+            return square(read_picture(file), spec).transpose(2, 0, 1)
         except PictureError as error:
             return str(error)
 

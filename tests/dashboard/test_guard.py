@@ -95,6 +95,14 @@ def test_tokens_of_any_characters(token: str, model: hydrart.Model) -> None:
         assert running.ask("/history", Cookie="hydrart=x; " + headers["Set-Cookie"].split("=")[0] + "=x")[0] == 401
 
 
+def test_who_follows_a_link_of_another_site_asks_once_more(guarded: Page) -> None:
+    followed = {"Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
+    status, body, headers = guarded.ask("/", Sec_Fetch_Site="cross-site", **followed)
+    assert status == 401 and b'http-equiv="refresh"' in body and headers["Content-Type"].startswith("text/html")
+    status, body, _ = guarded.ask("/", Sec_Fetch_Site="same-origin", **followed)
+    assert status == 401 and b"refresh" not in body, "only once"
+
+
 def test_two_pages_of_one_machine_keep_their_log_ins(model: hydrart.Model, guarded: Page) -> None:
     with page(model, "another") as other:
         cookies = [

@@ -102,6 +102,9 @@ def test_a_page_says_what_is_in_force_and_when_nothing_comes(model: hydrart.Mode
                     "document.getElementById('said').textContent === document.getElementById('name').textContent"
                 )
                 assert not await tab.evaluate("document.body.classList.contains('stale')")
+                await tab.until(
+                    "document.getElementById('blind').textContent.startsWith('The temperature limit cannot')"
+                )
                 # no answers, although the server lives
                 running.pause.set()
                 await tab.until("document.body.classList.contains('stale')")
@@ -128,5 +131,23 @@ def test_a_page_says_what_is_in_force_and_when_nothing_comes(model: hydrart.Mode
                 await tab.open(f"http://localhost:{port}/?token=a%20token")
                 await tab.until("typeof lastK !== 'undefined' && lastK !== null")
                 assert "token" not in await tab.evaluate("location.href")
+
+    asyncio.run(visit())
+
+
+@pytest.mark.slow
+def test_a_link_of_another_site_logs_in(local: Page, guarded: Page, tmp_path: Path) -> None:
+    from tests.support import chromium
+
+    if not chromium.program():
+        pytest.skip("no Chromium is installed")
+
+    async def visit() -> None:
+        async with chromium.browser(tmp_path) as tab:
+            await tab.open(f"http://127.0.0.1:{local.port}/")  # for the browser another site than localhost
+            await tab.until("typeof lastK !== 'undefined' && lastK !== null")
+            await tab.evaluate(f"location.href = 'http://localhost:{guarded.port}/?token=a%20token'")
+            await tab.until("location.hostname === 'localhost' && typeof lastK !== 'undefined' && lastK !== null")
+            assert await tab.evaluate("location.search") == ""
 
     asyncio.run(visit())

@@ -10,8 +10,9 @@ from collections.abc import Callable
 import pytest
 from PIL import Image
 
+import hydrart
 from tests.support.commands import PATIENCE_S
-from tests.support.dashboards import Page
+from tests.support.dashboards import Page, page
 
 PAGES = (
     ("/", "text/html"),
@@ -145,6 +146,21 @@ def test_watchers_are_limited(local: Page) -> None:
     while local.raw(b"GET /picture HTTP/1.1\r\nHost: localhost\r\n\r\n") != 200:
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def test_readers_who_left_are_not_counted_while_nothing_comes(model: hydrart.Model) -> None:
+    with page(model) as running:
+        watching = running.dashboard._routes._watching
+        running.pause.set()
+        for path in ("/picture", "/events"):
+            with socket.create_connection(("127.0.0.1", running.port), PATIENCE_S) as reader:
+                reader.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                assert reader.recv(12) == b"HTTP/1.1 200" and watching.total() > 0
+        end = time.monotonic() + PATIENCE_S
+        while watching.total():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert running.ask("/events", "HEAD")[0] == running.ask("/picture", "HEAD")[0] == 405
 
 
 def test_the_page_hears_what_is_in_force_and_that_the_server_lives(local: Page) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 import hydrart
 from hydrart.errors import PictureError
 from hydrart.format.preprocessing import Preprocessing
-from hydrart.picture.preprocess import FITS, fit, normalise, preprocess, read_picture, seen
+from hydrart.picture.preprocess import FITS, normalise, preprocess, read_picture, seen, square
 from hydrart.resources import DEMO
 
 IMAGENET = Preprocessing(224)
@@ -50,20 +50,20 @@ def test_equal_to_timm_on_any_size(size: tuple[int, int], crop: float) -> None:
     picture = noise(*size)
     for side in (224, 32):
         expected = timm_transform(Image.fromarray(picture), side, crop)
-        np.testing.assert_array_equal(fit(picture, Preprocessing(side, crop)), expected)
+        np.testing.assert_array_equal(square(picture, Preprocessing(side, crop)), expected)
 
 
 @pytest.mark.parametrize("size", [(37, 999), (3, 100), (1003, 7), (1, 60), (60, 3011)])
 def test_panoramas_stay_on_the_same_grid(size: tuple[int, int]) -> None:
     picture = noise(*size)
-    np.testing.assert_array_equal(fit(picture, IMAGENET), timm_transform(Image.fromarray(picture), 224, 0.9))
+    np.testing.assert_array_equal(square(picture, IMAGENET), timm_transform(Image.fromarray(picture), 224, 0.9))
 
 
 def test_a_very_long_picture_costs_little_memory() -> None:
     long = np.broadcast_to(np.array((10, 200, 30), np.uint8), (60_000, 1, 3))
-    fit(long[:1], IMAGENET)  # compiles
+    square(long[:1], IMAGENET)  # compiles
     tracemalloc.start()
-    picture = fit(long, IMAGENET)
+    picture = square(long, IMAGENET)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (picture == (10, 200, 30)).all()
@@ -97,8 +97,8 @@ def test_every_mode(name: str, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"x.{suffix}"
     stored.save(path)
     expected = timm_transform(shown, 224, 0.9)
-    np.testing.assert_array_equal(fit(read_picture(path), IMAGENET), expected)
-    np.testing.assert_array_equal(fit(read_picture(stored), IMAGENET), expected)
+    np.testing.assert_array_equal(square(read_picture(path), IMAGENET), expected)
+    np.testing.assert_array_equal(square(read_picture(stored), IMAGENET), expected)
 
 
 def test_cmyk_jpeg(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_cmyk_jpeg(tmp_path: Path) -> None:
     with Image.open(path) as image:
         assert image.mode == "CMYK"
         expected = timm_transform(image.convert("RGB"), 224, 0.9)
-    np.testing.assert_array_equal(fit(read_picture(path), IMAGENET), expected)
+    np.testing.assert_array_equal(square(read_picture(path), IMAGENET), expected)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hydrart.format.preprocessing import Preprocessing
-from hydrart.picture.preprocess import fit, normalise, preprocess
+from hydrart.picture.preprocess import normalise, preprocess, square
 from tests.picture.test_preprocess import noise, timm_transform
 
 Rgb = NDArray[np.uint8]
@@ -27,7 +27,7 @@ def check(picture: Rgb, spec: Preprocessing) -> None:
         return  # it filters tall pictures in the other order
     method = Image.Resampling[spec.interpolation.upper()]
     expected = timm_transform(Image.fromarray(np.array(picture, order="C")), spec.size, spec.crop, method)
-    np.testing.assert_array_equal(fit(picture, spec), expected)
+    np.testing.assert_array_equal(square(picture, spec), expected)
     np.testing.assert_array_equal(preprocess(picture, spec), normalise([expected], spec))
 
 

@@ -9,7 +9,7 @@ from tests.support.commands import call, good
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: train)")
 
-from hydrart.picture.preprocess import fit, read_picture  # noqa: E402
+from hydrart.picture.preprocess import read_picture, square  # noqa: E402
 from hydrart.train import convnet  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -31,7 +31,7 @@ def test_the_file_answers_as_it_did_in_the_training(data: Path, teacher: Path) -
         pictures = [read_picture(file) for file in sorted((data / "test" / label).iterdir())]
         x = torch.stack(
             [
-                (torch.tensor(fit(picture, spec)) / 255 - torch.tensor(spec.mean)) / torch.tensor(spec.std)
+                (torch.tensor(square(picture, spec)) / 255 - torch.tensor(spec.mean)) / torch.tensor(spec.std)
                 for picture in pictures
             ]
         )
