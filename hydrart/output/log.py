@@ -40,7 +40,7 @@ class RotatingLog:
         self._handle = -1
         self._size = 0
         self._regular = self._own = False
-        self._begun = b""  # the rest of a line of which a full pipe has taken a part
+        self._begun = b""  # the rest of a line that a full pipe has taken in part
         self._unlimited = False
         self._open()
 
