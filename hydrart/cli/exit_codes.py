@@ -3,6 +3,7 @@
 Under systemd the code is 78 instead of 1 where a restart cannot help.
 """
 
+import errno
 import functools
 import os
 import sys
@@ -26,6 +27,10 @@ from hydrart.output.text import printable
 
 LASTING = os.EX_CONFIG  # the exit code of a failure that a restart cannot mend
 _LASTING = (WeightFileError, HeadsError, SettingError, ProfileError, MissingExtraError)
+
+
+_MEMORY = "there is not enough memory: use a smaller picture, batch or network"
+_THREADS = "no thread can be started: raise the limits of memory and processes (ulimit -v, ulimit -u)"
 
 
 class Failure(click.ClickException):
@@ -58,13 +63,12 @@ def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
             lasting = isinstance(error, _LASTING) and "NOTIFY_SOCKET" in os.environ
             raise _to_systemd(_Lasting(str(error)) if lasting else Failure(str(error))) from error
         except MemoryError:
-            raise _to_systemd(Failure("there is not enough memory: use a smaller picture, batch or network")) from None
+            raise _to_systemd(Failure(_MEMORY)) from None
         except BrokenPipeError:
             drop_stdout()
             raise Exit(0) from None  # the reader of the results has all that it wanted
         except OSError as error:
-            why = f"{error.filename or 'the output'} cannot be read or written: {error.strerror}"
-            raise _to_systemd(Failure(why)) from error
+            raise _to_systemd(Failure(_why(error))) from error
         except KeyboardInterrupt:
             Notifier().say(STATUS="ended: interrupted")
             raise Exit(130) from None
@@ -73,11 +77,28 @@ def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
             raise
         except Exit:
             raise
+        except RuntimeError as error:
+            if "can't start new thread" not in str(error):
+                Notifier().say(STATUS=f"{type(error).__name__}: {error}")
+                raise
+            raise _to_systemd(Failure(_THREADS)) from error
         except Exception as error:
             Notifier().say(STATUS=f"{type(error).__name__}: {error}")
             raise
 
     return wrapper
+
+
+def _why(error: OSError) -> str:
+    """What failed, and why. The loader of libraries gives no error number where memory is missing."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if getattr(cause, "errno", None) == errno.ENOMEM or "failed to map segment" in str(cause):
+            return _MEMORY
+        cause = cause.__cause__ or cause.__context__
+    if error.strerror is None:
+        return " ".join(str(error).split()) or type(error).__name__
+    return f"{error.filename or 'the output'} cannot be read or written: {error.strerror}"
 
 
 def _to_systemd(error: click.ClickException) -> click.ClickException:

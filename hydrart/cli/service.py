@@ -90,7 +90,7 @@ def install(name: str, no_start: bool, as_json: bool, arguments: tuple[str, ...]
     command = " ".join(map(quoted, words))
     # The journal keeps the description for a long time, so it holds no passwords.
     shown = " ".join(without_secrets(word) if "://" in word else word for word in ("hydrart", *arguments))
-    description, folder = (line.replace("%", "%%") for line in (printable(shown), _working_folder()))
+    description, folder = (_ended(line.replace("%", "%%")) for line in (printable(shown), _working_folder()))
     text = _UNIT.format(description=description, command=command, folder=folder)
     if secret:
         _write(source_path(name), f"{secret}\n")
@@ -175,7 +175,10 @@ def source_path(name: str) -> Path:
 
 
 def _config() -> str | Path:
-    return os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    try:
+        return os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    except RuntimeError:  # neither HOME nor an entry among the users
+        raise Failure("this user has no home folder: set HOME, or XDG_CONFIG_HOME") from None
 
 
 def _without_address(name: str, arguments: tuple[str, ...]) -> tuple[list[str], str | None]:
@@ -208,6 +211,11 @@ def quoted(text: str) -> str:
         return escaped
     hidden = {c: "".join(f"\\x{byte:02x}" for byte in c.encode()) for c in escaped if not c.isprintable()}
     return f'"{"".join(hidden.get(c, c) for c in escaped)}"'
+
+
+def _ended(line: str) -> str:
+    """The line, its last backslash escaped: systemd takes one at the end for a line that goes on in the next."""
+    return f"{line}\\" if (len(line) - len(line.rstrip("\\"))) % 2 else line
 
 
 def _is_text(word: str) -> bool:

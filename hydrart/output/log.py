@@ -105,7 +105,11 @@ class RotatingLog:
         status = os.fstat(self._handle)
         self._size, self._regular = status.st_size, stat.S_ISREG(status.st_mode)
         self._own = not _open_elsewhere(self._handle)
-        self._append(self._header)
+        try:
+            self._append(self._header)
+        except OSError as error:
+            error.filename = str(self._path)  # os.write() knows only the handle
+            raise
 
     def _append(self, data: bytes) -> None:
         """Write all of the data or nothing."""

@@ -1,9 +1,13 @@
 """From exceptions to one sentence and an exit code."""
 
 import os
+import re
+import shlex
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -11,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from hydrart.cli.exit_codes import LASTING, Failure, one_sentence
 from hydrart.errors import MissingExtraError, SourceError, WeightFileError
+from tests.support.commands import PATIENCE_S, PROGRAM
 
 
 def run(error: BaseException | None) -> Result:
@@ -39,6 +44,9 @@ def test_what_succeeds_exits_with_0() -> None:
         (Failure("no picture could be classified"), 1, "hydrart: no picture could be classified\n"),
         (OSError(28, "No space left on device", "/tmp/x"), 1, "/tmp/x cannot be read or written: No space left"),
         (OSError(5, "Input/output error"), 1, "the output cannot be read or written: Input/output error"),
+        (OSError("a library is missing"), 1, "hydrart: a library is missing\n"),
+        (OSError(12, "Cannot allocate memory", "x.safetensors"), 1, "there is not enough memory: use a smaller"),
+        (RuntimeError("can't start new thread"), 1, "no thread can be started: raise the limits"),
         (MemoryError(), 1, "there is not enough memory: use a smaller picture"),
         (click.UsageError("a and b exclude each other"), 2, "Error: a and b exclude each other"),
         (KeyboardInterrupt(), 130, ""),
@@ -81,3 +89,57 @@ def test_systemd_learns_of_interruptions_and_faults(systemd: socket.socket) -> N
     assert systemd.recv(1000) == b"STATUS=ended: interrupted"
     run(ZeroDivisionError("x"))
     assert systemd.recv(1000) == b"STATUS=ZeroDivisionError: x"
+
+
+def test_a_library_that_finds_no_memory() -> None:
+    error = OSError("could not load libllvmlite.so")
+    error.__context__ = OSError("libllvmlite.so: failed to map segment from shared object")
+    assert "there is not enough memory" in run(error).stderr
+
+
+# programs that have too little of something: they do with it, or end with a sentence
+
+
+def scarce(limit: str, *args: object, **settings: Any) -> subprocess.CompletedProcess[str]:
+    """A run under this limit of the shell."""
+    command = f"{limit}; exec {shlex.join([*PROGRAM, *map(str, args)])}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=PATIENCE_S, **settings)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def answers_or_says_why(done: subprocess.CompletedProcess[str], why: str) -> None:
+    if done.returncode:
+        assert done.returncode == 1
+        said = [line for line in done.stderr.splitlines() if line.startswith("hydrart: ")]
+        assert len(said) == 1 and re.search(why, said[0]), done.stderr
+    else:
+        assert len(done.stdout.splitlines()) == 3
+
+
+@pytest.mark.parametrize("kilobytes", [300_000, 600_000, 900_000])
+def test_little_memory(kilobytes: int, weights: Path) -> None:
+    args = ("run", "--source", "demo", "--weights", weights, "--max-frames", 3)
+    done = scarce(f"ulimit -v {kilobytes}", *args)
+    answers_or_says_why(done, "there is not enough memory|no thread can be started")
+
+
+@pytest.mark.parametrize("descriptors", [6, 10, 20])
+def test_few_descriptors(descriptors: int, weights: Path, tmp_path: Path) -> None:
+    args = ("run", "--source", "demo", "--weights", weights, "--max-frames", 3, "--log", tmp_path / "log.jsonl")
+    done = scarce(f"ulimit -n {descriptors}", *args, "--battery-cmd", "echo 87", "--until", 2)
+    answers_or_says_why(done, "Too many open files|cannot be")
+    assert descriptors < 20 or not done.returncode, "20 are enough"
+
+
+def test_no_room_for_files(weights: Path, tmp_path: Path) -> None:
+    args = ("run", "--source", "demo", "--weights", weights, "--max-frames", 3)
+    done = scarce("ulimit -f 0", *args, "--log", tmp_path / "log.jsonl")
+    assert done.returncode == 1 and f"{tmp_path}/log.jsonl cannot be read or written: File too large" in done.stderr
+
+
+def test_no_home_and_no_folder_for_temporary_files(weights: Path, tmp_path: Path) -> None:
+    args = ("run", "--source", "demo", "--weights", weights, "--max-frames", 3)
+    environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
+    done = scarce("true", *args, env=environment | {"TMPDIR": "/nowhere"})
+    assert not done.returncode and len(done.stdout.splitlines()) == 3, done.stderr

@@ -157,6 +157,26 @@ def test_systemd_understands_the_unit(home: Path) -> None:
     assert complaints == [], done.stderr
 
 
+@pytest.mark.parametrize("end", ["\\", "\\\\", "\\\\\\", "x"])
+def test_a_backslash_at_the_end_swallows_no_line(end: str, home: Path) -> None:
+    good("service", "install", "--no-start", "--", "run", "--source", f"clip{end}")
+    text = (home / "config/systemd/user/hydrart.service").read_text()
+    whole = re.sub(r"(?<!\\)((?:\\\\)*)\\\n", r"\1 ", text)  # as systemd.syntax(7) joins lines
+    assert whole == text and "\nStartLimitIntervalSec=0\n" in text and "\nExecStart=" in text
+
+
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def nobody(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    for command in (("install", "--no-start", "--", "run"), ("status",), ("remove",)):
+        assert "this user has no home folder: set HOME" in sentence("service", *command)
+
+
 def test_what_cannot_be_a_service(home: Path) -> None:
     assert call("service", "install", "--", "bench").exit_code == 2
     assert call("service", "install").exit_code == 2
