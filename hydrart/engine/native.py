@@ -111,9 +111,9 @@ class NativeEngine:
         """The number of input tiles of the widest matrix."""
         return max(4 * self._arch.heads[-1], -(-self._arch.patch_inputs // self._arch.head_dim))
 
-    def _allocate(self, batch: int) -> None:
-        """Allocate buffers for the largest k. Pages that no k touches take no memory."""
-        arch, net = self._arch, self._network[0]
+    def _sizes(self, batch: int) -> dict[str, int]:
+        """The bytes of each buffer, for the largest k."""
+        arch = self._arch
         p = arch.width(arch.heads[-1])
         rows = -(-batch * arch.tokens // gemm.ROWS) * gemm.ROWS
         last = -(-batch // gemm.ROWS) * gemm.ROWS  # number of rows of class tokens
@@ -123,7 +123,7 @@ class NativeEngine:
             class_tokens.scratch_bytes(batch, arch.tokens, arch.head_dim, p),
         )
         of_thread = WORK.itemsize + gemm.pack_bytes(self._most_input_tiles()) + scratch + _PAGE
-        sizes = {
+        return {
             "x": rows * row_bytes(p),
             "y": rows * row_bytes(p),
             "qkv": 2 * rows * row_bytes(3 * p),
@@ -135,6 +135,10 @@ class NativeEngine:
             "last_hidden": last * row_bytes(4 * p),
             "scratch": self.threads * of_thread,
         }
+
+    def _allocate(self, batch: int) -> None:
+        """Allocate buffers for this many pictures. Pages that no k touches take no memory."""
+        arch, net, sizes = self._arch, self._network[0], self._sizes(batch)
         pages = {name: -(-size // _PAGE) * _PAGE for name, size in sizes.items()}
         # np.zeros may use huge pages, which would make memory resident that a small k never touches
         memory = mmap.mmap(-1, sum(pages.values()), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -145,11 +149,12 @@ class NativeEngine:
         for name, size in pages.items():
             net[name] = at
             at += size
-        net["qkv_bytes"] = rows * row_bytes(3 * p)
-        net["scratch_bytes"] = of_thread // 64 * 64
+        net["qkv_bytes"] = sizes["qkv"] // 2
+        net["scratch_bytes"] = sizes["scratch"] // self.threads // 64 * 64
+        last = -(-batch // gemm.ROWS) * gemm.ROWS  # rows of class tokens
         self._logits = np.zeros((last, row_bytes(arch.classes + gemm.GROUP) // 4), np.float32)
         net["logits_row_bytes"] = self._logits.strides[0]
-        self._features = np.zeros(batch * p, np.float32)
+        self._features = np.zeros(batch * arch.width(arch.heads[-1]), np.float32)
         net["features"] = _address(self._features)
         self._batch = batch
 

@@ -75,7 +75,7 @@ class KernelWeights:
         self._k = 0  # the k in use
         layout, head_dim, most = self._layout, self._arch.head_dim, self._arch.heads[-1]
         matrices = list(layout.matrices.values())
-        self.matrices: NDArray[Any] = np.zeros(len(matrices) + 1, state.MATRIX)
+        self.matrices: NDArray[Any] = np.zeros(len(matrices), state.MATRIX)
         places = {name: place for place, name in enumerate(layout.matrices)}
         self._classifiers = {k: places[classifier(self._arch).names(k)[0]] for k in self._arch.heads}
         self.norm_stride = most * head_dim
@@ -89,7 +89,7 @@ class KernelWeights:
         self._columns = 0
         self._sums: dict[int, NDArray[np.float32]] = {}
         entries = 0
-        for record, matrix in zip(self.matrices, matrices, strict=False):
+        for record, matrix in zip(self.matrices, matrices, strict=True):
             k, precision = matrix.only or most, matrix.precision
             role, index = matrix.parameter.role, matrix.parameter.index
             record["first_tile"], record["tile_stride"] = entries, matrix.in_blocks(k)
@@ -110,10 +110,7 @@ class KernelWeights:
                 record["gamma"] = self._address(role.layer_scale.names(index)[0])
             entries += matrix.out_blocks(k) * matrix.in_blocks(k)
         self.positions = entries
-        # a prefetch may go one chunk beyond the last matrix
-        self.table = np.zeros(entries + max(most, 4 * gemm.GROUP), np.int64)
-        self.matrices[-1] = self.matrices[0]  # the first matrix follows the last one
-        self._per_head = np.array([matrix.in_per_head for matrix in (*matrices, matrices[0])])
+        self.table = np.zeros(entries + most, np.int64)
 
     def cls_token(self) -> int:
         """The address of the class token."""
@@ -139,7 +136,9 @@ class KernelWeights:
             if self._heads < shell <= k:
                 self._add(shell)
                 self._heads = shell
-        self.matrices["input_tiles"] = np.where(self._per_head, self._per_head * k, self.matrices["tile_stride"])
+        matrices = self._layout.matrices.values()
+        self.matrices["output_tiles"] = [matrix.out_blocks(k) for matrix in matrices]
+        self.matrices["input_tiles"] = [matrix.in_blocks(k) for matrix in matrices]
         self._k = k
 
     def _norm_rows(self) -> dict[str, NDArray[np.float32]]:
@@ -156,7 +155,7 @@ class KernelWeights:
 
     def _add(self, shell: int) -> None:
         layout, places = self._layout, dict[Role, Any]()  # the tiles of a role have the same order in every block
-        for record, matrix in zip(self.matrices, layout.matrices.values(), strict=False):
+        for record, matrix in zip(self.matrices, layout.matrices.values(), strict=True):
             if matrix.only not in (None, shell):
                 continue
             role = matrix.parameter.role

@@ -73,7 +73,7 @@ def test_every_tile_is_where_the_table_says_and_none_of_a_larger_k_is(
     start = file.data.ctypes.data
     for k in arch.heads:
         weights.prepare(k)
-        for record, (name, out_per_head, in_per_head) in zip(weights.matrices, matrices(arch), strict=False):
+        for record, (name, out_per_head, in_per_head) in zip(weights.matrices, matrices(arch), strict=True):
             own = int(name.split(".")[1]) if name.startswith("heads.") else arch.heads[-1]
             stored = PRECISIONS[precision] if "blocks" in name else PRECISIONS[precision].outer
             rows = by_head(dense[name].reshape(len(dense[name]), -1), name, arch)
@@ -82,6 +82,7 @@ def test_every_tile_is_where_the_table_says_and_none_of_a_larger_k_is(
             padded = np.zeros((outputs * d, inputs * d), np.float32)
             padded[: rows.shape[0], : rows.shape[1]] = rows
             assert record["tile_stride"] == inputs and record["input_tiles"] == (in_per_head * k or inputs)
+            assert record["output_tiles"] == (out_per_head * k or outputs)
             assert record["tile_bytes"] == d * d * stored.bytes == 1 << int(record["tile_bytes_log2"])
             assert record["lane_rows"] == d // stored.per
             for out in range(outputs):
@@ -113,7 +114,7 @@ def test_what_follows_each_product(make_weights: Make, arch: Architecture, preci
     assert weights.bfloat16 == (ISA.rounds_bf16 and precision != FP32.name and arch.head_dim // 2 >= gemm.LANES)
     codes = {"fp32": gemm.FP32, "bf16": gemm.BF16, "int8": gemm.INT8}
     columns = 0
-    for record, (name, _, _) in zip(weights.matrices, matrices(arch), strict=False):
+    for record, (name, _, _) in zip(weights.matrices, matrices(arch), strict=True):
         inside = name.startswith("blocks")
         modes = {"proj": ADD, "fc2": ADD, "qkv": STORE_BF16 if weights.bfloat16 else STORE}
         role = name.split(".")[-2]
@@ -133,7 +134,6 @@ def test_what_follows_each_product(make_weights: Make, arch: Architecture, preci
             columns += len(bias)
         else:
             assert record["scales"] == record["first_sum"] == 0
-    assert weights.matrices[-1]["first_tile"] == weights.matrices[0]["first_tile"]
 
 
 @networks
@@ -225,7 +225,9 @@ def test_a_smaller_k_after_a_larger_one_uses_fewer_inputs_of_the_same_tiles(make
     np.testing.assert_array_equal(weights.table, table)
     fc2 = matrix_index_of("blocks.0.mlp.fc2.weight", arch)
     assert records[fc2]["input_tiles"] == 20 and weights.matrices[fc2]["input_tiles"] == 8
-    records["input_tiles"] = weights.matrices["input_tiles"]
+    assert records[fc2]["output_tiles"] == 5 and weights.matrices[fc2]["output_tiles"] == 2
+    for name in ("input_tiles", "output_tiles"):
+        records[name] = weights.matrices[name]
     np.testing.assert_array_equal(weights.matrices, records)
 
 

@@ -101,7 +101,8 @@ class Table:
         self.kept = [matrices]
         for record, w in zip(matrices, self.weights, strict=True):
             record["first_tile"], record["tile_stride"] = len(tiles), len(w.tiles[0])
-            record["input_tiles"], record["precision"] = len(w.tiles[0]), CODES[w.precision]
+            record["output_tiles"], record["input_tiles"] = len(w.tiles), len(w.tiles[0])
+            record["precision"] = CODES[w.precision]
             record["lane_rows"], record["tile_bytes"] = w.tiles[0][0].shape[0], w.tiles[0][0].nbytes
             record["tile_bytes_log2"] = int(record["tile_bytes"]).bit_length() - 1
             record["first_sum"], record["mode"], record["gelu"] = sum(map(len, sums)), w.mode, w.gelu
@@ -112,7 +113,7 @@ class Table:
                     self.kept.append(np.pad(values.astype(np.float32), (0, spare)))
                     record[name] = address(self.kept[-1])
             sums.append(w.raw.sum(axis=1).astype(np.float32))
-        table = np.array(tiles + [tiles[-1]] * 4 * gemm.GROUP, np.int64)
+        table = np.array(tiles, np.int64)
         column_sums = np.pad(np.concatenate(sums), (0, spare))
         self.kept += [table, column_sums]
         self.network = np.zeros(1, NETWORK)

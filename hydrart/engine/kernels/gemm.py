@@ -31,7 +31,7 @@ from hydrart.engine.kernels.intrinsics import (
     unpack_bf16,
     unpack_int8,
 )
-from hydrart.engine.kernels.state import FC1, MATRIX, PER_BLOCK, QKV
+from hydrart.engine.kernels.state import MATRIX, PER_BLOCK, QKV
 
 FP32, BF16, INT8 = 0, 1, 2  # the precisions of a matrix
 ROWS, COLUMNS, LANES, VECTORS = ISA.rows, ISA.columns, ISA.lanes, ISA.vectors
@@ -64,7 +64,7 @@ matrix_at, microtile_at, weights_at, ahead_at = map(record_at, (MATRIX, MICROTIL
 @register_jitable
 def pack_bytes(input_tiles: int) -> int:
     """Bytes of scratch for a product with at most this many input tiles: panels, then the records of a microtile."""
-    lists = PANELS * VECTORS * input_tiles + GROUP // 16 * input_tiles + input_tiles // 4 + 2
+    lists = PANELS * VECTORS * input_tiles + GROUP // 16 * input_tiles + input_tiles + 1
     return PANEL_BYTES + MICROTILE_BYTES + PANELS * WEIGHTS_BYTES + AHEAD_HEAD_BYTES + lists * 8
 
 
@@ -137,8 +137,11 @@ def log2(n):
 
 
 @kernel
-def describe_ahead(net, w, record, first_output, outputs, first_input, inputs):
-    """Write an AHEAD record that fetches these output and input tiles."""
+def describe_ahead(net, w, record, first_output, outputs, first_input, inputs, microtile_bytes):
+    """Write an AHEAD record that fetches these output and input tiles, which the matrix has.
+
+    One microtile fetches microtile_bytes, the last one also from beyond the end of the tiles.
+    """
     ahead = ahead_at(record)
     ahead.tile_bytes_log2 = w.tile_bytes_log2
     ahead.tile_mask = w.tile_bytes - 1
@@ -150,7 +153,7 @@ def describe_ahead(net, w, record, first_output, outputs, first_input, inputs):
         for j in range(inputs):
             tiles[count] = tile_of(net, w, first_output + i, first_input + j)
             count += 1
-    for i in range(inputs // 4 + 2):  # the last run of prefetches goes beyond the tiles
+    for i in range(-(-microtile_bytes >> w.tile_bytes_log2)):  # the last microtile's prefetches go beyond the tiles
         tiles[count + i] = tiles[0]
 
 
@@ -224,15 +227,21 @@ def place_ahead(net, product, w, record, output, first_input, inputs):
     """Write the AHEAD record for the group at an output tile. It fetches the next group, or the next chunk's first
     group, or the next product's."""
     group, chunk, end = GROUP // net.head_dim, chunk_of(net, w), product.end_output_tile
-    after = first_input + inputs
+    after, fetched = first_input + inputs, inputs * tile_steps_of(net, w) * AHEAD_BYTES
     if output + group < end:
-        describe_ahead(net, w, record, output + group, min(group, end - output - group), first_input, inputs)
-    elif after < w.input_tiles:
-        first = product.first_output_tile
-        describe_ahead(net, w, record, first, min(group, end - first), after, min(chunk, w.input_tiles - after))
+        outputs = min(group, end - output - group)
+        describe_ahead(net, w, record, output + group, outputs, first_input, inputs, fetched)
+        return
+    if after < w.input_tiles:
+        first, then = product.first_output_tile, min(chunk, w.input_tiles - after)
+        describe_ahead(net, w, record, first, min(group, end - first), after, then, fetched)
+        return
+    following, first = matrix_at(net.matrices + product.next_matrix * MATRIX_BYTES), product.next_output_tile
+    outputs = min(group, following.output_tiles - first)
+    if outputs > 0:
+        describe_ahead(net, following, record, first, outputs, ZERO, chunk_of(net, following), fetched)
     else:
-        following = matrix_at(net.matrices + product.next_matrix * MATRIX_BYTES)
-        describe_ahead(net, following, record, product.next_output_tile, group, ZERO, chunk_of(net, following))
+        describe_nothing(record, product.panels)
 
 
 @kernel
@@ -327,9 +336,7 @@ def fill_column_sums(net, counted):
         w = matrix_at(net.matrices + m * MATRIX_BYTES)
         if w.precision != INT8:
             continue
-        role = (m - QKV) % PER_BLOCK + QKV
-        output_tiles = net.k * (3 if role == QKV else 4 if role == FC1 else 1)
-        for out in range(output_tiles):
+        for out in range(w.output_tiles):
             for d in range(head_dim):
                 sums_of_tile[d] = 0
             for inner in range(w.input_tiles):

@@ -14,6 +14,7 @@ MATRIX = np.dtype(
     [
         ("first_tile", Index),  # its place in the table of tiles
         ("tile_stride", Count),  # entries in the table from output tile to output tile
+        ("output_tiles", Count),  # of the k in use
         ("input_tiles", Count),  # of the k in use
         ("precision", Index),  # gemm.FP32, BF16 or INT8
         ("lane_rows", Count),  # rows of lanes in a stored tile

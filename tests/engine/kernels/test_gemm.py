@@ -6,15 +6,18 @@ from itertools import product
 import numpy as np
 import pytest
 
-from hydrart.codegen.isa import ACTIVATIONS, FLOAT_DOTS
-from hydrart.codegen.records import ADD, STORE, STORE_BF16
+from hydrart.codegen.isa import ACTIVATIONS, FLOAT_DOTS, LANE_VALUES
+from hydrart.codegen.records import ADD, AHEAD, STORE, STORE_BF16
 from hydrart.engine.kernels import gemm
-from hydrart.engine.kernels.intrinsics import ISA
-from hydrart.engine.kernels.state import FC1, FC2, PATCH, PER_BLOCK, PROJ, QKV
+from hydrart.engine.kernels.intrinsics import ISA, record_at
+from hydrart.engine.kernels.state import FC1, FC2, PATCH, PER_BLOCK, PRODUCT, PROJ, QKV
 from tests.support.jitted import jitted
 from tests.support.products import Activations, Array, Table, Weights, activations, address, multiply, random_weights
 
 PRECISIONS = ("fp32", "bf16", "int8")
+# of a dot, the inputs that a step has, and the steps of a chunk
+ISA_LANE_VALUES = {precision: LANE_VALUES[ISA.dot(precision)] for precision in PRECISIONS}
+CHUNK_STEPS = {p: gemm.STEPS if ISA.conversion(p) else gemm.STEPS_IN_PLACE for p in PRECISIONS}
 _fill = gemm.fill_column_sums
 
 
@@ -118,6 +121,56 @@ def test_the_largest_integers_are_summed_exactly() -> None:
         np.testing.assert_array_equal(
             multiply(Table([w, w]), a, (0, 1)), np.float32(tiles * 64 * activation * weight) * np.ones((6, 64))
         )
+
+
+_place_ahead, _matrix_at, _product_at = gemm.place_ahead, gemm.matrix_at, record_at(PRODUCT)
+
+
+@jitted
+def run_place_ahead(network: Array, product: int, record: int, place: tuple[int, int, int]) -> None:
+    """place: the output tile, the first input tile and how many."""
+    net, work = network[0], _product_at(product)
+    _place_ahead(net, work, _matrix_at(net.matrices), record, place[0], place[1], place[2])
+
+
+def fetched_tiles(w: Weights, following: Weights, outputs: tuple[int, int], next_output_tile: int) -> list[list[int]]:
+    """For each group and chunk of a product, the addresses that a microkernel may look up to fetch lines from."""
+    table = Table([w, following])
+    panels, product = np.zeros(64, np.uint8), np.zeros(1, PRODUCT)
+    product["first_output_tile"], product["end_output_tile"] = outputs
+    product["next_matrix"], product["next_output_tile"] = 1, next_output_tile
+    product["panels"] = address(panels)
+    steps = w.head_dim // ISA_LANE_VALUES[w.precision]
+    chunk = -(-len(w.tiles[0]) // -(-len(w.tiles[0]) * steps // CHUNK_STEPS[w.precision]))
+    found = []
+    for first_input in range(0, len(w.tiles[0]), chunk):
+        inputs = min(chunk, len(w.tiles[0]) - first_input)
+        for out in range(outputs[0], outputs[1], gemm.GROUP // w.head_dim):
+            record = np.full(4096, -1, np.int64)
+            run_place_ahead(table.network, address(product), address(record), (out, first_input, inputs))
+            head = record[: AHEAD.itemsize // 8].view(AHEAD)[0]
+            most = int(head["end_bytes"]) + (inputs * steps * gemm.AHEAD_BYTES - 1) * int(head["lines"])
+            found.append(record[AHEAD.itemsize // 8 :][: (most >> int(head["tile_bytes_log2"])) + 1].tolist())
+    assert found[-1][0] == (
+        address(following.tiles[next_output_tile][0]) if next_output_tile < len(following.tiles) else address(panels)
+    )
+    return found
+
+
+@pytest.mark.parametrize("head_dim", [16, 32, 64])
+def test_only_tiles_that_there_are_are_fetched(head_dim: int) -> None:
+    """Also where the next matrix is smaller than a group, or its first wanted tile lies beyond it."""
+    rng = np.random.default_rng(0)
+    for precision, then in product(PRECISIONS, PRECISIONS):
+        for next_tiles, next_output_tile in ((1, 0), (3, 0), (5, 3), (4, 4), (9, 2)):
+            w = random_weights(rng, precision, head_dim, 6, int(rng.integers(1, 40)))
+            following = random_weights(rng, then, head_dim, next_tiles, int(rng.integers(1, 9)))
+            *inside, last = fetched_tiles(w, following, (1, 6), next_output_tile)
+            own = {address(tile) for row in w.tiles for tile in row}
+            assert all(own.issuperset(addresses) for addresses in inside)
+            wanted = following.tiles[next_output_tile : next_output_tile + gemm.GROUP // head_dim]
+            there = {address(tile) for row in wanted for tile in row} or set(last[:1])
+            assert there.issuperset(last), (precision, then, next_tiles, next_output_tile)
 
 
 @jitted
