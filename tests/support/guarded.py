@@ -63,7 +63,8 @@ class Pages:
         _protect(start, _PAGE)
         _protect(start + (pages + 1) * _PAGE, _PAGE)
         at = _PAGE + ((pages * _PAGE - size) // align * align if at_end else 0)
-        return whole[at : at + size].view(dtype).reshape(shape)
+        array: Array = whole[at : at + size].view(dtype).reshape(shape)
+        return array
 
 
 class Guarded(NativeEngine):
