@@ -11,7 +11,7 @@ _LISTS = ("top", "schema")  # fields that CSV leaves out: a list, and the versio
 
 def answer_text(line: dict[str, Any]) -> str:
     """`photo.jpg: dog 87.1%, k=6`, or `frame 12: ...` where the source has no files."""
-    name = line.get("source_name") or f"frame {line['frame']}"
+    name = line["source_name"] or f"frame {line['frame']}"
     return printable(f"{name}: {line['label']} {line['score']:.1%}, k={line['k']}")
 
 

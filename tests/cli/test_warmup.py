@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -92,6 +93,19 @@ def test_code_for_one_instruction_set_is_never_taken_for_another(monkeypatch: py
         monkeypatch.setattr(isa, "host_features", lambda features=features: frozenset(features))
         keys.append(jit.key.__wrapped__(__name__))
     assert len(set(keys)) == 4
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.usefixtures("heeds_ctrl_c")
+def test_a_signal_while_the_kernels_compile(sent: signal.Signals, tmp_path: Path) -> None:
+    environment = os.environ | {"HYDRART_CACHE": str(tmp_path / "cache")}
+    with subprocess.Popen([*PROGRAM, "warmup"], stderr=subprocess.PIPE, env=environment, text=True) as process:
+        assert process.stderr is not None
+        assert any("compiling the kernels" in line for line in iter(process.stderr.readline, ""))
+        process.send_signal(sent)
+        said = process.stderr.read()
+        assert process.wait(PATIENCE_S) == 130 and "Traceback" not in said, said
+    assert not list(tmp_path.rglob("*.part")), "nothing half written is left"
 
 
 @pytest.mark.slow

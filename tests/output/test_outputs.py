@@ -47,6 +47,15 @@ def test_quiet_says_nothing_but_errors(weights: Path, tmp_path: Path) -> None:
     assert result.exit_code == 1 and len(result.stderr.splitlines()) == 1
 
 
+def test_a_line_of_text_for_each_picture(weights: Path, tmp_path: Path) -> None:
+    for i in range(3):
+        made(tmp_path / f"{i}.png", seed=i)
+    frames, _ = run_json("--source", tmp_path, "--weights", weights, "--k", 6)
+    lines = good("run", "--source", tmp_path, "--weights", weights, "--k", 6).stdout.splitlines()
+    assert lines == [f"{f['source_name']}: {f['label']} {f['score']:.1%}, k=6" for f in frames]
+    assert [line.split(": ")[0] for line in lines] == [str(tmp_path / f"{i}.png") for i in range(3)]
+
+
 def test_csv_on_stdout(weights: Path) -> None:
     shown = good("run", "--source", "demo", "--weights", weights, "--max-frames", 3, "--csv")
     names, *rows = csv.reader(io.StringIO(shown.stdout))

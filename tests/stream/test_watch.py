@@ -201,3 +201,21 @@ def test_a_clock_that_jumps_is_no_silence(model: hydrart.Model, monkeypatch: pyt
         results = list(itertools.islice(stream, 8))
     assert [result.frame for result in results] == list(range(8))
     assert "reconnecting" not in [event.state for event in events]
+
+
+@pytest.mark.parametrize("jump_s", [-1e6, 1e6])
+def test_a_wall_clock_that_is_set_changes_nothing_but_stamps(
+    jump_s: float, model: hydrart.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall, offset, events = time.time, [0.0], list[Event]()
+    monkeypatch.setattr("time.time", lambda: wall() + offset[0])
+    results = []
+    with hydrart.Stream(lambda: Camera(ENDLESS), model, fps=50, frames="all", on_event=events.append) as stream:
+        for result in itertools.islice(stream, 8):
+            results.append(result)
+            offset[0] = jump_s if len(results) == 4 else offset[0]
+        stats = stream.stats()
+    assert [result.frame for result in results] == list(range(8)) and stats["seconds"] < PATIENCE_S
+    assert all(0 < result.age_ms < 1000 * PATIENCE_S for result in results)
+    assert abs(results[-1].t_wall - results[0].t_wall - jump_s) < PATIENCE_S
+    assert "reconnecting" not in [event.state for event in events]
