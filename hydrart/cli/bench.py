@@ -41,7 +41,7 @@ class _Heads(click.ParamType[Any]):
     "--precision",
     default="auto",
     type=click.Choice(PRECISION_CHOICES),
-    help="Of the file, or of one beside it.",
+    help="Precision of the weights, in this file or in one beside it.",
 )
 @threads_option
 @click.option("--batch", default=1, type=click.IntRange(1, 4096), help="Pictures at a time.")

@@ -12,7 +12,10 @@ from hydrart.source.v4l2 import Camera, Format, cameras
 @json_option
 @one_sentence
 def cameras_command(as_json: bool) -> None:
-    """List the connected cameras: formats, sizes, frame rates, and the programs that use them."""
+    """List the connected cameras.
+
+    It shows their formats, sizes and frame rates, and the programs that use them.
+    """
     found = cameras()
     if as_json:
         for camera in found:

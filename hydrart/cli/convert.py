@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     help="The weight file to write (.safetensors).",
 )
 @click.option("--no-ema", is_flag=True, help="Take the raw weights where averaged (EMA) ones are there as well.")
-@click.option("--precision", type=click.Choice(list(PRECISIONS)), help="[default: fp32]")
+@click.option("--precision", type=click.Choice(list(PRECISIONS)), help="Precision to write.  [default: fp32]")
 @click.option("--labels", type=click.Path(path_type=Path), help="Names of the classes: one a line, or a JSON list.")
 @click.option("--heads", callback=heads_list, help="Which k to convert: 3-12, or 3,6,12.  [default: those trained]")
 @click.option("--head-dim", type=click.Choice([16, 32, 64]), help="Channels of a head.  [default: inferred]")
@@ -39,11 +39,13 @@ if TYPE_CHECKING:
 def convert_command(
     checkpoint: Path, output: Path, no_ema: bool, labels: Path | None, as_json: bool, **wishes: Any
 ) -> None:
-    """Turn CHECKPOINT into a weight file, and compare the answers of the two.
+    """Turn a checkpoint into a weight file.
 
-    CHECKPOINT is a .safetensors, .pth or .pth.tar file of a HydraViT, a ViT or a DeiT with timm's tensor names, or a
-    folder with model.safetensors and config.json. A hydrart weight file is written again with fewer heads, other
-    labels or a lower precision. Nothing in a checkpoint is executed. Only .pth files need PyTorch.
+    CHECKPOINT is a .safetensors, .pth or .pth.tar file of a HydraViT, a ViT or a DeiT with timm's tensor names. It may
+    also be a folder with model.safetensors and config.json, or a hydrart weight file, to be written with fewer heads,
+    other labels or a lower precision.
+
+    The answers of both are compared. Nothing in a checkpoint is executed. Only .pth files need PyTorch.
     """
     # imported here because other commands need none of it
     from hydrart.convert.convert import convert

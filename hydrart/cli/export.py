@@ -27,7 +27,7 @@ from hydrart.resources import find
 @json_option
 @one_sentence
 def export_command(weights: str, output: Path, k: int | None, as_json: bool) -> None:
-    """Write the network of one k as an ONNX model, for other runtimes.
+    """Write one k as an ONNX model, for other runtimes.
 
     WEIGHTS is a weight file or the name of one that ships. The model takes any batch size. Labels, preprocessing and
     licence are in its metadata.

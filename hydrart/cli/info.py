@@ -28,7 +28,10 @@ from hydrart.resources import bundled, find
 @json_option
 @one_sentence
 def info(weights: str, threads: int | None, verify: bool, as_json: bool) -> None:
-    """Show what a weight file holds, and the versions, cores and instruction set of this machine."""
+    """Describe a weight file, and this machine.
+
+    For the machine it shows versions, cores and the instruction set.
+    """
     file = WeightFile(find(weights, "weights", ".safetensors", WeightFileError))
     if verify:
         file.verify()

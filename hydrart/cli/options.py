@@ -33,7 +33,10 @@ _MODEL_OPTIONS = (
         help="Weight file, or the name of one that ships.",
     ),
     click.option(
-        "--precision", default="auto", type=click.Choice(PRECISION_CHOICES), help="Of the file, or of one beside it."
+        "--precision",
+        default="auto",
+        type=click.Choice(PRECISION_CHOICES),
+        help="Precision of the weights, in this file or in one beside it.",
     ),
     threads_option,
     click.option("--backend", default="native", help=f"What computes: {', '.join(BACKENDS)}."),

@@ -30,7 +30,7 @@ from hydrart.targets import refuse_inputs
     cls=NamesOption,
     names=accuracy_names,
     default=None,
-    help="YAML file, k: top-1.  [default: of the run's weights]",
+    help="Accuracies: a name, or a YAML file of k: top-1.  [default: of the run's weights]",
 )
 @click.option("--max-temp", default=None, type=Number(1, 150), metavar="C", help="Temperature to stay below.")
 @click.option("--plot", default=None, type=click.Path(path_type=Path), help="PNG to draw the run into.")
@@ -46,7 +46,10 @@ def replay(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Run the frames of LOG, what `hydrart run --json` printed, through a policy; the first row is the run itself."""
+    """Let a policy choose again for the frames of a log.
+
+    LOG is the output of `hydrart run --json`. The first row of the table is the run itself.
+    """
     from hydrart.lab import policies, simulate
     from hydrart.lab import replay as replaying
 

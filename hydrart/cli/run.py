@@ -50,7 +50,9 @@ class Rate(Number):
 @click.option("--max-k", type=int, default=None, help="Most heads the governor may choose.")
 @click.option("--max-temp", type=Number(1, 150), default=None, metavar="C", help="Temperature to stay below, Celsius.")
 @click.option("--until", type=Number(0.001, 1e4), default=None, metavar="H", help="Hours that the battery shall last.")
-@click.option("--battery-cmd", default=None, metavar="CMD", help="Prints the charge: a percentage, or JSON.")
+@click.option(
+    "--battery-cmd", default=None, metavar="CMD", help="Command that prints the charge: a percentage, or JSON."
+)
 @click.option("--sensor-root", default="/", metavar="DIR", help="Folder that holds sys and proc.")
 @click.option(
     "--device",
@@ -111,9 +113,10 @@ def run(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Classify the frames of a camera, a video or pictures, with the largest network that keeps up.
+    """Classify the frames of a camera, a video or pictures.
 
-    Without a source it takes the first camera, or the demo clip where there is no camera. Ctrl-C ends it.
+    It runs the largest network that keeps up. Without a source it takes the first camera, or the demo clip where there
+    is no camera. Ctrl-C ends it.
     """
     where = {name: options.pop(name) for name in SOURCE_NAMES}
     shown = {name: options.pop(name) for name in OUTPUT_NAMES}

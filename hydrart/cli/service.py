@@ -60,8 +60,9 @@ _name_option = click.option("--name", default="hydrart", callback=_name, help="N
 
 @click.group("service")
 def service() -> None:
-    """Run hydrart whenever this user's systemd runs, with a watchdog.
+    """Run hydrart as a service of this user's systemd.
 
+    A watchdog starts it again when it hangs.
     `loginctl enable-linger` starts it at boot, before anyone logs in.
     """
 
@@ -73,7 +74,10 @@ def service() -> None:
 @click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- run ...")
 @one_sentence
 def install(name: str, no_start: bool, as_json: bool, arguments: tuple[str, ...]) -> None:
-    """Write a unit for the command line after --, for example: -- run --camera 0 --quiet, and start it."""
+    """Write a unit for a command line, and start it.
+
+    The command line comes after --, for example: -- run --camera 0 --quiet
+    """
     if arguments[0] != "run":
         raise click.UsageError("only run can be a service: write -- run and its options")
     # wrong options fail here, not later in the journal

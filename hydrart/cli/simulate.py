@@ -64,22 +64,24 @@ def as_text(line: Mapping[str, Any]) -> str:
 
 
 @click.command()
-@click.option("--device", cls=NamesOption, names=device_names, required=True, help="Device profile, or a YAML file.")
-@click.option("--trace", cls=NamesOption, names=trace_names, required=True, help="What happens, or a CSV file.")
+@click.option(
+    "--device", cls=NamesOption, names=device_names, required=True, help="Device profile: a name, or a YAML file."
+)
+@click.option("--trace", cls=NamesOption, names=trace_names, required=True, help="Trace: a name, or a CSV file.")
 @click.option("--fps", default=15.0, type=Number(0.1, 1000), help="Frames a second.")
-@click.option("--duration", default=1800.0, type=Number(0.1, 1e6), metavar="S", help="Seconds.")
-@click.option("--seed", default=1, type=click.IntRange(0), help="Of the luck.")
+@click.option("--duration", default=1800.0, type=Number(0.1, 1e6), metavar="S", help="Seconds to simulate.")
+@click.option("--seed", default=1, type=click.IntRange(0), help="Seed of the random numbers.")
 @click.option("--policy", "chosen", cls=NamesOption, names=policy_names, default="governor", help="Who chooses k.")
 @click.option(
     "--accuracy",
     cls=NamesOption,
     names=accuracy_names,
     default=None,
-    help="YAML file, k: top-1.  [default: of the model that ships]",
+    help="Accuracies: a name, or a YAML file of k: top-1.  [default: of the model that ships]",
 )
 @click.option("--max-temp", default=None, type=Number(1, 150), metavar="C", help="Temperature to stay below.")
 @click.option("--until", default=None, type=Number(0.001, 1e4), metavar="H", help="Hours that the battery shall last.")
-@click.option("--charge", default=1.0, type=Number(0.0001, 1), help="Of the battery, at the start.")
+@click.option("--charge", default=1.0, type=Number(0.0001, 1), help="Charge of the battery at the start.")
 @click.option("--plot", default=None, type=click.Path(path_type=Path), help="PNG to draw the run into.")
 @json_option
 @one_sentence
@@ -98,9 +100,9 @@ def simulate(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Let the governor, or a rival, drive a device that is not there.
+    """Let a policy choose k on a simulated device.
 
-    A row of frames comes at a rate to a simulated device; what happens meanwhile is in the trace.
+    Frames come at a fixed rate. The trace says what happens to the device meanwhile.
     """
     from hydrart.lab import policies
     from hydrart.lab import simulate as simulation

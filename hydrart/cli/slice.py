@@ -21,7 +21,10 @@ from hydrart.targets import refuse_inputs
 @json_option
 @one_sentence
 def slice_command(weights: str, k: int, output: Path, as_json: bool) -> None:
-    """Copy the weight file IN up to a number of heads, for a device that never uses more."""
+    """Copy a weight file without its largest ks.
+
+    The new file holds the heads of IN up to --heads, for a device that never uses more.
+    """
     source = WeightFile(find(weights, "weights", ".safetensors", WeightFileError))
     k = source.meta.architecture.check_k(k)
     refuse_inputs(output, [source.path])

@@ -66,7 +66,9 @@ def _shares(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 @click.option("--optimizer", default=Recipe.optimizer, type=click.Choice(OPTIMIZERS))
 @click.option("--batch", default=Recipe.batch, type=click.IntRange(1), help="Pictures a step.")
 @click.option("--lr", default=Recipe.lr, type=click.FloatRange(0, 1, min_open=True), help="Peak learning rate.")
-@click.option("--warmup", default=Recipe.warmup, type=click.FloatRange(0, 0.9), help="Its share of the run.")
+@click.option(
+    "--warmup", default=Recipe.warmup, type=click.FloatRange(0, 0.9), help="Share of the run in which the rate rises."
+)
 @click.option("--weight-decay", default=Recipe.weight_decay, type=click.FloatRange(0, 1))
 @click.option("--label-smoothing", default=Recipe.label_smoothing, type=click.FloatRange(0, 0.9))
 @augment_option
@@ -77,7 +79,10 @@ def _shares(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 @seed_option
 @device_option
 @click.option(
-    "--precision", default="auto", type=click.Choice(["auto", FP32.name, BF16.name]), help="Of the activations."
+    "--precision",
+    default="auto",
+    type=click.Choice(["auto", FP32.name, BF16.name]),
+    help="Precision of the activations.",
 )
 @training_threads_option
 @resume_option
@@ -89,10 +94,10 @@ def _shares(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 def train(
     threads: int, resume: bool, save_every: float, device: str, baseline: int | None, as_json: bool, **options: Any
 ) -> None:
-    """Train a network on your own pictures: DATA/train/CLASS/* of any size.
+    """Train a network on your own pictures.
 
-    It is tested on DATA/test/CLASS/*. OUTPUT is a weight file; a checkpoint (.pth) is written beside it. An
-    interrupted training goes on with --resume.
+    It is trained on DATA/train/CLASS/* and tested on DATA/test/CLASS/*, pictures of any size. OUTPUT is a weight file.
+    A checkpoint (.pth) is written beside it, with which --resume continues an interrupted training.
     """
     if options["epochs"] and options["hours"]:
         raise click.UsageError("--epochs and --hours exclude each other")

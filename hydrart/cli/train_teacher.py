@@ -43,10 +43,10 @@ from hydrart.train.recipe import Recipe
 def train_teacher_command(
     data: Path, output: Path, device: str, threads: int, resume: bool, as_json: bool, **options: Any
 ) -> None:
-    """Train a convolutional network that `hydrart train` learns from.
+    """Train a network that `hydrart train` learns from.
 
-    It is trained on DATA/train/CLASS/* and tested on DATA/test/CLASS/*. OUTPUT is for `hydrart train --teacher`, with
-    the same DATA. An interrupted training goes on with --resume.
+    It is a convolutional network, trained on DATA/train/CLASS/* and tested on DATA/test/CLASS/*. OUTPUT is for
+    `hydrart train --teacher` with the same DATA. --resume continues an interrupted training.
     """
     need_pytorch("hydrart train-teacher")
     from hydrart.train import run, train_teacher

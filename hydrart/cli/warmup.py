@@ -14,7 +14,7 @@ from hydrart.model import ready
 @json_option
 @one_sentence
 def warmup(as_json: bool) -> None:
-    """Compile the kernels for this machine now, so that later starts are fast."""
+    """Compile the kernels now, so that later starts are fast."""
     compiled = _Count()
     logger = logging.getLogger("hydrart.codegen.jit")
     logger.addHandler(compiled)
