@@ -10,7 +10,7 @@ from hydrart.format.reader import WeightFile
 from hydrart.resources import bundled
 
 FILES = {name: WeightFile(path) for name, path in bundled("weights", ".safetensors").items()}
-LIMIT = 30_000_000  # bytes of a file in the repository; 20 MB where the precision is low
+MOST_BYTES = 30_000_000  # bytes of a file in the repository; 20 MB where the precision is low
 
 
 def accuracy(name: str) -> Accuracy:
@@ -31,7 +31,7 @@ def test_every_k_is_useful() -> None:
 def test_files_are_whole_small_and_licensed(name: str) -> None:
     file = FILES[name]
     file.verify()
-    assert file.path.stat().st_size < (LIMIT if file.meta.precision == "fp32" else 20_000_000)
+    assert file.path.stat().st_size < (MOST_BYTES if file.meta.precision == "fp32" else 20_000_000)
     assert file.meta.licence == "Apache-2.0" and len(file.meta.labels) == 10
 
 

@@ -29,7 +29,7 @@ from tools import results_tables, traces
 
 ROOT = Path(__file__).parents[1]
 DEVICE, SECONDS = "raspberrypi5", 1800.0
-RATES = (30, 15, 5)
+RESULT_RATES = (30, 15, 5)
 SEEDS = (11, 12)
 TUNING_TRACES, TUNING_SEED = 101, 201  # of tools/traces.py, of the luck
 TABLES = {"hydravit-cifar10": None, "hydravit-b": "hydravit-b"}
@@ -91,7 +91,7 @@ def tune_alert(processes: int) -> None:
     grid = [(q0, r) for q0 in (1e-4, 1e-3, 1e-2, 3e-2, 0.1) for r in (1e-3, 1e-2, 0.1)]
     with tempfile.TemporaryDirectory() as folder:
         traces.write(Path(folder), TUNING_TRACES)
-        jobs = [(folder, name, fps) for name in ("quiet", "bursts", "memory", "square") for fps in RATES]
+        jobs = [(folder, name, fps) for name in ("quiet", "bursts", "memory", "square") for fps in RESULT_RATES]
         with multiprocessing.Pool(processes) as pool:
             scores = np.mean(pool.starmap(_alert_scores, [(*job, grid) for job in jobs]), axis=0)
     for (q0, r), score in sorted(zip(grid, scores, strict=True), key=lambda pair: -pair[1]):
@@ -108,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trace", action="append", choices=sorted(bundled("devices/traces", ".csv")))
     parser.add_argument("--seed", action="append", type=int, choices=SEEDS)
-    parser.add_argument("--fps", action="append", type=int, choices=RATES)
+    parser.add_argument("--fps", action="append", type=int, choices=RESULT_RATES)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--tables", action="store_true", help="only write the tables again, from what was measured")
     parser.add_argument("--tune-alert", action="store_true", help="print what ALERT's constants bring on other seeds")
@@ -121,7 +121,7 @@ def main() -> None:
         return
     names = args.trace or list(bundled("devices/traces", ".csv"))
     rows: list[dict[str, Any]] = json.loads(RAW.read_text()) if RAW.exists() else []
-    jobs = [(name, fps, seed) for fps in args.fps or RATES for name in names for seed in args.seed or SEEDS]
+    jobs = [(name, fps, seed) for fps in args.fps or RESULT_RATES for name in names for seed in args.seed or SEEDS]
     with multiprocessing.Pool(args.processes) as pool:
         for job, made in zip(jobs, pool.imap(measure, jobs), strict=True):
             rows = [row for row in rows if (row["trace"], row["fps"], row["seed"]) != job] + made

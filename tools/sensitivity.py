@@ -22,7 +22,7 @@ from hydrart.lab import sensitivity
 from hydrart.lab.trace import load_trace
 from tools import results, sensitivity_page, traces
 
-RATES = (30, 15)
+TRIAL_RATES = (30, 15)
 TABLE = "hydravit-b"
 RECORDED = ("recorded", "short")
 RAW = results.ROOT / "docs/governor-parameters.json"
@@ -42,12 +42,12 @@ def collect(args: argparse.Namespace) -> dict[str, Any]:
     variants = [(n, f) for n, f in sensitivity.variants() if not args.parameter or n in args.parameter]
     with tempfile.TemporaryDirectory() as folder:
         traces.write(Path(folder), results.TUNING_TRACES)
-        jobs = [(f"{folder}/{name}.csv", fps, seed) for name in args.trace for fps in RATES for seed in args.seed]
+        jobs = [(f"{folder}/{name}.csv", fps, seed) for name in args.trace for fps in TRIAL_RATES for seed in args.seed]
         with multiprocessing.Pool(args.processes) as pool:
             runs = list(pool.imap(partial(measure, variants=variants, seconds=args.seconds), jobs))
     base = sensitivity.mean([first for first, _ in runs])
     record: dict[str, Any] = {
-        "run": {"traces": args.trace, "rates": list(RATES), "seeds": args.seed, "seconds": args.seconds},
+        "run": {"traces": args.trace, "rates": list(TRIAL_RATES), "seeds": args.seed, "seconds": args.seconds},
         "base": vars(base),
         "changes": {},
     }

@@ -13,7 +13,7 @@ from hydrart.codegen.emit_epilogue import EPILOGUE, epilogue, row_scale_bytes
 from hydrart.codegen.isa import FLOAT_DOTS, Isa
 from hydrart.codegen.records import AHEAD, LINE_BYTES, MICROTILE, STORE, STORE_BF16, WEIGHTS
 
-STRIPS = 5  # most strips at once: their rows fit into two registers of up to 16 rows
+AMX_STRIPS = 5  # most strips at once: their rows fit into two registers of up to 16 rows
 RUNS = (16, 8, 4)  # possible numbers of steps at once
 # tmm0 to tmm3 are sums, tmm4 and tmm5 hold activations, tmm6 and tmm7 weights
 TMM_INPUTS, TMM_WEIGHTS = 4, 6
@@ -54,7 +54,7 @@ def release(module: Any, isa: Isa) -> Any:
 
 
 def amx_microkernel(module: Any, isa: Isa, name: str, vectors: int) -> Any:
-    """Compute 1 to STRIPS strips of rows by this many vectors, after configure(). Argument: a MICROTILE record.
+    """Compute 1 to AMX_STRIPS strips of rows by this many vectors, after configure(). Argument: a MICROTILE record.
 
     Two registers of rows meet two of columns, so that each loaded register is used twice. Further columns follow.
     """
@@ -69,7 +69,7 @@ def amx_microkernel(module: Any, isa: Isa, name: str, vectors: int) -> Any:
         terms = {part: of(part) for part in EPILOGUE}
         height = b.mul(of("strips"), I64(isa.rows // 2))  # number of rows in a register
         output, output_row_bytes = of("output"), of("output_row_bytes")
-        products = b.ptrtoint(b.alloca(ir.ArrayType(ir.VectorType(F32, n), STRIPS * isa.rows * 2)), I64)
+        products = b.ptrtoint(b.alloca(ir.ArrayType(ir.VectorType(F32, n), AMX_STRIPS * isa.rows * 2)), I64)
         fetched = of("ahead_bytes")
         for first in range(0, vectors, 2):
             columns = min(2, vectors - first)

@@ -9,7 +9,7 @@ Address = Bytes = Count = Index = np.int64
 MICROTILE = np.dtype(
     [
         ("vectors", Count),  # 1 to Isa.vectors
-        ("strips", Count),  # 1; with AMX up to emit_amx.STRIPS
+        ("strips", Count),  # 1; with AMX up to emit_amx.AMX_STRIPS
         ("input", Address),  # A, [rows][steps] lanes
         ("input_row_bytes", Bytes),
         ("weights", Address),  # a WEIGHTS record

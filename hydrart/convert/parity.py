@@ -24,7 +24,8 @@ from hydrart.resources import DEMO
 
 Logits = dict[int, FloatArray]
 
-LIMIT = 1e-3  # largest fp32 difference, relative to the largest logit or to 1; a correct one is below a hundredth of it
+# largest fp32 difference, relative to the largest logit or to 1; a correct one is below a hundredth of it
+PARITY_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def compare(expected: Logits, found: Logits, arch: Architecture) -> list[Agreeme
     rows = []
     for k, wanted in expected.items():
         difference = float(np.abs(wanted - found[k]).max())
-        limit = LIMIT * max(1.0, float(np.abs(wanted).max()))
+        limit = PARITY_TOLERANCE * max(1.0, float(np.abs(wanted).max()))
         rows.append(
             Agreement(
                 k=k,

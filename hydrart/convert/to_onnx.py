@@ -16,7 +16,7 @@ from hydrart.format.metadata import Metadata
 from hydrart.format.precision import FloatArray
 from hydrart.format.reader import WeightFile
 
-LIMIT = 1e-4  # largest difference of a logit, relative to the largest logit or to 1
+ONNX_TOLERANCE = 1e-4  # largest difference of a logit, relative to the largest logit or to 1
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def write_onnx(file: WeightFile, output: Path, k: int | None = None) -> Exported
             with parity.one_thread():
                 expected = reference.classify(state, arch, reference.features(state, arch, x, k), k)
             difference = float(np.abs(found - expected).max())
-            if not difference <= LIMIT * max(1.0, float(np.abs(expected).max())):
+            if not difference <= ONNX_TOLERANCE * max(1.0, float(np.abs(expected).max())):
                 raise ConvertError(
                     f"ONNX Runtime's answers differ from the reference by {difference:.3g} at k={k}, so no file was "
                     "kept: try another version of it, and report it if that does not help"

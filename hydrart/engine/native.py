@@ -119,8 +119,8 @@ class NativeEngine:
         last = -(-batch // gemm.ROWS) * gemm.ROWS  # number of rows of class tokens
         wide = max(row_bytes(4 * p), row_bytes(arch.patch_inputs + arch.head_dim))
         scratch = max(
-            attention.scratch_bytes(arch.tokens, arch.head_dim),
-            class_tokens.scratch_bytes(batch, arch.tokens, arch.head_dim, p),
+            attention.attention_scratch_bytes(arch.tokens, arch.head_dim),
+            class_tokens.class_token_scratch_bytes(batch, arch.tokens, arch.head_dim, p),
         )
         of_thread = WORK.itemsize + gemm.pack_bytes(self._most_input_tiles()) + scratch + _PAGE
         return {
@@ -150,7 +150,7 @@ class NativeEngine:
             net[name] = at
             at += size
         net["qkv_bytes"] = sizes["qkv"] // 2
-        net["scratch_bytes"] = sizes["scratch"] // self.threads // 64 * 64
+        net["thread_bytes"] = sizes["scratch"] // self.threads // 64 * 64
         last = -(-batch // gemm.ROWS) * gemm.ROWS  # rows of class tokens
         self._logits = np.zeros((last, row_bytes(arch.classes + gemm.GROUP) // 4), np.float32)
         net["logits_row_bytes"] = self._logits.strides[0]

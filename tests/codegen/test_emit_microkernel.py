@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hydrart.codegen.emit import UNROLL
-from hydrart.codegen.emit_amx import STRIPS
+from hydrart.codegen.emit_amx import AMX_STRIPS
 from hydrart.codegen.isa import ACTIVATIONS, AMX_DOTS, ARM, FLOAT_DOTS, ISAS, MMLA_DOTS, Isa
 from hydrart.codegen.records import ADD, AHEAD, MICROTILE, STORE, STORE_BF16, WEIGHTS
 from tests.support.emitted import (
@@ -127,7 +127,7 @@ def ahead_of(line: Array) -> Array:
 PRODUCTS = [
     (i, dot, vectors, strips)
     for i, dot, vectors in MICROTILES
-    for strips in range(1, 1 + (STRIPS if dot in AMX_DOTS else 1))
+    for strips in range(1, 1 + (AMX_STRIPS if dot in AMX_DOTS else 1))
     if i in HERE
 ]
 # steps in all, steps of a tile, lanes between rows

@@ -48,7 +48,7 @@ def padded(n: int, to: int) -> int:
 
 
 @register_jitable
-def scratch_bytes(tokens: int, head_dim: int) -> int:
+def attention_scratch_bytes(tokens: int, head_dim: int) -> int:
     """Bytes of scratch for attend().
 
     It holds panels of the keys and values of one head, scores and outputs of MOST_ROWS tokens, and records, with room

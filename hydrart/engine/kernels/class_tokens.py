@@ -23,7 +23,7 @@ from hydrart.engine.kernels.threads import barrier
 
 
 @register_jitable
-def scratch_bytes(batch: int, tokens: int, head_dim: int, p: int) -> int:
+def class_token_scratch_bytes(batch: int, tokens: int, head_dim: int, p: int) -> int:
     """Bytes of a thread's scratch.
 
     It holds y, q, and converted inputs with scales of all class tokens, and the scores of one, with room to align them.

@@ -73,7 +73,7 @@ def embed(net, work):
 @kernel
 def begin_work(net, thread):
     """Write the WORK record of a thread for the call that `net` describes. Returns its address."""
-    at = padded(net.scratch + thread * net.scratch_bytes, 64)
+    at = padded(net.scratch + thread * net.thread_bytes, 64)
     work, panels = work_at(at), padded(at + WORK_BYTES, 64)
     strips = -(-net.batch * net.tokens // ROWS)
     work.thread = thread

@@ -35,7 +35,7 @@ from hydrart.engine.kernels.state import MATRIX, PER_BLOCK, QKV
 
 FP32, BF16, INT8 = 0, 1, 2  # the precisions of a matrix
 ROWS, COLUMNS, LANES, VECTORS = ISA.rows, ISA.columns, ISA.lanes, ISA.vectors
-STRIPS = emit_amx.STRIPS if ISA.amx else 1  # most strips of rows in a microtile
+STRIPS = emit_amx.AMX_STRIPS if ISA.amx else 1  # most strips of rows in a microtile
 GROUP = max(64, COLUMNS)  # columns of a group: a multiple of every head_dim
 PANELS = GROUP // COLUMNS
 # Most steps in a chunk. Unpacked, the inputs of 200 rows and the panels of two groups fit into 512 KB of cache. In

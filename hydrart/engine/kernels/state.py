@@ -70,7 +70,7 @@ ATTENTION = np.dtype(
         ("end_token", Index),
         ("output", Address),  # the first token's row of outputs, at the column of this head
         ("output_row_bytes", Bytes),
-        ("scratch", Address),  # a buffer of attention.scratch_bytes() bytes
+        ("scratch", Address),  # a buffer of attention_scratch_bytes() bytes
     ],
     align=True,
 )
@@ -127,7 +127,7 @@ NETWORK = np.dtype(
         ("last_hidden", Address),
         # a scratch buffer of each thread
         ("scratch", Address),
-        ("scratch_bytes", Bytes),
+        ("thread_bytes", Bytes),  # from the scratch of a thread to that of the next
         ("sync", Address),  # the int32 words of threads.py
         # the call
         ("threads", Count),

@@ -46,7 +46,7 @@ def qkv_rows(tokens: int, head_dim: int, bfloat16: bool, spread: float = 1.0) ->
 
 def attend(stored: Array, tokens: int, head_dim: int, bfloat16: bool, which: range, first: bool = False) -> Array:
     """The second head for those tokens; first: by attend_first(), for the first of them. [tokens, head_dim]"""
-    size = attention.scratch_bytes(tokens, head_dim)
+    size = attention.attention_scratch_bytes(tokens, head_dim)
     scratch = np.full(size + 64, 0xA5, np.uint8)
     out = np.full((tokens, head_dim + 16), GUARD)
     head = np.zeros(1, ATTENTION)
@@ -64,7 +64,7 @@ def attend(stored: Array, tokens: int, head_dim: int, bfloat16: bool, which: ran
         assert (out[: which.start, :head_dim] == GUARD).all()
         assert (out[which.stop :, :head_dim] == GUARD).all()
     assert (out[:, head_dim:] == GUARD).all()
-    assert (scratch[size:] == 0xA5).all(), "the scratch is larger than scratch_bytes says"
+    assert (scratch[size:] == 0xA5).all(), "the scratch is larger than attention_scratch_bytes says"
     return out[:, :head_dim]
 
 
