@@ -104,9 +104,10 @@ def _put_by_head(layout: Layout, vector: Vector, dense: FloatArray, put: Any) ->
 def _fetch(state: Mapping[str, Any], parameter: Parameter, layout: Layout) -> FloatArray:
     """Take the tensor from the state as float32. Raises WeightFileError for a wrong shape or a number not finite."""
     name, shape = parameter.name, parameter.shape(layout.arch.heads[-1])
-    if name not in state:
-        raise WeightFileError(f"the checkpoint has no tensor {name}: it is not such a network")
-    values: FloatArray = np.asarray(state[name], np.float32)
+    try:
+        values: FloatArray = np.asarray(state[name], np.float32)  # `name in state` would make it once more
+    except KeyError:
+        raise WeightFileError(f"the checkpoint has no tensor {name}: it is not such a network") from None
     if values.shape != shape:
         raise WeightFileError(f"the tensor {name} has shape {list(values.shape)}, {list(shape)} is needed")
     if not np.isfinite(values).all():

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +9,10 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-import hydrart
 from hydrart.errors import WeightFileError
 from hydrart.format.architecture import Architecture
 from hydrart.format.layout import PAGE, tensor_name
-from hydrart.format.metadata import Accuracy, Metadata
-from hydrart.format.preprocessing import Preprocessing
 from hydrart.format.reader import WeightFile
-from hydrart.format.writer import copy_prefix, write
 from tests.support.architectures import architectures, precisions
 from tests.support.networks import SMALL, make_file, random_state
 
@@ -68,25 +63,6 @@ def test_a_lane_holds_consecutive_inputs_of_one_output(make_weights: Make) -> No
         np.testing.assert_allclose(stored, lanes, atol=0.01 * np.abs(dense).max() + 1e-9)
 
 
-@architectures
-@precisions
-def test_a_file_cut_after_k_answers_as_the_whole_one(arch: Architecture, precision: str, tmp_path: Path) -> None:
-    whole = make_file(tmp_path / "whole.safetensors", arch, precision)
-    cut_k = 6
-    source = WeightFile(whole)
-    copy_prefix(source, tmp_path / "cut.safetensors", source.meta.cut(cut_k))
-    cut = WeightFile(tmp_path / "cut.safetensors")
-    cut.verify()
-    assert cut.heads == tuple(k for k in arch.heads if k <= cut_k)
-    assert bytes(cut.data) == bytes(source.data[: source.end(cut_k)])
-    x = np.random.default_rng(1).standard_normal((2, 3, arch.image_size, arch.image_size), np.float32)
-    a, b = hydrart.load(whole), hydrart.load(tmp_path / "cut.safetensors")
-    for k in cut.heads:
-        np.testing.assert_array_equal(a.logits(x, k), b.logits(x, k))
-    with pytest.raises(hydrart.HeadsError, match="k=12 was not trained: choose from"):
-        b.logits(x, 12)
-
-
 @precisions
 def test_the_ordinary_library_opens_it(precision: str, make_weights: Make) -> None:
     path = make_weights(precision=precision)
@@ -108,27 +84,6 @@ def test_the_data_starts_on_a_page_and_is_mapped(weights: Path) -> None:
     assert not file.data.flags.owndata and not file.data.flags.writeable
 
 
-def test_metadata_survives(tmp_path: Path) -> None:
-    meta = Metadata(
-        architecture=replace(SMALL, heads=(3, 6)),
-        precision="bf16",
-        preprocessing=Preprocessing(32, 0.9, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "bilinear"),
-        labels=tuple(f"étiquette {i}" for i in range(10)),
-        accuracy=Accuracy("made up", 7, {3: 0.5, 6: 0.75}, {3: 1.0, 6: 1.0}),
-        licence="CC0-1.0",
-        source="x.pth",
-        source_sha256="ab" * 32,
-        history=({"data": "x/train", "epochs": 2.5, "seed": 1},),
-    )
-    path = tmp_path / "x.safetensors"
-    write(path, meta, random_state(meta.architecture))
-    read = WeightFile(path).meta
-    assert replace(read, digests={}) == meta
-    assert set(read.digests) == {3, 6}
-    cut = read.cut(3)
-    assert cut.accuracy == Accuracy("made up", 7, {3: 0.5}, {3: 1.0}) and cut.architecture.heads == (3,)
-
-
 def test_a_flipped_bit_is_found_by_verify(weights: Path, tmp_path: Path) -> None:
     data = bytearray(weights.read_bytes())
     data[-PAGE * 3] ^= 1
@@ -136,23 +91,3 @@ def test_a_flipped_bit_is_found_by_verify(weights: Path, tmp_path: Path) -> None
     path.write_bytes(data)
     with pytest.raises(WeightFileError, match="differ from its checksum"):
         WeightFile(path).verify()
-
-
-@pytest.mark.parametrize("problem", ["shape", "patch", "nan", "missing"])
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(problem: str, weights: Path, tmp_path: Path) -> None:
-    path = tmp_path / "x.safetensors"
-    path.write_bytes(b"old")
-    state = random_state(SMALL)
-    if problem == "shape":
-        state["norm.bias"] = state["norm.bias"][:-1]
-    elif problem == "patch":
-        name = "patch_embed.proj.weight"
-        state[name] = state[name].reshape(192, 3, 4, 16)  # as many numbers, in another shape
-    elif problem == "nan":
-        state["head.bias"][3] = np.nan
-    else:
-        del state["head.bias"]
-    with pytest.raises(WeightFileError, match=r"norm\.bias|head\.bias|patch_embed"):
-        write(path, WeightFile(weights).meta, state)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["x.safetensors"]
-    assert path.read_bytes() == b"old"
