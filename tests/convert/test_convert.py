@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,12 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 
-from hydrart.format.metadata import Accuracy
 from hydrart.format.reader import WeightFile
-from hydrart.format.writer import copy_prefix
 from tests.support.converting import (
     CLASSES,
     HEAD_DIM,
     KS,
     NAME,
-    answers,
     assert_same,
     converted,
     failure,
@@ -136,56 +132,6 @@ def test_precision(tmp_path: Path, precision: str, within: float) -> None:
     file = converted(tmp_path / "a.pth", "--precision", precision)
     assert file.meta.precision == precision
     assert_same(file, state, within=within)
-
-
-# Weight files as the source
-
-
-def test_weight_file_is_written_again(tmp_path: Path) -> None:
-    state = nested(layer_scale=True)
-    torch.save({"arch": NAME, "state_dict": state}, tmp_path / "a.pth")
-    (tmp_path / "labels").write_text("\n".join("abcdefg"))
-    made = converted(tmp_path / "a.pth", "--labels", tmp_path / "labels", "--licence", "MIT")
-    first = tmp_path / "first.safetensors"
-    accuracy = Accuracy("test", 10, {k: k / 20 for k in KS}, {k: k / 15 for k in KS})
-    copy_prefix(made, first, replace(made.meta, accuracy=accuracy))
-
-    for precision, within in (("bf16", 0.05), ("int8", 0.1)):
-        file = converted(first, "--precision", precision)
-        assert_same(file, state, within=within)
-        assert file.meta.accuracy is None
-        assert (file.meta.labels, file.meta.licence) == (tuple("abcdefg"), "MIT")
-        assert (file.meta.source, file.meta.source_sha256) == ("a.pth", made.meta.source_sha256)
-        assert file.meta.preprocessing == made.meta.preprocessing
-    file = converted(first, "--heads", "3-5", "--licence", "GPL")
-    assert_same(file, state, (3, 4, 5))
-    assert file.meta.accuracy == accuracy.up_to(5)
-    assert file.meta.licence == "GPL"
-    file = converted(first, "--heads", "3,6,12")
-    assert_same(file, state, (3, 6, 12))
-    assert file.meta.accuracy is not None
-    assert set(file.meta.accuracy.top1) == {3, 6, 12}
-    assert "no network of 2 heads" in failure(first, None, "--heads", "2-4")
-    assert "--family" in failure(first, None, "--family", "vit")
-
-    int8 = tmp_path / "int8.safetensors"
-    converted(first, "--precision", "int8").path.rename(int8)
-    assert np.array_equal(answers(converted(int8, "--heads", "3-6"), 6), answers(WeightFile(int8), 6))
-    assert "cannot be won back" in failure(int8, None, "--precision", "bf16")
-    assert "cannot be won back" in failure(int8, None, "--precision", "fp32")
-    assert "only the last heads" in failure(int8, None, "--heads", "3,6")
-    damaged = bytearray(int8.read_bytes())
-    damaged[-5000] ^= 1
-    int8.write_bytes(damaged)
-    assert "damaged" in failure(int8, None)
-
-
-def test_weight_file_with_separate_classifiers_is_written_again(tmp_path: Path) -> None:
-    state = separate_classifiers(nested(), 3, (3, 6, 12), HEAD_DIM)
-    torch.save({"arch": NAME, "state_dict": state}, tmp_path / "a.pth")
-    first = converted(tmp_path / "a.pth").path.rename(tmp_path / "first.safetensors")
-    assert_same(converted(first, "--precision", "bf16"), state, (3, 6, 12), within=0.05)
-    assert_same(converted(first, "--heads", "3,12"), state, (3, 12))
 
 
 # Memory

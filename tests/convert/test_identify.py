@@ -1,4 +1,4 @@
-"""convert/identify.py and the preprocessing of convert/origin.py, through the command: which network is it?"""
+"""convert/identify.py, through the command: which network is it?"""
 
 import argparse
 from pathlib import Path
@@ -53,26 +53,6 @@ def test_plain_network_known_by_its_file_name(tmp_path: Path) -> None:
     for name, mean in (("vit_tiny.safetensors", 0.5), ("deit_tiny-a1311bcf.safetensors", 0.485)):
         save_file(state, tmp_path / name)
         assert converted(tmp_path / name).meta.preprocessing.mean[0] == mean
-
-
-@pytest.mark.parametrize(("size", "crop"), [(16, 0.9), (384, 1.0)])
-def test_preprocessing_of_larger_pictures(tmp_path: Path, size: int, crop: float) -> None:
-    torch.save(random_state(1, 192, 1, size // 4, size, CLASSES), tmp_path / "deit.pth")
-    spec = converted(tmp_path / "deit.pth").meta.preprocessing
-    assert (spec.size, spec.crop, spec.interpolation) == (size, crop, "bicubic")
-
-
-def test_preprocessing_that_the_training_was_told(tmp_path: Path) -> None:
-    options = argparse.Namespace(model="vit_tiny", mean=[0.1, 0.2, 0.3], std=[1, 1, 1], crop_pct=0.8)
-    options.interpolation = "bilinear"
-    state = random_state(1, 192, 1, PATCH, SIZE, CLASSES)
-    torch.save({"state_dict": state, "args": options}, tmp_path / "a.pth")
-    spec = converted(tmp_path / "a.pth").meta.preprocessing
-    assert (spec.mean, spec.std, spec.crop, spec.interpolation) == ((0.1, 0.2, 0.3), (1, 1, 1), 0.8, "bilinear")
-    options.mean, options.std, options.crop_pct = [0.1, float("nan"), 0], [0, 1, 1], "1"
-    torch.save({"state_dict": state, "args": options}, tmp_path / "a.pth")
-    spec = converted(tmp_path / "a.pth").meta.preprocessing
-    assert (spec.mean, spec.std, spec.crop) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 0.9)
 
 
 def test_assumptions_about_a_network_without_a_name_are_told(tmp_path: Path) -> None:

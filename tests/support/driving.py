@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hydrart.engine import reference
 from hydrart.engine.kernels import block as blocks
 from hydrart.engine.kernels import class_tokens, forward, layers
 from hydrart.engine.native import NativeEngine
@@ -15,6 +16,7 @@ from tests.support.jitted import jitted
 from tests.support.networks import SMALL
 
 Array = NDArray[Any]
+State = dict[str, Array]
 
 ARCH = replace(SMALL, head_dim=32, heads=(2, 3), depth=2, layer_scale=True)
 K, BATCH = 3, 2
@@ -83,3 +85,29 @@ class Parts:
 
     def classify(self) -> None:
         _run(self.network, 3, 0)
+
+
+def norm(x: Array, state: State, name: str) -> Array:
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = (centred**2).mean(axis=-1, keepdims=True)
+    scaled: Array = centred / np.sqrt(variance + ARCH.layer_norm_eps) * state[f"{name}.weight"]
+    return scaled + state[f"{name}.bias"]
+
+
+def block(x: Array, state: State, index: int) -> Array:
+    """[BATCH, tokens, p] -> the same"""
+    name = f"blocks.{index}"
+
+    def linear(y: Array, layer: str) -> Array:
+        return y @ state[f"{name}.{layer}.weight"].T + state[f"{name}.{layer}.bias"]
+
+    qkv = state[f"{name}.attn.qkv.weight"], state[f"{name}.attn.qkv.bias"]
+    y = reference.attention(norm(x, state, f"{name}.norm1"), *qkv, k=K)
+    x = x + linear(y, "attn.proj") * state[f"{name}.ls1.gamma"]
+    hidden = reference.gelu(linear(norm(x, state, f"{name}.norm2"), "mlp.fc1"))
+    result: Array = x + linear(hidden, "mlp.fc2") * state[f"{name}.ls2.gamma"]
+    return result
+
+
+def close(actual: Array, wanted: Array) -> None:
+    np.testing.assert_allclose(actual, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
