@@ -17,6 +17,16 @@ LINES = 400  # of a file
 PARAMETERS = 8  # that may be passed by position
 HEAVY = {"aiohttp", "click", "cv2", "llvmlite", "matplotlib", "nncf", "numba", "onnx", "onnxruntime", "openvino"}
 HEAVY |= {"rich", "safetensors", "threadpoolctl", "torch"}
+# modules without a test file of their own name, and the reason
+UNTESTED = {
+    "__main__.py": "a call of cli/main.py; tests/cli/test_main.py runs it",
+    "convert/network.py": "an interface, which convert/nested_vit.py and train/convnet.py carry out",
+    "governor/parameters/battery.py": "a table, whose every row tests/governor/test_parameters.py reads",
+    "governor/parameters/choice.py": "the same",
+    "governor/parameters/latency.py": "the same",
+    "governor/parameters/thermal.py": "the same",
+    "source/shot.py": "a record without code",
+}
 ALONE = """
 import importlib, pkgutil, sys, types
 package = types.ModuleType("hydrart")
@@ -113,6 +123,17 @@ def test_a_class_s_name_means_one_thing() -> None:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_every_module_has_a_test_file_of_its_name() -> None:
+    """Of hydrart/ROOM/x.py it is tests/ROOM/test_x.py. What __init__.py has, the tests of its room or modules use."""
+    modules = {str(path.relative_to(ROOT / "hydrart")): path for path in sources("hydrart")}
+    lacking = {
+        name
+        for name, path in modules.items()
+        if path.name != "__init__.py" and not (ROOT / "tests" / name).with_name(f"test_{path.name}").exists()
+    }
+    assert lacking == set(UNTESTED)
 
 
 def test_the_wheel_holds_every_folder() -> None:

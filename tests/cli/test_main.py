@@ -28,6 +28,11 @@ def test_help_loads_no_large_library() -> None:
 
 def test_version() -> None:
     assert good("--version").stdout.endswith(f" {hydrart.__version__}\n")
+    program = [sys.executable, "-m", "hydrart", "--version"]
+    assert (
+        subprocess.run(program, capture_output=True, text=True, check=True).stdout
+        == f"hydrart, version {hydrart.__version__}\n"
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)

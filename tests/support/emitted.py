@@ -67,22 +67,41 @@ def assembly(i: Isa) -> str:
     return str(target_machine(triple(i), "").emit_assembly(module(i)))
 
 
-@cache
-def _engine(i: Isa) -> Any:
+def _compiled(i: Isa, code: Any) -> Any:
+    """A compiler that holds the machine code of an optimised module."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_triple(triple(i)).create_target_machine(opt=3, jit=True)
-    compiler = llvm.create_mcjit_compiler(module(i).clone(), machine)
+    compiler = llvm.create_mcjit_compiler(code, machine)
     compiler.finalize_object()
     return compiler
 
 
-def function(i: Isa, name: str, args: int) -> Callable[..., None]:
-    """An emitted function, to be called with arrays, addresses and numbers."""
-    address = _engine(i).get_function_address(f"hydrart.{i.name}.{name}")
+@cache
+def _engine(i: Isa) -> Any:
+    return _compiled(i, module(i).clone())
+
+
+def _callable(compiler: Any, i: Isa, name: str, args: int) -> Callable[..., None]:
+    address = compiler.get_function_address(f"hydrart.{i.name}.{name}")
     assert address
     call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * args)(address)
     return lambda *values: call(*(int(v.ctypes.data) if isinstance(v, np.ndarray) else int(v) for v in values))
+
+
+def function(i: Isa, name: str, args: int) -> Callable[..., None]:
+    """An emitted function, to be called with arrays, addresses and numbers."""
+    return _callable(_engine(i), i, name, args)
+
+
+def written(i: Isa, args: int, body: Callable[[Any, list[Any]], None]) -> Callable[..., None]:
+    """The function that body(builder, arguments) writes, to be called with arrays, addresses and numbers."""
+    out = ir.Module()
+    emit.define(out, i, "test", args, body).linkage = ""
+    compiler = _compiled(i, optimised(out, i))
+    run = _callable(compiler, i, "test", args)
+    run.compiler = compiler  # type: ignore[attr-defined] # it must live as long as its code
+    return run
 
 
 def random_bf16(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Array, Array]:
