@@ -62,8 +62,7 @@ _name_option = click.option("--name", default="hydrart", callback=_name, help="N
 def service() -> None:
     """Run hydrart as a service of this user's systemd.
 
-    A watchdog starts it again when it hangs.
-    `loginctl enable-linger` starts it at boot, before anyone logs in.
+    A watchdog starts it again when it hangs. `loginctl enable-linger` starts it at boot, before anyone logs in.
     """
 
 

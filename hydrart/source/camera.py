@@ -13,7 +13,7 @@ from hydrart.source.shot import Shot
 from hydrart.source.v4l2 import Camera, cameras, holders, query
 
 SIZE = (640, 480)
-LIVE_FPS = 15.0  # what a camera is asked for, and the rate of a live source that states none
+LIVE_FPS = 15.0  # the rate to ask a camera for, and the rate of a live source that states none
 _FORMAT = "MJPG"  # raw formats are slow over USB
 _FROZEN_S = 5.0
 _WAIT_LIMIT = "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"
@@ -25,8 +25,8 @@ _CSI_DRIVERS = ("unicam", "rp1-cfe", "bcm2835-isp", "pispbe", "csi2-cfe")
 class CameraSource:
     """A V4L2 camera. It gives MJPG where the camera has that; the pictures are RGB.
 
-    fps, size: what the camera is asked for, frames per second and (width, height). None asks for 15 and 640x480.
-    frozen: outlives this opening of the camera.
+    fps, size: frames per second and (width, height) to ask the camera for. None asks for 15 and 640x480.
+    frozen: the detector of repeated pictures. It outlives this opening of the camera.
     """
 
     live = True
@@ -78,9 +78,10 @@ class CameraSource:
 
 @contextlib.contextmanager
 def _short_waits() -> Iterator[None]:
-    """Inside, OpenCV's first wait for a frame in this process finds the limit of every later wait as well.
+    """Set the time limit of OpenCV's waits for a frame, in the block.
 
-    V4L2 has no property for that limit, and OpenCV reads the environment only once.
+    V4L2 has no property for that limit. OpenCV reads it from the environment, at its first wait in the process, and
+    keeps it for all later waits.
     """
     ours = _WAIT_LIMIT not in os.environ
     if ours:
@@ -93,10 +94,10 @@ def _short_waits() -> Iterator[None]:
 
 
 class Frozen:
-    """Detects a camera that repeats one picture for 5 s: no sensor is without noise for that long.
+    """Detect a camera that repeats one picture for 5 s, because no sensor is without noise for that long.
 
-    It outlives openings of the camera. A camera that was opened again and still gives that picture is believed: it
-    shows a still scene without noise, for example the output of a program.
+    It outlives openings of the camera. A camera that still gives the same picture after it was opened again is
+    believed. It shows a still scene without noise, for example the output of a program.
     """
 
     def __init__(self) -> None:

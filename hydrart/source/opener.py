@@ -24,11 +24,13 @@ from hydrart.source.v4l2 import cameras
 
 
 class Source(Protocol):
-    """What gives frames. A program may bring a class of its own.
+    """The interface of a source of frames. A program may bring a class of its own.
 
-    name: for people. detail: what the source was asked for and what it gives, for people; may be empty. live: whether
-    frames come by themselves and wait for nobody. fps: frames per second that the source states, or None. skipped:
-    how many pictures could not be read so far.
+    - name: of the source, for people.
+    - detail: what the source was asked for and what it gives, for people; may be empty.
+    - live: whether frames come by themselves and wait for nobody.
+    - fps: frames per second that the source states; None if it states no rate.
+    - skipped: number of pictures so far that could not be read.
     """
 
     name: str
@@ -42,15 +44,15 @@ class Source(Protocol):
     def skipped(self) -> int: ...
 
     def shots(self) -> Iterator[Shot]:
-        """The pictures, until the end. It is called once, in a thread of its own. Raises SourceError."""
+        """Yield the pictures until the end. It is called once, in a thread of its own. Raises SourceError."""
 
     def close(self) -> None:
-        """Release the device or file, from any thread. shots() ends as soon as it can."""
+        """Release the device or file. Any thread may call it. shots() then ends as soon as it can."""
 
 
 @dataclass
 class Opener:
-    """Opens a source, and opens it again when it is lost.
+    """Open a source, and open it again when it is lost.
 
     source: one of
         - a camera: its number, or a path like /dev/video0
@@ -60,10 +62,10 @@ class Opener:
         - an iterable of arrays, or of pairs (array, stamp): see hydrart.picture.colour.as_rgb for the arrays
         - a single array, which is one picture
         - an open Source, or a function that returns one
-    fps, size: what a camera is asked for: frames per second, (width, height) in pixels. None: 15 and 640x480.
-    flip: "h" left to right, "v" upside down, "hv" both. rotate: degrees clockwise, before the flip.
-    loop: play a file over and over.
-    warn: is called with a sentence for each picture that is skipped, in the thread that reads.
+    fps, size: frames per second, and (width, height) in pixels, to ask a camera for. None: 15 and 640x480.
+    flip: "h" mirrors left to right, "v" upside down, "hv" both. rotate: degrees clockwise, before the flip.
+    loop: whether to play a file over and over.
+    warn: called with a sentence for each picture that is skipped, in the thread that reads.
     live: whether the frames of an iterable come by themselves, as those of a robot's topic do.
 
     Example: `hydrart.Stream(hydrart.Opener(0, size=(1280, 720), rotate=180), model)`.
@@ -105,7 +107,7 @@ class Opener:
 
     @property
     def _function(self) -> bool:
-        """Whether the source is what opens one: a class does, too."""
+        """Whether the source is a function that opens one. A class is one, too."""
         return callable(self.source) and (isinstance(self.source, type) or not hasattr(self.source, "shots"))
 
     def open(self) -> Source:

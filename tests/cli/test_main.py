@@ -26,6 +26,14 @@ def test_help_loads_no_large_library() -> None:
     assert done.stderr == "[]\n"
 
 
+@pytest.mark.parametrize("group", [(), ("service",)])
+def test_the_list_of_commands_fits_a_narrow_terminal(group: tuple[str, ...]) -> None:
+    shown = good(*group, "--help").stdout
+    assert "\nCommands:\n" in shown
+    assert "..." not in shown.partition("\nCommands:\n")[2], "make the first line of its docstring shorter"
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_version() -> None:
     assert good("--version").stdout.endswith(f" {hydrart.__version__}\n")
     program = [sys.executable, "-m", "hydrart", "--version"]
