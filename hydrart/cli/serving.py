@@ -134,12 +134,18 @@ def _addresses() -> Iterator[str]:
 
 
 def _in_journal() -> bool:
-    return not sys.stderr.isatty() and bool({"JOURNAL_STREAM", "NOTIFY_SOCKET"} & os.environ.keys())
+    return _terminal_encoding() is None and bool({"JOURNAL_STREAM", "NOTIFY_SOCKET"} & os.environ.keys())
+
+
+def _terminal_encoding() -> str | None:
+    """The encoding of the terminal on stderr; None where stderr is none."""
+    stderr = sys.__stderr__  # the live panel has replaced sys.stderr; None where the program started without one
+    return stderr.encoding.lower() if stderr is not None and stderr.isatty() else None
 
 
 def _show_code(text: str, say: Callable[[str], None]) -> None:
     """The text as a QR code for a phone's camera, on terminals that can show one."""
-    if not sys.stderr.isatty() or not (sys.stderr.encoding or "").lower().startswith("utf"):
+    if not (_terminal_encoding() or "").startswith("utf"):
         return
     try:
         import segno

@@ -138,7 +138,7 @@ def test_a_terminal_shows_a_code_that_holds_the_link(monkeypatch: pytest.MonkeyP
     main, child = pty.openpty()
     said: list[str] = []
     with open(child, "w", encoding="utf-8") as terminal, monkeypatch.context() as there:
-        there.setattr("sys.stderr", terminal)
+        there.setattr("sys.__stderr__", terminal)
         serving._show_code("http://192.0.2.1:8080/?token=x", said.append)
     os.close(main)
     modules = [[int(half == "▄" or half == " ") for half in line] for line in said]  # the upper halves
@@ -150,3 +150,31 @@ def test_a_terminal_shows_a_code_that_holds_the_link(monkeypatch: pytest.MonkeyP
     said.clear()
     serving._show_code("http://192.0.2.1:8080/", said.append)
     assert not said, "nothing where stderr is no terminal"
+
+
+def test_a_run_on_a_terminal_shows_the_code_above_its_panel(weights: Path) -> None:
+    pytest.importorskip("segno", reason="segno is not installed (extra: dashboard)")
+    main, child = pty.openpty()
+    command = [
+        *PROGRAM,
+        "run",
+        "--source",
+        "demo",
+        "--weights",
+        str(weights),
+        "--serve",
+        "0.0.0.0:0",
+        "--max-frames",
+        "2",
+    ]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"}
+    output = b""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=child, env=environment):
+        os.close(child)
+        with contextlib.suppress(OSError):  # how a terminal ends
+            while part := os.read(main, 1 << 16):
+                output += part
+    os.close(main)
+    lines = output.decode().partition("live page: ")[2].splitlines()
+    code = [line for line in lines if re.search("█ ▄▄▄▄▄ █", line)]
+    assert len(code) == 2, "the upper edges of the three corners"
