@@ -136,7 +136,7 @@ class VideoWriter:
         self._stream.width, self._stream.height = self._size
         self._stream.pix_fmt = pixels
         self._stream.codec_context.gop_size = max(1, round(self._fps))  # a fragment of MP4 begins each second
-        self._stream.codec_context.qscale, self._stream.codec_context.global_quality = True, _QUALITY
+        self._stream.options = {"flags": "+qscale", "global_quality": str(_QUALITY)}
 
 
 def show_seen(picture: NDArray[np.uint8], box: Box) -> None:

@@ -58,6 +58,8 @@ class VideoFileSource:
             return
         if not read:
             raise SourceError(f"{self.name} holds no readable frame{why}: it may be damaged")
+        if reader.skipped:
+            self._warn(f"{self.name} is damaged: {reader.skipped} pictures could not be decoded and were left out")
         if reader.ended_early or why:
             self._warn(f"{self.name} ended after {read} frames{why}: it may be damaged")
 
