@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LINES = 400  # of a file
 PARAMETERS = 8  # that may be passed by position
-HEAVY = {"aiohttp", "click", "cv2", "llvmlite", "matplotlib", "nncf", "numba", "onnx", "onnxruntime", "openvino"}
+HEAVY = {"aiohttp", "av", "click", "cv2", "llvmlite", "matplotlib", "nncf", "numba", "onnx", "onnxruntime", "openvino"}
 HEAVY |= {"rich", "safetensors", "threadpoolctl", "torch"}
 # modules without a test file of their own name, and the reason
 UNTESTED = {

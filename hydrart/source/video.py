@@ -1,5 +1,6 @@
 """Video as FFmpeg decodes it, through PyAV. Every picture comes from the source, or the reader says why it does not."""
 
+import contextlib
 import ctypes
 import functools
 import threading
@@ -41,7 +42,8 @@ def _bound_memory() -> None:
     with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
         paths = {line.split(maxsplit=5)[5].rstrip("\n") for line in maps if "/libavutil" in line}
     for path in paths:
-        ctypes.CDLL(path).av_max_alloc(ctypes.c_size_t(_MOST_BYTES))
+        with contextlib.suppress(OSError):  # an upgrade may have replaced the file meanwhile
+            ctypes.CDLL(path).av_max_alloc(ctypes.c_size_t(_MOST_BYTES))
 
 
 class VideoReader:

@@ -75,7 +75,7 @@ class Watch:
             return
         self._capture.stop()
         if self._capture not in self._stuck:
-            self._capture.join(6)  # OpenCV returns after 5 s from a network that is silent
+            self._capture.join(6)  # FFmpeg returns after 5 s from a network that is silent
             self._stuck += [self._capture] * self._capture.alive
 
     def frames(self) -> Generator[Frame, None, None]:

@@ -9,7 +9,7 @@ import hydrart
 from tests.support.commands import COMMANDS, call, good
 
 # what only some commands need
-LATE = ("torch", "onnx", "onnxruntime", "openvino", "numba", "cv2", "aiohttp", "matplotlib", "safetensors")
+LATE = ("torch", "onnx", "onnxruntime", "openvino", "numba", "av", "cv2", "aiohttp", "matplotlib", "safetensors")
 CODE = f"""
 import sys
 from hydrart.cli.main import main
