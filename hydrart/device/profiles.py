@@ -111,7 +111,9 @@ def load_yaml(path: Path, example: str) -> dict[Any, Any]:
         with open(path, "rb") as file:
             data = file.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES:
-            raise ProfileError(f"{path} is larger than {_MOST_BYTES} bytes: see {example} for an example")
+            raise ProfileError(
+                f"{path} is not YAML, it is larger than {_MOST_BYTES} bytes: see {example} for an example"
+            )
         entries = yaml.safe_load(data.decode("utf-8"))
     except OSError as error:
         raise ProfileError(f"{path} cannot be read: {error.strerror}") from None

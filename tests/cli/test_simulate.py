@@ -76,4 +76,6 @@ def test_simulations_without_end(tmp_path: Path) -> None:
     said = sentence(*args, "--trace", "quiet", "--duration", 1e6, "--fps", 1000)
     assert "are too much to simulate: stay below 10,000,000 frames" in said
     assert "is no CSV" in sentence(*args, "--trace", "/dev/zero")
-    assert "is larger than 1000000 bytes" in sentence(*args, "--trace", "quiet", "--accuracy", "/dev/zero")
+    assert "is not YAML, it is larger than 1000000 bytes" in sentence(
+        *args, "--trace", "quiet", "--accuracy", "/dev/zero"
+    )

@@ -38,7 +38,7 @@ def test_some_profile_ships() -> None:
         ("latency_ms: {3: 0x" + "f" * 8000 + "}", "is a number far too large: give a positive number"),
         ("latency_ms: {0x" + "f" * 900 + ": 3}", "k=a number far too large"),
         ("0x" + "f" * 900 + ": 3", "unknown entry 'a number far too large'"),
-        ("name: [" + "1, " * 400_000 + "]", "is larger than 1000000 bytes"),
+        ("name: [" + "1, " * 400_000 + "]", "is not YAML, it is larger than 1000000 bytes"),
         ("[1, 2]", "is no mapping"),
         ("latency_ms: {3: 40, 4: 20}", "latency_ms of 4 is below that of 3"),
         ("power_w: {idle: 5, 3: 4}", "power_w of idle is above"),
