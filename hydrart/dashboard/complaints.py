@@ -1,4 +1,4 @@
-"""What goes wrong with the page, for people: at most one line of a kind a minute, however many strangers ask."""
+"""Tell people what goes wrong with the page: at most one line of each kind per minute, however many strangers ask."""
 
 import logging
 import threading
@@ -12,16 +12,16 @@ _EVERY_S = 60.0
 
 
 class Complaints(logging.Handler):
-    """Hands on sentences, from any thread. say: is called with each line."""
+    """Hand on sentences from any thread. say: called with each line."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
         self._say = say
         self._guard = threading.Lock()
-        self._told: dict[str, tuple[float, int]] = {}  # kind -> when it was said last, and how often it came since
+        self._told: dict[str, tuple[float, int]] = {}  # kind -> time of its last line, and its sentences since
 
     def tell(self, kind: str, sentence: str) -> None:
-        """Say the sentence, unless one of its kind was said within the last minute: then count it."""
+        """Say the sentence. If one of its kind was said within the last minute, only count it."""
         now = time.monotonic()
         with self._guard:
             at, more = self._told.get(kind, (None, 0))
@@ -32,13 +32,13 @@ class Complaints(logging.Handler):
         self._say(f"{sentence} ({more} more of this kind since the last line)" if more else sentence)
 
     def logger(self) -> logging.Logger:
-        """A logger that hands on here, and nowhere else."""
+        """A logger whose only handler is this one."""
         logger = logging.Logger("hydrart.dashboard")
         logger.addHandler(self)
         return logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        """What aiohttp logs, without its traceback."""
+        """Say what aiohttp logs, without its traceback."""
         error = record.exc_info[1] if record.exc_info else None
         if error is None:
             self.tell(str(record.msg), f"the live page: {' '.join(record.getMessage().split())[:200]}")
@@ -49,7 +49,7 @@ class Complaints(logging.Handler):
 
 
 def short(error: BaseException) -> str:
-    """An error on one line; of a group the first."""
+    """The error on one line. Of a group of errors it is the first."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -1,4 +1,4 @@
-"""What the page may change of a run. The bounds that the user gave to the run hold here, too."""
+"""Let the page change settings of a run, within the bounds that the user gave to the run."""
 
 import math
 import threading
@@ -14,7 +14,7 @@ _KEYS = {"k", "max_temp_c"}
 
 @dataclass(frozen=True)
 class Bounds:
-    """What the user gave to the run; None: nothing. k: always this one. max_temp_c: in degrees Celsius."""
+    """The bounds that the user gave to the run. None: no bound. k: the fixed k. max_temp_c: in degrees Celsius."""
 
     k: int | None = None
     min_k: int | None = None
@@ -22,7 +22,7 @@ class Bounds:
     max_temp_c: float | None = None
 
     def allowed(self, heads: tuple[int, ...]) -> tuple[int, ...]:
-        """The ks that lie within."""
+        """The ks within the bounds."""
         if self.k is not None:
             return (self.k,)
         return tuple(k for k in heads if (self.min_k or 0) <= k <= (self.max_k or math.inf))
@@ -35,7 +35,7 @@ class Bounds:
 
 
 class Controls:
-    """Checks what the page asks for at once, and changes the governor later, in the loop's thread.
+    """Check the page's wishes at once, and change the governor later, in the loop's thread.
 
     heads: the ks of the network.
     """
@@ -44,12 +44,12 @@ class Controls:
         self._governor, self._bounds = governor, bounds
         self._heads = bounds.allowed(heads)
         self._guard = threading.Lock()
-        self._applied: dict[str, Any] = {"k": bounds.k, "max_temp_c": None}  # the page's own; None: none
-        self._wanted: dict[str, Any] = {}  # only the latest counts: a flood costs no memory
+        self._applied: dict[str, Any] = {"k": bounds.k, "max_temp_c": None}  # the page's settings in force; None: none
+        self._wanted: dict[str, Any] = {}  # only the latest wish is kept, so that a flood costs no memory
         self._default = governor.max_temp_c
 
     def settings(self) -> dict[str, Any]:
-        """What is in force, what null would lead to, and the user's bounds."""
+        """The settings in force, the settings after null, and the user's bounds."""
         with self._guard:
             present = self._applied | self._wanted
         limit = present["max_temp_c"]
@@ -63,8 +63,9 @@ class Controls:
         }
 
     def want(self, wanted: Any) -> None:
-        """Take {"k": 6, "max_temp_c": 70}, or one of them; null lets the governor choose, or takes the page's limit
-        back. Raises SettingError, and then changes nothing. From any thread.
+        """Take {"k": 6, "max_temp_c": 70}, or one of them. Any thread may call it.
+
+        A null lets the governor choose k, or removes the page's limit. Raises SettingError, and then changes nothing.
         """
         if not isinstance(wanted, dict) or not wanted or not wanted.keys() <= _KEYS:
             raise SettingError('send {"k": a number or null} or {"max_temp_c": a number or null}')
@@ -76,7 +77,7 @@ class Controls:
             self._wanted |= wanted
 
     def apply(self) -> str | None:
-        """Change the governor as was wanted. Returns why something failed, as a sentence. In the loop's thread."""
+        """Change the governor as the page wanted, in the loop's thread. Returns a sentence if something failed."""
         if not self._wanted:
             return None
         with self._guard:

@@ -1,4 +1,4 @@
-"""What the live page shows. The loop's thread hands in results; another thread encodes them once for all watchers."""
+"""Encode what the live page shows. The loop's thread hands in results; another encodes them once for all watchers."""
 
 import threading
 import time
@@ -14,26 +14,32 @@ from hydrart.readings import View, shown
 from hydrart.stream.events import Event
 from hydrart.stream.result import Result
 
-_EVERY_S = 0.1  # seconds between two rounds of sending, at least
-_WIDEST, _TALLEST = 640, 1280  # pixels; larger pictures are thinned out
+_EVERY_S = 0.1  # least seconds between two rounds of sending
+_WIDEST, _TALLEST = 640, 1280  # largest picture in pixels; of larger ones every n-th pixel is sent
 _QUALITY = 75
-_LINES = 256  # by which a slow reader may lag
+_LINES = 256  # most lines that a slow reader may lag behind
 _HISTORY_S, _SWITCHES = 600, 200
-_RATE_S = 10.0  # over which the rate of answers is counted
+_RATE_S = 10.0  # seconds over which the rate of answers is counted
 _MOST_RATE_HZ = 1000
-_DRAWN = ("k", "age_ms", "deadline_ms")  # and the readings of a line
+_DRAWN = ("k", "age_ms", "deadline_ms")  # fields that the page draws, besides the readings of a line
 
 Seen = Callable[[int, int], tuple[float, float, float, float]]
 
 
 class Feed:
-    """Thread-safe. published: called after each round of encoding, in the thread that encodes.
+    """The encoded results. It is safe to use from several threads.
 
-    seen: the part of a picture of that height and width that the network sees, as left, top, width and height in shares
-    of the picture. failed: called with the error of a round that failed; the thread goes on.
+    - published: called after each round of encoding, in the thread that encodes.
+    - seen: from height and width of a picture to the part that the network sees: left, top, width and height, as shares
+      of the picture.
+    - failed: called with the error of a round that failed. The thread goes on.
 
-    picture: the latest JPEG and its number; lines: numbered JSON lines of results and events; result_at: monotonic time
-    of the last result; trouble: why the latest picture could not be encoded, empty if it could.
+    Its attributes:
+
+    - picture: the latest JPEG and its number.
+    - lines: numbered JSON lines of results and events.
+    - result_at: monotonic time of the last result.
+    - trouble: why the latest picture could not be encoded; empty if it could.
     """
 
     def __init__(
@@ -101,7 +107,7 @@ class Feed:
             self._wake(self._extended(result, line))
 
     def event(self, event: Event) -> None:
-        """Pass on a change of state."""
+        """Keep a change of state."""
         if self._watchers:
             self._wake({"event": event.as_dict()})
 
@@ -112,7 +118,7 @@ class Feed:
         return {"points": list(self._points), "switches": list(self._switches), "latest": line}
 
     def watch(self, more: int) -> None:
-        """Count so many more watchers (fewer, if negative). Without watchers nothing is encoded."""
+        """Add `more` to the number of watchers; it may be negative. Without watchers nothing is encoded."""
         with self._changed:
             self._watchers += more
             if more > 0:  # a new watcher sees the last picture even if no other follows
@@ -120,14 +126,14 @@ class Feed:
                 self._changed.notify()
 
     def close(self) -> None:
-        """Publish what waits, and end the thread."""
+        """Publish the last results, and end the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join()
 
     def _extended(self, result: Result, line: dict[str, Any]) -> dict[str, Any]:
-        """The JSON line with what only the page shows."""
+        """The JSON line with the fields that only the page shows."""
         picture = result.picture
         seen = None
         if picture is not None and self._seen is not None:
@@ -170,7 +176,7 @@ class Feed:
 
 
 def small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Every n-th pixel of a picture that is larger than the page. JPEG ends at 65,535 pixels a side."""
+    """Every n-th pixel of a picture that is larger than the page. A JPEG has at most 65,535 pixels per side."""
     height, width, _ = picture.shape
     step = max(-(-width // _WIDEST), -(-height // _TALLEST))
     return np.ascontiguousarray(picture[::step, ::step])

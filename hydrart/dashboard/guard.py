@@ -1,8 +1,8 @@
-"""Who may see the live page, and who may change anything.
+"""Decide who may see the live page, and who may change anything.
 
-Without a token the Host header must name this machine, so that another site cannot get in by pointing its name here
-(DNS rebinding). With one, each request needs it. No other site may show what is here, or change anything: browsers say
-where a request comes from, and a form of another site cannot send JSON.
+Without a token, the Host header must name this machine. So another site cannot get in by pointing its name here (DNS
+rebinding). With a token, each request needs it. No other site may embed the page or change anything: browsers say where
+a request comes from, and a form of another site cannot send JSON.
 """
 
 import contextlib
@@ -25,18 +25,18 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 
-# A browser that followed a link of another site keeps the cookie back. It sends it when this page asks for itself.
+# A browser that followed another site's link does not send the cookie. It does when this page loads itself again.
 _AGAIN = '<!doctype html><meta http-equiv="refresh" content="0; url=./"><title>hydrart</title>'
 
 
 class _Claims(NamedTuple):
-    """What a request says of itself."""
+    """The claims of a request about itself."""
 
     host: str  # the name, without its port
     in_query: str  # the token
     in_header: str
     in_cookie: str
-    own_origin: bool  # it comes from this page, as far as it says
+    own_origin: bool  # whether it claims to come from this page
     content_type: str
 
 
@@ -49,30 +49,31 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """token: what each request must carry; None: this machine needs none."""
+    """The guard of the page. token: each request must have it; None: requests from this machine need none."""
 
     def __init__(self, token: str | None) -> None:
         self._token = token
-        # Cookies know no ports: each token has a cookie of its own. It holds no token, which may have any characters.
+        # Cookies ignore ports, so each token has a cookie of its own. A digest stands in its name, because a token may
+        # have any characters.
         digest = hashlib.sha256((token or "").encode(errors="surrogatepass")).hexdigest()
         self._cookie, self._in_cookie = f"hydrart-{digest[:8]}", digest[8:]
 
     @property
     def middleware(self) -> Middleware:
-        """Answers who may not see what is behind."""
+        """Refuse the requests that may not pass."""
 
         @web.middleware
         async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
             try:
                 claims = _claims(request, self._cookie)
-            except Exception:  # strangers may send anything
+            except Exception:  # a stranger's request may hold anything
                 raise web.HTTPBadRequest(text="this request is malformed\n") from None
             knows = self._knows_the_token(claims)
             if self._token is None:
                 if not is_loopback(claims.host):
                     raise web.HTTPForbidden(text="this page is for this machine: open it as localhost\n")
             elif claims.in_query and knows and request.method == "GET" and request.path == "/":
-                found = web.HTTPFound("./")  # relative: a proxy may have put a path before it
+                found = web.HTTPFound("./")  # relative, because a proxy may have put a path before it
                 found.set_cookie(self._cookie, self._in_cookie, httponly=True, samesite="Strict")
                 raise found
             elif not knows and not _equal(claims.in_cookie, self._in_cookie):
@@ -85,24 +86,24 @@ class Guard:
         return check
 
     async def add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Signal handler: nothing from other hosts, nothing for them, no frames, nothing kept."""
+        """Signal handler: add headers against foreign content, embedding, framing and caching."""
         response.headers.update(_HEADERS)
-        with contextlib.suppress(Exception):  # a request that is malformed
+        with contextlib.suppress(Exception):  # the request may be malformed
             if self._knows_the_token(_claims(request, self._cookie)):
                 response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
 
     def _knows_the_token(self, claims: _Claims) -> bool:
-        """Whether the request itself holds the token, not only its cookie. Then another site may show a picture."""
+        """Whether the request itself holds the token, not only the cookie. Then another site may show the picture."""
         token = self._token
         return token is not None and (_equal(claims.in_query, token) or _equal(claims.in_header, token))
 
 
 def _claims(request: web.Request, cookie: str) -> _Claims:
-    """Read what the request says. Whatever is malformed raises an error of some kind."""
+    """Read the claims of a request. A malformed request raises any kind of error."""
     origin = request.headers.get("Origin")
     host = urlsplit(f"//{request.host}")
     request.host.encode("ascii")
-    _ = host.port  # raises where it is no number
+    _ = host.port  # raises an error if it is no number
     return _Claims(
         host.hostname or "",
         request.query.get("token", ""),
@@ -114,16 +115,16 @@ def _claims(request: web.Request, cookie: str) -> _Claims:
 
 
 def _equal(given: str, wanted: str) -> bool:
-    """Whether both are equal, in a time that does not say where they differ."""
+    """Whether both are equal. The time does not depend on where they differ."""
     # headers may hold bytes that are no text
     one, other = (text.encode(errors="surrogatepass") for text in (given, wanted))
     return hmac.compare_digest(one, other)
 
 
 def _refuse_other_sites(request: web.Request, claims: _Claims, knows: bool) -> None:
-    """Raises HTTPForbidden and HTTPUnsupportedMediaType."""
+    """Refuse requests of other sites. Raises HTTPForbidden, HTTPUnsupportedMediaType."""
     if request.method in ("GET", "HEAD"):
-        # a link of another site may lead here
+        # another site may link to this page
         if not (_own(request) or _followed(request) or knows):
             raise web.HTTPForbidden(text="another site may not show anything from here\n")
         return
@@ -134,10 +135,10 @@ def _refuse_other_sites(request: web.Request, claims: _Claims, knows: bool) -> N
 
 
 def _own(request: web.Request) -> bool:
-    """Whether no other site asks, as far as the browser says."""
+    """Whether the browser says that no other site makes the request."""
     return request.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none")
 
 
 def _followed(request: web.Request) -> bool:
-    """Whether somebody followed a link, and the answer fills the window."""
+    """Whether the browser says that somebody followed a link, and that the answer fills the window."""
     return [request.headers.get(f"Sec-Fetch-{what}") for what in ("Mode", "Dest")] == ["navigate", "document"]

@@ -1,8 +1,8 @@
-"""The live page's connections: how many there may be, and how often they may ask.
+"""Limit the live page's connections: their number, and the rate of their requests.
 
-The run comes first. A connection costs a descriptor, and each request costs the interpreter, which the loop needs too.
-So the page leaves half of the free descriptors alone, closes connections that say nothing, and takes new ones and
-requests at a limited rate.
+The run comes first. A connection costs a descriptor, and each request costs time of the interpreter, which the loop
+needs, too. So the page leaves half of the free descriptors alone and closes silent connections. It accepts connections
+and requests at a limited rate.
 """
 
 import asyncio
@@ -21,18 +21,18 @@ from aiohttp.web_protocol import RequestHandler
 from hydrart.dashboard.complaints import Complaints
 from hydrart.errors import SettingError
 
-_MOST, _FEWEST = 200, 4  # connections in all
-_QUIET_S = 15.0  # for which a connection may say nothing, or send its headers
-_UNREAD_BYTES = 1 << 18  # that the kernel keeps for a reader who does not read
-_WAITING = 128  # connections that wait to be taken
-_PAUSE_S = 0.5  # after an error of accept()
-_PENALTY = 100.0  # requests, for who asks too often
-_MOST_ADDRESSES = 1024  # whose requests are counted
+_MOST, _FEWEST = 200, 4  # bounds of the number of connections
+_QUIET_S = 15.0  # longest time that a connection may be silent, or take for its headers
+_UNREAD_BYTES = 1 << 18  # most bytes that Linux keeps for a reader who does not read
+_WAITING = 128  # most connections that wait to be accepted
+_PAUSE_S = 0.5  # pause after an error of accept()
+_PENALTY = 100.0  # a client with too many requests loses so many more
+_MOST_ADDRESSES = 1024  # most clients whose requests are counted
 
 
 @dataclass
 class Allowance:
-    """So many at once, and then so many a second."""
+    """An allowance of requests: a number at once, and then a number per second."""
 
     burst: float
     per_s: float
@@ -43,7 +43,7 @@ class Allowance:
         self.left = self.burst
 
     def refill(self) -> float:
-        """What is left now."""
+        """The number of requests that is left now."""
         now = time.monotonic()
         self.left, self.at = min(self.burst, self.left + (now - self.at) * self.per_s), now
         return self.left
@@ -53,12 +53,12 @@ class Allowance:
 class _Connection:
     address: str
     transport: asyncio.Transport
-    since: float = field(default_factory=time.monotonic)  # of its last answer
-    answering: int = 0  # requests
+    since: float = field(default_factory=time.monotonic)  # time of its last answer
+    answering: int = 0  # number of requests that are being answered
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen at every address of the host, all at one port. Raises SettingError."""
+    """Open sockets that listen at every address of the host, all at one port. Raises SettingError."""
     sockets: list[socket.socket] = []
     refused: OSError | None = None
     try:
@@ -76,7 +76,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
                 one.listen(_WAITING)
                 one.setblocking(False)
                 sockets.append(one)
-            except OSError as error:  # localhost may have an address of IPv6 where the kernel has none
+            except OSError as error:  # localhost may have an IPv6 address although Linux has no IPv6
                 refused = error
                 if one is not None:
                     one.close()
@@ -91,9 +91,9 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
 
 class Connections:
-    """Takes connections, closes those that are too many or too quiet, and counts requests.
+    """Accept connections, close those that are too many or silent for too long, and count requests.
 
-    complaints: who hears of what is refused. Use run() and the middleware in one event loop.
+    complaints: gets a sentence for each kind of refusal. Use run() and the middleware in one event loop.
     """
 
     def __init__(self, complaints: Complaints) -> None:
@@ -107,7 +107,7 @@ class Connections:
         self.most_of_one = max(_FEWEST, self.most // 2)
 
     async def run(self, sockets: list[socket.socket], server: web.Server) -> None:
-        """Take connections until it is cancelled."""
+        """Accept connections until it is cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for one in sockets:
                 tasks.create_task(self._accept(one, server))
@@ -115,7 +115,7 @@ class Connections:
 
     @property
     def limit(self) -> Middleware:
-        """The middleware that refuses who asks too often."""
+        """The middleware that refuses clients with too many requests."""
 
         @web.middleware
         async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -160,7 +160,7 @@ class Connections:
             self._arrivals.left -= 1
 
     def _admits(self, client: str) -> bool:
-        """Whether there is room. Connections that are quiet make room for new ones, the quietest first."""
+        """Whether there is room for a connection. If not, the one that is silent for longest is closed to make room."""
         if client in self._requests and self._requests[client].refill() < 1:
             self._tell_of_too_many(client)
             return False
@@ -194,13 +194,13 @@ class Connections:
 
     def _allowance(self, client: str) -> Allowance:
         if client not in self._requests and len(self._requests) >= _MOST_ADDRESSES:
-            # who has not asked for the longest time goes first
+            # forget the client whose last request is the oldest
             del self._requests[min(self._requests, key=lambda name: self._requests[name].at)]
         return self._requests.setdefault(client, Allowance(100, 25))
 
 
 def _client(address: str) -> str:
-    """Who counts as one: an IPv4 address, or a network of IPv6 as homes get one."""
+    """The client of an address: an IPv4 address is one, and so is the IPv6 network that a home gets."""
     with contextlib.suppress(ValueError):
         parsed = ipaddress.ip_address(address.partition("%")[0])
         if parsed.version == 6:

@@ -1,4 +1,4 @@
-"""A stream's numbers for Prometheus, collected on request."""
+"""Collect a stream's numbers for Prometheus, on request."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -21,8 +21,12 @@ _COUNTERS = {
 
 
 class Metrics:
-    """stats: the stream's summary; state: its state; latest: its last result; rate: answers per second just now;
-    build: names and values that say what runs.
+    """The metrics of a stream.
+
+    - stats, state: the stream's summary and state.
+    - latest: its last result.
+    - rate: answers per second just now.
+    - build: names and values that identify the program, such as its version.
     """
 
     def __init__(
@@ -38,11 +42,11 @@ class Metrics:
         self._registry.register(self)
 
     def text(self) -> bytes:
-        """The exposition format."""
+        """The metrics in Prometheus' exposition format."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """What prometheus_client calls."""
+        """Yield the metrics. prometheus_client calls it."""
         stats, result = self._stats(), self._latest()
         yield InfoMetricFamily("hydrart_build", "What runs.", value={"version": hydrart.__version__, **self._build})
         yield GaugeMetricFamily("hydrart_answers_per_second", "Rate of the last ten seconds.", value=self._rate())

@@ -1,4 +1,4 @@
-"""What the live page's server answers at each address."""
+"""Answer the requests to each address of the live page's server."""
 
 import asyncio
 import contextlib
@@ -21,17 +21,18 @@ from hydrart.readings import Reading, View, shown
 _FILES = Path(__file__).parent
 _SCRIPT = "text/javascript"
 _TYPES = {"page.html": "text/html", "page.css": "text/css", "page.js": _SCRIPT, "chart.js": _SCRIPT}
-_SILENT_S = 10.0  # seconds without a result; then the run is not healthy
+_SILENT_S = 10.0  # after so many seconds without a result, the run is not healthy
 _BOUNDARY = "frame"
-_ALIVE_S = 1.0  # between two signs of life in the events
-_BODY_S = 5.0  # in which the body of a request must come
-_UNREAD_S = 30.0  # for which a reader may read nothing
+_ALIVE_S = 1.0  # seconds between two signs of life in the events
+_BODY_S = 5.0  # longest time that the body of a request may take
+_UNREAD_S = 30.0  # longest time that a reader may read nothing
 
 
 class Routes:
-    """The handlers. most: readers of pictures and events in all; half as many from one address.
+    """The handlers of all addresses.
 
-    restarts: how often the server had to be started again.
+    - most: largest number of readers of pictures and events; one client may have half of it.
+    - restarts: how often the server had to be started again.
     """
 
     def __init__(
@@ -46,19 +47,19 @@ class Routes:
     ) -> None:
         self._feed, self._controls, self._metrics = feed, controls, metrics
         self._title, self._state, self._most = title, state, most
-        self._run_id = uuid.uuid4().hex  # pages that stay open see that another run began
+        self._run_id = uuid.uuid4().hex  # it shows open pages that another run began
         self._watching: Counter[str | None] = Counter()
         self._ended = False
         self._published = asyncio.Event()
         self.restarts = 0
 
     def add_to(self, app: web.Application) -> None:
-        """Answer at all addresses."""
+        """Add a handler for each address."""
         self._ended = False
         app.router.add_get("/", functools.partial(self._file, "page.html"))
         for name in ("page.css", "page.js", "chart.js"):
             app.router.add_get(f"/{name}", functools.partial(self._file, name))
-        # HEAD would send nothing, for ever
+        # an answer to HEAD would send nothing and never end
         app.router.add_get("/picture", self._picture, allow_head=False)
         app.router.add_get("/events", functools.partial(self._events, False), allow_head=False)
         app.router.add_get("/updates", functools.partial(self._events, True), allow_head=False)
@@ -68,12 +69,12 @@ class Routes:
         app.router.add_post("/control", self._control)
 
     def wake(self) -> None:
-        """Wake all who wait; each takes the latest when its turn comes."""
+        """Wake all waiting readers. Each takes the latest content when its turn comes."""
         self._published.set()
         self._published = asyncio.Event()
 
     def end(self) -> None:
-        """End the answers that go on."""
+        """End the answers that have no end of their own."""
         self._ended = True
         self.wake()
 
@@ -114,7 +115,7 @@ class Routes:
         return web.Response(body=self._metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
     async def _control(self, request: web.Request) -> web.StreamResponse:
-        """{"k": 6} fixes k, null lets the governor choose; {"max_temp_c": 70} sets the limit, null takes it back."""
+        """Change settings: {"k": 6} fixes k, {"max_temp_c": 70} sets the limit, and null undoes either."""
         try:
             async with asyncio.timeout(_BODY_S):
                 text = await request.text()
@@ -129,12 +130,12 @@ class Routes:
             self._controls.want(wanted)
         except SettingError as error:
             raise web.HTTPBadRequest(text=f"{error}\n") from None
-        self.wake()  # every open page shows what is in force
+        self.wake()  # every open page then shows the settings in force
         return web.json_response(self._settings())
 
     @contextlib.asynccontextmanager
     async def _watch(self, request: web.Request, content_type: str) -> AsyncIterator[web.StreamResponse]:
-        """A response that goes on for as long as its reader stays and reads."""
+        """A response that lasts for as long as its reader stays and reads."""
         client = request.remote
         if self._watching.total() >= self._most or self._watching[client] >= max(2, self._most // 2):
             raise web.HTTPServiceUnavailable(text="too many are watching: close a page\n")
@@ -151,10 +152,10 @@ class Routes:
             self._watching[client] -= 1
             self._watching += Counter()  # drops those that are 0
         if not self._ended and request.transport is not None:
-            request.transport.abort()  # what it did not read need not be kept
+            request.transport.abort()  # drop the data that it did not read
 
     async def _picture(self, request: web.Request) -> web.StreamResponse:
-        """JPEG after JPEG; who is slow gets the latest when ready for it."""
+        """Send one JPEG after another. A slow reader gets the latest one when it is ready for it."""
         async with self._watch(request, f"multipart/x-mixed-replace; boundary={_BOUNDARY}") as response:
             await _send(response, f"--{_BOUNDARY}\r\n".encode())
             shown = 0
@@ -167,15 +168,15 @@ class Routes:
                     continue
                 shown = number
                 head = f"Content-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-                # the browser shows a part once the next boundary has come
+                # a browser shows a part only after the next boundary
                 await _send(response, head.encode() + data + f"\r\n--{_BOUNDARY}\r\n".encode())
         return response
 
     async def _events(self, for_page: bool, request: web.Request) -> web.StreamResponse:
-        """Server-sent events: JSON lines, and a sign of life once a second. A slow reader loses the oldest lines.
+        """Send JSON lines as server-sent events, and a sign of life once a second. A slow reader loses old lines.
 
-        for_page: with events `settings`, whenever they change, and `alive`. Other readers take every event for a line:
-        they get a comment as sign of life.
+        for_page: whether to send the events `settings`, after each change, and `alive`. Other readers take every event
+        for a line, so their sign of life is a comment.
         """
         loop = asyncio.get_running_loop()
         async with self._watch(request, "text/event-stream") as response:
@@ -209,7 +210,7 @@ async def _wait(published: asyncio.Event) -> None:
 
 
 async def _send(response: web.StreamResponse, data: bytes) -> None:
-    """Send what goes on. Raises TimeoutError where nobody reads."""
+    """Send a part of an answer without end. Raises TimeoutError where nobody reads."""
     async with asyncio.timeout(_UNREAD_S):
         await response.write(data)
 
@@ -219,6 +220,6 @@ def _named(name: str, entry: dict[str, Any]) -> bytes:
 
 
 def _described(name: str, reading: Reading) -> dict[str, Any]:
-    """How the page writes a reading: its value times factor, with decimals digits after the point, and the unit."""
+    """How the page writes a reading: value times `factor`, with `decimals` decimal places, and the unit."""
     factor, unit = reading.people
     return {"name": name, "title": reading.title, "factor": factor, "unit": unit, "decimals": reading.decimals}

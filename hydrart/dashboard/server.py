@@ -20,21 +20,22 @@ from hydrart.governor.governor import Governor
 from hydrart.stream.events import Event
 from hydrart.stream.result import Result
 
-_LARGEST_BODY = 4096  # bytes
-_AGAIN_S = 1.0  # after which a server that failed is started again
+_LARGEST_BODY = 4096  # most bytes in the body of a request
+_AGAIN_S = 1.0  # seconds until a server that failed is started again
 
 
 class Dashboard:
-    """Serves a stream's page until close().
+    """Serve a stream's page until close().
 
-    - host, port: where; port 0 takes any that is free. token: what requests must carry; None on loopback only.
+    - host, port: the address. Port 0 takes any free port.
+    - token: requests must have it. None is possible only on loopback.
     - title: the source. heads: the ks of the network. fixed_k: the k that the user fixed, if any.
-    - bounds: what else the user gave to the run.
-    - state, stats: the stream's.
-    - seen: the part of a picture that the network sees: see Feed.
+    - bounds: the other bounds that the user gave to the run.
+    - state, stats: of the stream.
+    - seen: the part of a picture that the network sees (see Feed).
     - build: names and values for /metrics, for example the version.
-    - on_event: is called with an Event, in the loop's thread, where a setting of the page fails.
-    - say: is called with sentences for people, from any thread.
+    - on_event: called with an Event, in the loop's thread, if a setting of the page fails.
+    - say: called with sentences for people, from any thread.
 
     Raises SettingError where the address cannot be served.
     """
@@ -76,18 +77,18 @@ class Dashboard:
         self._thread.start()
 
     def result(self, result: Result, line: dict[str, Any]) -> None:
-        """A result and its JSON line, from the loop's thread: only there the governor may be changed."""
+        """Take a result and its JSON line, in the loop's thread. Only there the governor may be changed."""
         failure = self._controls.apply()
         if failure is not None:
             self._on_event(Event(self._state(), failure, time.monotonic(), time.time()))
         self.feed.result(result, line)
 
     def event(self, event: Event) -> None:
-        """A change of state."""
+        """Take a change of state."""
         self.feed.event(event)
 
     def close(self) -> None:
-        """Send what waits, end all connections and the threads."""
+        """Send the last results, and end all connections and the threads."""
         if self._thread.is_alive():
             self.feed.close()
             self._loop.call_soon_threadsafe(self._stop.set)
@@ -101,7 +102,7 @@ class Dashboard:
         self._complaints.tell("encoding", f"the live page keeps its last picture: {short(error)}")
 
     def _complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """What asyncio reports about a connection."""
+        """Report what asyncio says about a connection."""
         error = context.get("exception")
         why = short(error) if error is not None else context["message"]
         self._complaints.tell(f"asyncio: {context['message']}", f"the live page lost a connection: {why}")
@@ -134,7 +135,7 @@ class Dashboard:
         try:
             await asyncio.wait((taking, stopping), return_when=asyncio.FIRST_COMPLETED)
             if taking.done():
-                taking.result()  # raises what ended it
+                taking.result()  # raises the error that ended it
         finally:
             self._routes.end()
             for task in (taking, stopping):
@@ -144,4 +145,4 @@ class Dashboard:
 
 
 def _ignore(value: object) -> None:
-    """What is called where nobody wants to know."""
+    """A callback that does nothing."""

@@ -1,4 +1,4 @@
-"""What the kernel knows of video devices, by the ioctls of linux/videodev2.h. No camera is started for it."""
+"""Ask Linux about video devices, with the ioctls of linux/videodev2.h. No camera is started for that."""
 
 import contextlib
 import errno
@@ -21,8 +21,8 @@ _ENUM_FRAMEINTERVALS = 0xC034564B
 _CAPTURE, _CAPTURE_MPLANE, _DEVICE_CAPS = 0x00000001, 0x00001000, 0x80000000
 _BUF_CAPTURE, _BUF_CAPTURE_MPLANE, _MEMORY_MMAP = 1, 9, 1
 _DISCRETE = 1
-_PATIENCE_S = 2.0  # with drivers that do not answer
-_MOST = 256  # entries of one list: a broken driver must not keep us for ever
+_PATIENCE_S = 2.0  # longest wait for a driver's answer
+_MOST = 256  # most entries of one list, because the list of a broken driver may never end
 
 Ioctl = Callable[[int, int, bytearray], object]
 
@@ -31,8 +31,9 @@ Ioctl = Callable[[int, int, bytearray], object]
 class Format:
     """A pixel format that a camera offers.
 
-    pixels: the four-character code. sizes: (width, height) -> frames per second, both descending. A driver that takes
-    any size between two states these two.
+    - pixels: the four-character code.
+    - sizes: (width, height) -> frames per second, both descending. A driver that offers every size between two sizes
+      has these two.
     """
 
     pixels: str
@@ -41,10 +42,12 @@ class Format:
 
 @dataclass(frozen=True)
 class Camera:
-    """A video device. A field is None where we may not ask.
+    """A video device. A field is None where this process may not ask.
 
-    readable: whether we may open it. busy: whether a program captures from it now. holders: (process, name) of the
-    programs that have it open, as far as we may see. answers: False where its driver hangs.
+    - readable: whether this process may open the device.
+    - busy: whether a program captures from it now.
+    - holders: (process, name) of the programs that have it open, as far as this process may see them.
+    - answers: False where its driver hangs.
     """
 
     path: str
@@ -71,13 +74,13 @@ class Camera:
 
 
 def cameras() -> list[Camera]:
-    """The video devices that give pictures, and those that cannot be asked; in the order of their numbers."""
+    """The video devices that give pictures, and those that cannot be asked, sorted by their numbers."""
     matches = (re.fullmatch(r"video(\d+)", path.name) for path in Path("/dev").glob("video*"))
     return query_all(f"/dev/video{number}" for number in sorted(int(match[1]) for match in matches if match))
 
 
 def query(path: str, ioctl: Ioctl = fcntl.ioctl) -> Camera | None:
-    """What the kernel knows of a device. None where it gives no pictures: decoders and metadata nodes do not.
+    """Ask Linux about a device. None for a device that gives no pictures, such as a decoder or a metadata node.
 
     ioctl: in place of fcntl.ioctl, for tests. Raises FileNotFoundError.
     """
@@ -106,7 +109,7 @@ def query_all(paths: Iterable[str], ask: Callable[[str], Camera | None] = query)
 
     def work(path: str) -> None:
         found[path] = None
-        with contextlib.suppress(FileNotFoundError):  # unplugged meanwhile
+        with contextlib.suppress(FileNotFoundError):  # it may have been unplugged meanwhile
             found[path] = ask(path)
 
     threads = {path: threading.Thread(target=work, args=(path,), daemon=True) for path in paths}
@@ -144,7 +147,7 @@ def _name(path: str) -> str | None:
 
 
 def _busy(ask: Callable[[int, bytearray], object], kind: int) -> bool | None:
-    """Ask for no buffers: that changes nothing, and fails where another program has some."""
+    """Whether another program captures: a request for no buffers, which changes nothing, then fails."""
     try:
         ask(_REQBUFS, bytearray(struct.pack("=IIIIB3x", 0, kind, _MEMORY_MMAP, 0, 0)))
     except OSError as error:
@@ -155,7 +158,7 @@ def _busy(ask: Callable[[int, bytearray], object], kind: int) -> bool | None:
 def _entries(
     ask: Callable[[int, bytearray], object], request: int, make: Callable[[int], bytes]
 ) -> Iterator[bytearray]:
-    """The entries of a list that the kernel gives by index, until it has no more."""
+    """Yield the entries of a list that Linux gives by index."""
     for index in range(_MOST):
         data = bytearray(make(index))
         try:
@@ -198,7 +201,7 @@ def _rates(ask: Callable[[int, bytearray], object], pixels: bytes, size: tuple[i
 
 
 def holders(path: str) -> tuple[tuple[int, str], ...]:
-    """(process, name) of the programs that have the device open, as far as we may see."""
+    """(process, name) of the programs that have the device open, as far as this process may see them."""
     device = os.path.realpath(path)
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
