@@ -17,9 +17,11 @@ from hydrart.cli.serving import HostPort, serve
 from hydrart.cli.source_options import SOURCE_NAMES, make_opener, source_options
 from hydrart.device.profiles import load_device
 from hydrart.device.sensors import Sensors
+from hydrart.errors import ProfileError
 from hydrart.model import load
 from hydrart.output.log import log_files
 from hydrart.output.outputs import Outputs
+from hydrart.resources import find
 from hydrart.source.paths import files_of
 from hydrart.stream.stream import Stream
 from hydrart.targets import refuse_inputs, refuse_twice
@@ -130,7 +132,10 @@ def run(
     with Outputs(as_json=as_json, **shown) as outputs:
         opener = make_opener(**where, fps=fps, warn=outputs.say)
         model = load(**options)
-        read = [*files_of(opener.source), model.file.path, *([Path(device)] if device else [])]
+        named = [where[name].removeprefix("@") for name in ("positional", "source") if where[name] is not None]
+        read = [*files_of(opener.source), *map(Path, named), model.file.path]
+        if device is not None:
+            read.append(find(device, "devices", ".yaml", ProfileError))
         for target in (*log_files(shown["log"]), shown["save_video"]):
             refuse_inputs(target, read)
         names = load_device(device).sensors if device is not None else None

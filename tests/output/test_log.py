@@ -234,5 +234,10 @@ def test_nothing_else_that_is_read_is_written(weights: Path, tmp_path: Path) -> 
     said = sentence(*args, "--log", tmp_path / "run.jsonl")
     assert f"{numbered} is the input itself" in said, "the log would be renamed to it"
     assert {file: file.read_bytes() for file in files} == files
+    address = tmp_path / "address"
+    address.write_text(f"{tmp_path / 'album'}\n")
+    for source in (("--source", f"@{address}"), (f"@{address}",)):
+        assert "is the input itself" in sentence("run", *source, "--weights", own, "--log", address)
+    assert address.read_text() == f"{tmp_path / 'album'}\n"
     both = tmp_path / "both.avi"
     assert "would be written twice" in sentence(*args, "--log", both, "--save-video", both)
