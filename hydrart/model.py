@@ -20,7 +20,7 @@ from hydrart.format.preprocessing import Preprocessing
 from hydrart.format.reader import WeightFile
 from hydrart.governor.points import OperatingPoint, Profile
 from hydrart.picture.preprocess import FITS, Box, Picture, prepare, preprocess, read_picture, seen
-from hydrart.resources import find
+from hydrart.resources import DEFAULT_WEIGHTS, find
 
 ShowProgress = Callable[[Sequence[int]], Iterable[int]]
 
@@ -238,7 +238,7 @@ class Model:
 
 
 def load(
-    weights: str | os.PathLike[str] = "hydravit-cifar10",
+    weights: str | os.PathLike[str] = DEFAULT_WEIGHTS,
     *,
     precision: str = "auto",
     threads: int | None = None,

@@ -13,6 +13,7 @@ from hydrart.errors import HydrartError
 _PACKAGE = Path(__file__).parent
 
 DEMO = _PACKAGE / "demo" / "demo.webp"
+DEFAULT_WEIGHTS = "hydravit-cifar10"  # the network of a command or call that names none
 
 
 def bundled(folder: str, suffix: str) -> dict[str, Path]:

@@ -17,7 +17,7 @@ from hydrart.errors import SettingError, WeightFileError
 from hydrart.format.precision import FP32
 from hydrart.format.reader import WeightFile
 from hydrart.model import Model, load
-from hydrart.resources import find
+from hydrart.resources import DEFAULT_WEIGHTS, find
 from hydrart.targets import refuse_inputs, refuse_twice
 
 
@@ -97,7 +97,7 @@ def bench(
         progress = _Progress()
         stack.callback(progress.end)
         if shape is None:
-            path = find(weights or "hydravit-cifar10", "weights", ".safetensors", WeightFileError)
+            path = find(weights or DEFAULT_WEIGHTS, "weights", ".safetensors", WeightFileError)
             refuse_inputs(plot, [path])
             arch = WeightFile(path).meta.architecture
         else:

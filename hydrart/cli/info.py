@@ -18,11 +18,11 @@ from hydrart.format.architecture import listing
 from hydrart.format.reader import WeightFile
 from hydrart.governor.blind import NEEDED
 from hydrart.readings import READINGS
-from hydrart.resources import bundled, find
+from hydrart.resources import DEFAULT_WEIGHTS, bundled, find
 
 
 @click.command(cls=WeightsCommand)
-@click.argument("weights", default="hydravit-cifar10")
+@click.argument("weights", default=DEFAULT_WEIGHTS)
 @threads_option
 @click.option("--verify", is_flag=True, help="Read the whole file and compare its checksums.")
 @json_option

@@ -18,7 +18,7 @@ from hydrart.errors import WeightFileError
 from hydrart.json_lines import json_bytes
 from hydrart.output.text import printable
 from hydrart.picture.preprocess import FITS
-from hydrart.resources import find
+from hydrart.resources import DEFAULT_WEIGHTS, find
 
 threads_option = click.option(
     "--threads", default=None, type=click.IntRange(1), help="Cores that a call may use.  [default: all]"
@@ -29,7 +29,7 @@ _MODEL_OPTIONS = (
         "--weights",
         cls=NamesOption,
         names=weights_names,
-        default="hydravit-cifar10",
+        default=DEFAULT_WEIGHTS,
         help="Weight file, or the name of one that ships.",
     ),
     click.option(

@@ -5,7 +5,7 @@ from pathlib import Path
 from hydrart.device.profiles import by_k, load_yaml
 from hydrart.errors import HydrartError, ProfileError, WeightFileError
 from hydrart.format.reader import WeightFile
-from hydrart.resources import find
+from hydrart.resources import DEFAULT_WEIGHTS, find
 
 
 def logged_accuracy(weights: str | None) -> dict[int, float] | None:
@@ -20,7 +20,7 @@ def logged_accuracy(weights: str | None) -> dict[int, float] | None:
 def model_accuracy(name: str | None) -> dict[int, float]:
     """k -> top-1, 0 to 1, of a YAML file or a name that ships; None: of the model that ships. Raises ProfileError."""
     if name is None:
-        weights = find("hydravit-cifar10", "weights", ".safetensors", WeightFileError)
+        weights = find(DEFAULT_WEIGHTS, "weights", ".safetensors", WeightFileError)
         accuracy = WeightFile(weights).meta.accuracy
         if accuracy is None:
             raise ProfileError(f"{weights} holds no accuracy: give one with --accuracy")
