@@ -1,5 +1,6 @@
 """A real Chromium without a window, driven by the DevTools protocol."""
 
+import asyncio
 import base64
 import contextlib
 import itertools
@@ -21,6 +22,10 @@ def program() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
+class Navigated(Exception):
+    """The tab went to another address while it was asked."""
+
+
 class Page:
     """A tab. requests: every URL that it asked for; errors: what its scripts failed with or complained about."""
 
@@ -37,6 +42,8 @@ class Page:
         while True:
             message = json.loads((await self._socket.receive(timeout=PATIENCE_S)).data)
             if message.get("id") == number:
+                if "navigated" in message.get("error", {}).get("message", ""):
+                    raise Navigated
                 assert "result" in message, message
                 result: dict[str, Any] = message["result"]
                 return result
@@ -64,9 +71,12 @@ class Page:
     async def until(self, script: str) -> None:
         """Wait until a JavaScript expression is true."""
         end = time.monotonic() + PATIENCE_S
-        while not await self.evaluate(script):
+        while True:
+            with contextlib.suppress(Navigated):
+                if await self.evaluate(script):
+                    return
             assert time.monotonic() < end, f"never true: {script}"
-            await self.evaluate("new Promise(done => setTimeout(done, 100))")
+            await asyncio.sleep(0.1)
 
     async def look(self, width: int, height: int, dark: bool) -> bytes:
         """The page on a screen of that size, as PNG."""
