@@ -147,7 +147,7 @@ def test_a_link_of_another_site_logs_in(local: Page, guarded: Page, tmp_path: Pa
         async with chromium.browser(tmp_path) as tab:
             await tab.open(f"http://127.0.0.1:{local.port}/")  # for the browser another site than localhost
             await tab.until("typeof lastK !== 'undefined' && lastK !== null")
-            with contextlib.suppress(chromium.Navigated):
+            with contextlib.suppress(chromium.NavigatedError):
                 await tab.evaluate(f"location.href = 'http://localhost:{guarded.port}/?token=a%20token'")
             await tab.until("location.hostname === 'localhost' && typeof lastK !== 'undefined' && lastK !== null")
             assert await tab.evaluate("location.search") == ""

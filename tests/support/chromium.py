@@ -22,7 +22,7 @@ def program() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-class Navigated(Exception):
+class NavigatedError(Exception):
     """The tab went to another address while it was asked."""
 
 
@@ -43,7 +43,7 @@ class Page:
             message = json.loads((await self._socket.receive(timeout=PATIENCE_S)).data)
             if message.get("id") == number:
                 if "navigated" in message.get("error", {}).get("message", ""):
-                    raise Navigated
+                    raise NavigatedError
                 assert "result" in message, message
                 result: dict[str, Any] = message["result"]
                 return result
@@ -72,7 +72,7 @@ class Page:
         """Wait until a JavaScript expression is true."""
         end = time.monotonic() + PATIENCE_S
         while True:
-            with contextlib.suppress(Navigated):
+            with contextlib.suppress(NavigatedError):
                 if await self.evaluate(script):
                     return
             assert time.monotonic() < end, f"never true: {script}"
