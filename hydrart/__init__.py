@@ -44,3 +44,7 @@ __all__ = [
     "WeightFileError",
     "load",
 ]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

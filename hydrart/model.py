@@ -3,8 +3,8 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ ShowProgress = Callable[[Sequence[int]], Iterable[int]]
 
 _MEASURED_ON = (480, 640, 3)  # the shape of a picture from a camera at its default size
 _MEASURED_TIMES = 3
+_BATCH = 8  # pictures of a list that are in memory together
+_LARGEST = 1e12  # of an input; what preprocess() makes of a picture is no larger, whatever mean and std a file has
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,14 +36,17 @@ class Prediction:
 
     k: int
     """The number of heads that gave the answer."""
-    probabilities: FloatArray = field(repr=False)
+    probabilities: FloatArray
     """The probability of each class: float32 [classes], each 0 to 1. Their sum is 1."""
-    labels: Sequence[str] = field(repr=False)
+    labels: Sequence[str]
     """The name of each class."""
     preprocess_ms: float
     """Milliseconds that the preprocessing took."""
     infer_ms: float
     """Milliseconds that the network took."""
+
+    def __repr__(self) -> str:
+        return f"Prediction({self.label!r}, score={self.score:.3f}, k={self.k}, latency_ms={self.latency_ms:.2f})"
 
     @property
     def label(self) -> str:
@@ -70,12 +75,16 @@ class Model:
     model = hydrart.load("hydravit-cifar10")
     answer = model("photo.jpg", k=6)
     print(answer.label, answer.score)
+
+    A model can be pickled, for processes that are spawned. What comes out opens the weight file again. After a fork,
+    the child may use the model of its parent.
     """
 
-    def __init__(self, file: WeightFile, engine: Engine, fit: str = "crop") -> None:
+    def __init__(self, file: WeightFile, engine: Engine, fit: str = "crop", threads: int | None = None) -> None:
         self._file = file
         self.fit = fit
         self._engine = engine
+        self._threads = threads  # that were asked for
         meta = file.meta
         self.architecture: Architecture = meta.architecture
         self.preprocessing: Preprocessing = meta.preprocessing
@@ -85,6 +94,10 @@ class Model:
         self.labels: tuple[str, ...] = meta.labels or tuple(
             f"class {i:0{width}}" for i in range(self.architecture.classes)
         )
+
+    def __reduce__(self) -> tuple[Callable[..., "Model"], tuple[Any, ...]]:
+        path = self._file.path.absolute()  # another process may have another working directory
+        return _open_again, (str(path), self.precision, self._threads, self.backend, self.fit)
 
     def __repr__(self) -> str:
         arch = self.architecture
@@ -113,15 +126,42 @@ class Model:
         """The most cores that a call uses."""
         return self._engine.threads
 
-    def __call__(self, picture: Picture, k: int | None = None) -> Prediction:
-        """Classify a picture with k heads; k=None takes the largest k.
+    @overload
+    def __call__(self, picture: Picture, k: int | None = None, *, bgr: bool = False) -> Prediction: ...
 
-        picture: a path, a PIL image, or a uint8 RGB array [H, W, 3]. Raises PictureError, HeadsError.
+    @overload
+    def __call__(
+        self, picture: list[Any] | tuple[Any, ...], k: int | None = None, *, bgr: bool = False
+    ) -> list[Prediction]: ...
+
+    def __call__(
+        self, picture: Picture | list[Any] | tuple[Any, ...], k: int | None = None, *, bgr: bool = False
+    ) -> Prediction | list[Prediction]:
+        """Classify a picture: path, PIL image or uint8 RGB array [H, W, 3]. k=None is the largest.
+
+        Arrays may also be grey [H, W], RGBA [H, W, 4] and uint16. bgr: arrays have their colours in the order of
+        OpenCV. A list of pictures, or a tuple, gives a list of answers. The pictures of a list pass the network in
+        batches, and each answer's times are its share of its batch's.
+
+            first, second = model(["a.jpg", "b.jpg"], k=6)
+
+        Raises PictureError, HeadsError.
         """
         k = self.architecture.check_k(k)
+        if isinstance(picture, list | tuple):
+            batches = (picture[at : at + _BATCH] for at in range(0, len(picture), _BATCH))
+            return [answer for batch in batches for answer in self._answers(batch, k, bgr)]
         start = time.perf_counter()
-        x = self.preprocess(picture)
+        x = self.preprocess(picture, bgr=bgr)
         return self.answer(x, k, preprocess_ms=(time.perf_counter() - start) * 1e3)
+
+    def _answers(self, pictures: Sequence[Picture], k: int, bgr: bool) -> list[Prediction]:
+        start = time.perf_counter()
+        x = np.concatenate([self.preprocess(picture, bgr=bgr) for picture in pictures])
+        ready = time.perf_counter()
+        probabilities = softmax(self.logits(x, k))
+        shares = [seconds * 1e3 / len(pictures) for seconds in (ready - start, time.perf_counter() - ready)]
+        return [Prediction(k, row, self.labels, *shares) for row in probabilities]
 
     def answer(self, x: NDArray[Any], k: int | None = None, preprocess_ms: float = 0.0) -> Prediction:
         """Classify an input of preprocess() with k heads; k=None takes the largest k.
@@ -135,12 +175,13 @@ class Model:
         infer_ms = (time.perf_counter() - start) * 1e3
         return Prediction(k, softmax(logits), self.labels, preprocess_ms, infer_ms)
 
-    def preprocess(self, picture: Picture) -> FloatArray:
+    def preprocess(self, picture: Picture, *, bgr: bool = False) -> FloatArray:
         """Make the network's input of a picture: float32 [1, 3, H, W], normalised.
 
-        picture: a path, a PIL image, or a uint8 RGB array [H, W, 3]. Raises PictureError.
+        picture: a path, a PIL image, or an array as above. bgr: its colours are in the order of OpenCV. Raises
+        PictureError.
         """
-        return preprocess(read_picture(picture), self.preprocessing, self.fit)
+        return preprocess(read_picture(picture, bgr), self.preprocessing, self.fit)
 
     def logits(self, x: NDArray[Any], k: int | None = None) -> FloatArray:
         """Logits of k heads: float32 [B, 3, H, W], normalised -> float32 [B, classes]. k=None takes the largest k.
@@ -149,7 +190,7 @@ class Model:
         """
         k = self.architecture.check_k(k)
         x = self._checked(x)
-        return self._finite(self._engine.logits(x, k), x)
+        return self._finite(self._engine.logits(x, k))
 
     def features(self, x: NDArray[Any], k: int | None = None) -> FloatArray:
         """The class tokens after the final LayerNorm: float32 [B, 3, H, W], normalised -> float32 [B, k * head_dim].
@@ -158,7 +199,7 @@ class Model:
         """
         k = self.architecture.check_k(k)
         x = self._checked(x)
-        return self._finite(self._engine.features(x, k), x)
+        return self._finite(self._engine.features(x, k))
 
     def warm_up(self, *ks: int) -> None:
         """Run each of the ks once, so that no later call pays for compiling or decoding. Without ks, run the largest.
@@ -224,14 +265,19 @@ class Model:
                 f"an input of {x.dtype} {list(x.shape)} does not fit: pass float32 [B, 3, {size}, {size}], "
                 "as preprocess() makes it"
             )
-        with np.errstate(over="ignore"):  # the check below reports an overflow
-            return np.ascontiguousarray(x, np.float32)
+        with np.errstate(over="ignore"):  # refused below
+            x = np.ascontiguousarray(x, np.float32)
+        if x.size and not (x.min() >= -_LARGEST and x.max() <= _LARGEST):  # NaN fails both
+            raise PictureError(
+                f"the input holds numbers that are not finite, or beyond {_LARGEST:g}: normalise the picture, as "
+                "preprocess() does"
+            )
+        return x
 
-    def _finite(self, y: FloatArray, x: FloatArray) -> FloatArray:
+    def _finite(self, y: FloatArray) -> FloatArray:
+        """The answer to an input that was checked: where it is not finite, the weights are to blame."""
         if np.isfinite(y).all():
             return y
-        if not np.isfinite(x).all():
-            raise PictureError("the input holds numbers that are not finite: normalise the picture again")
         raise WeightFileError(
             f"{self._file.path} gives answers that are not finite: check it with: hydrart info --verify"
         )
@@ -261,9 +307,16 @@ def load(
     """
     if fit not in FITS:
         raise SettingError(f"fit={fit!r} is unknown: choose from {', '.join(FITS)}")
+    if not isinstance(weights, str | os.PathLike):
+        raise SettingError(f"weights={weights!r:.80} is no weight file: pass a path, or the name of one that ships")
     path = find(weights, "weights", ".safetensors", WeightFileError)
     file = open_variant(path, precision, backend)
-    return Model(file, make_engine(backend, file, threads), fit)
+    return Model(file, make_engine(backend, file, threads), fit, threads)
+
+
+def _open_again(path: str, precision: str, threads: int | None, backend: str, fit: str) -> Model:
+    """What unpickling a model calls."""
+    return load(path, precision=precision, threads=threads, backend=backend, fit=fit)
 
 
 def softmax(logits: FloatArray) -> FloatArray:

@@ -61,6 +61,38 @@ def test_prediction(model: hydrart.Model) -> None:
     assert answer.label == CIFAR[int(logits.argmax())]
 
 
+def test_a_list_of_pictures_gives_a_list_of_answers(model: hydrart.Model, tmp_path: Path) -> None:
+    pictures = [np.random.default_rng(i).integers(0, 256, (20 + i, 30, 3), np.uint8) for i in range(19)]
+    answers = model(pictures, k=5)
+    for picture, answer in zip(pictures, answers, strict=True):
+        single = model(picture, k=5)
+        np.testing.assert_array_equal(answer.probabilities, single.probabilities)
+        assert answer.k == 5 and answer.label == single.label
+        assert answer.preprocess_ms > 0 and answer.infer_ms > 0
+    path = tmp_path / "x.png"
+    Image.fromarray(PICTURE).save(path)
+    mixed = model((path, Image.fromarray(PICTURE), PICTURE))
+    assert len({answer.score for answer in mixed}) == 1
+    assert model([]) == []
+    with pytest.raises(PictureError, match="does not exist"):
+        model([PICTURE, tmp_path / "none.png"])
+
+
+def test_pictures_of_opencv(model: hydrart.Model) -> None:
+    expected = model(PICTURE).probabilities
+    bgr = PICTURE[:, :, ::-1]
+    np.testing.assert_array_equal(model(bgr, bgr=True).probabilities, expected)
+    np.testing.assert_array_equal(model([bgr], bgr=True)[0].probabilities, expected)
+    np.testing.assert_array_equal(model.preprocess(bgr, bgr=True), model.preprocess(PICTURE))
+
+
+def test_what_is_shown(model: hydrart.Model) -> None:
+    answer = model(PICTURE, k=5)
+    shown = repr(answer)
+    assert shown.startswith(f"Prediction({answer.label!r}, score={answer.score:.3f}, k=5, latency_ms=")
+    assert dir(hydrart) == sorted([*hydrart.__all__, "__version__"])
+
+
 def test_the_default_is_the_largest(model: hydrart.Model) -> None:
     assert model(PICTURE).k == 12 == model.heads[-1]
     x = model.preprocess(PICTURE)
@@ -128,9 +160,23 @@ def test_inputs_that_do_not_fit(model: hydrart.Model, x: NDArray[Any]) -> None:
         model.logits(x)
 
 
-def test_inputs_that_are_not_finite(model: hydrart.Model) -> None:
-    with pytest.raises(PictureError, match="not finite"):
-        model.logits(np.full((1, 3, 32, 32), np.nan, np.float32))
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize("pixels", [1, 3072], ids=["one", "all"])
+@pytest.mark.parametrize("bits", [0x7FFFFFFF, 0xFFFFFFFF, 0x7FC00000, 0x7F800001, 0x7F800000, 0xFF800000, 0x7E967699])
+def test_inputs_that_are_not_finite(make_weights: Make, precision: str, backend: str, pixels: int, bits: int) -> None:
+    """NaN of any payload, infinity, and 1e38, from which no network stays finite: the input is to blame."""
+    model = hydrart.load(make_weights(precision=precision), precision=precision, backend=backend)
+    x = np.zeros((1, 3, 32, 32), np.float32)
+    x.reshape(-1)[:pixels] = np.array([bits], np.uint32).view(np.float32)
+    for answer in (model.logits, model.features):
+        with pytest.raises(PictureError, match="the input holds numbers that are not finite, or beyond 1e\\+12: "):
+            answer(x, 3)
+
+
+def test_the_largest_inputs_that_a_file_may_ask_for(model: hydrart.Model) -> None:
+    for value in (1e12, -1e12):
+        assert np.isfinite(model.logits(np.full((1, 3, 32, 32), value, np.float32), 12)).all()
 
 
 def test_weights_that_are_not_finite(weights: Path, tmp_path: Path) -> None:
@@ -149,6 +195,8 @@ def test_weights_that_are_not_finite(weights: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        ({"weights": None}, "weights=None is no weight file: pass a path, or the name of one that ships"),
+        ({"weights": 3}, "weights=3 is no weight file"),
         ({"precision": "fp16"}, "choose from auto, fp32, bf16, int8"),
         ({"precision": "int8"}, "stores fp32, not int8"),
         ({"backend": "cuda"}, "choose from native, reference, onnxruntime"),
@@ -158,7 +206,7 @@ def test_weights_that_are_not_finite(weights: Path, tmp_path: Path) -> None:
 )
 def test_settings_that_do_not_exist(settings: dict[str, object], words: str, weights: Path) -> None:
     with pytest.raises(SettingError, match=words):
-        hydrart.load(weights, **settings)  # type: ignore[arg-type]
+        hydrart.load(**{"weights": weights} | settings)  # type: ignore[arg-type]
 
 
 def test_names(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import io
 import sys
-import warnings
 from typing import Any
 
 import click
@@ -29,6 +28,7 @@ from hydrart.cli.train import train
 from hydrart.cli.train_teacher import train_teacher_command
 from hydrart.cli.warmup import warmup
 from hydrart.output.text import warnings_to
+from hydrart.picture.silence import silence_decoders
 
 
 class _Commands(click.Group):
@@ -51,8 +51,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be text
-    # Pillow warns of large pictures, which hydrart refuses itself, and of damaged EXIF data, which does no harm
-    warnings.filterwarnings("ignore", module="PIL")
+    silence_decoders()
     tell_when_compiling()
 
 

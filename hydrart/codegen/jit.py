@@ -29,6 +29,7 @@ from numba.core.runtime import rtsys
 from hydrart.codegen import cache, isa
 from hydrart.codegen.pipeline import Inner
 from hydrart.errors import SettingError
+from hydrart.fork import free_in_children
 
 # LLVM may reorder sums, but must not assume that numbers are finite
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
@@ -54,7 +55,7 @@ class compiled:  # noqa: N801 - a decorator
 
     def __init__(self, signature: Any) -> None:
         self._signature = signature
-        self._lock = threading.Lock()
+        self._lock = free_in_children(threading.Lock())
         self._dispatcher: Any = None
 
     def __call__(self, function: Callable[..., Any]) -> "compiled":

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hydrart.fork import free_in_children
 from hydrart.json_lines import json_line
 from hydrart.readings import View, shown
 from hydrart.stream.events import Event
@@ -53,7 +54,7 @@ class Feed:
 
         self._encode = simplejpeg.encode_jpeg
         self._published, self._seen, self._failed = published, seen, failed
-        self._changed = threading.Condition()
+        self._changed = free_in_children(threading.Condition())
         self._watchers = 0
         self._closed = self._look = False
         self._latest: Result | None = None

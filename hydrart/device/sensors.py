@@ -15,6 +15,7 @@ from hydrart.device import linux
 from hydrart.device.profiles import SensorNames
 from hydrart.device.readers import BATTERY_EVERY_S, EVERY_S, READERS, Charge, Command, Read
 from hydrart.errors import SettingError
+from hydrart.fork import free_in_children
 from hydrart.governor.blind import NEEDED
 from hydrart.readings import READINGS, Readings, View, plausible, shown
 
@@ -102,7 +103,7 @@ class _Poller:
 
     def __init__(self, name: str, read: Read, every_s: float) -> None:
         self._name, self._read, self._every_s = name, read, every_s
-        self._stop = threading.Event()
+        self._stop = free_in_children(threading.Event())
         self._last: tuple[float, Readings] = (-math.inf, {})
         self._is_new = False
         self._told: set[str] = set()

@@ -18,6 +18,7 @@ from hydrart.engine.kernels.state import NETWORK, WORK
 from hydrart.engine.kernels.threads import WORDS
 from hydrart.engine.thread_count import ThreadCount
 from hydrart.engine.weights import KernelWeights
+from hydrart.fork import call_in_children, free_in_children
 from hydrart.format.precision import FloatArray
 from hydrart.format.reader import WeightFile
 
@@ -42,7 +43,7 @@ class NativeEngine:
         self._arch = file.meta.architecture
         self._file = file  # this reference keeps it mapped
         self._weights = KernelWeights(file)
-        self._lock = threading.Lock()
+        self._lock = free_in_children(threading.Lock())
         self._run = forward.run.ready()
         self._network: NDArray[Any] = np.zeros(1, NETWORK)
         self._batch = 0
@@ -58,6 +59,12 @@ class NativeEngine:
         net["class_token"], net["positions"] = weights.cls_token(), weights.positions
         self._allocate(1)
         self._team: _Team | None = None
+        call_in_children(self._renew)
+
+    def _renew(self) -> None:
+        """In the child of a fork: another thread of the parent may have been half-way through a call."""
+        self._weights.start_anew()
+        self._allocate(self._batch)
 
     def logits(self, x: FloatArray, k: int) -> FloatArray:
         """float32 [B, C, H, W] -> logits [B, classes]."""

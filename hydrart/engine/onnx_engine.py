@@ -1,11 +1,13 @@
 """backend="onnxruntime": run the network in ONNX Runtime, to compare it, or where it is faster on a CPU."""
 
+import ctypes
 import os
 import threading
 from typing import Any
 
 from hydrart.engine.onnx_export import export
 from hydrart.errors import MissingExtraError
+from hydrart.fork import call_in_children, free_in_children
 from hydrart.format.precision import FloatArray
 from hydrart.format.reader import WeightFile
 
@@ -22,12 +24,19 @@ class OnnxEngine:
     def __init__(self, file: WeightFile, threads: int | None) -> None:
         self._runtime = load_runtime("backend='onnxruntime'")
         self._file = file
-        self._lock = threading.Lock()
+        self._lock = free_in_children(threading.Lock())
         self._sessions: dict[int, Any] = {}
         self.threads: int = threads or len(os.sched_getaffinity(0))
         self._options = session_options(self._runtime, self.threads)
         # without it, its threads spin for a while after each call and take the cores from other work
         self._options.add_session_config_entry("session.force_spinning_stop", "1")
+        call_in_children(self._renew)
+
+    def _renew(self) -> None:
+        """In the child of a fork: the threads of the sessions are not there, and their end would be waited for."""
+        for session in self._sessions.values():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))  # so that it is never ended
+        self._sessions = {}
 
     def logits(self, x: FloatArray, k: int) -> FloatArray:
         """float32 [B, C, H, W] -> logits [B, classes]. Raises HeadsError."""

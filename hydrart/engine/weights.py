@@ -141,6 +141,11 @@ class KernelWeights:
         self.matrices["input_tiles"] = [matrix.in_blocks(k) for matrix in matrices]
         self._k = k
 
+    def start_anew(self) -> None:
+        """Make available again what prepare() and the kernels may have left half done."""
+        self._k = 0
+        self._sums.clear()
+
     def _norm_rows(self) -> dict[str, NDArray[np.float32]]:
         """The rows of `norms` by the names of their tensors."""
         norms = [(role, i) for i in range(self._arch.depth) for role in BLOCK_NORMS]

@@ -84,8 +84,10 @@ class Architecture:
         """Return k, or the largest k for None. Raises HeadsError, which names the trained ks."""
         if k is None:
             return self.heads[-1]
-        if isinstance(k, bool) or not isinstance(k, Integral) or k not in self.heads:
-            raise HeadsError(f"k={k!s:.40} was not trained: choose from {listing(self.heads)}")
+        if isinstance(k, bool) or not isinstance(k, Integral):
+            raise HeadsError(f"k={k!r:.40} was not trained: choose from {listing(self.heads)}, as an int")
+        if k not in self.heads:
+            raise HeadsError(f"k={k} was not trained: choose from {listing(self.heads)}")
         return int(k)
 
     def parameters(self, k: int) -> int:

@@ -18,7 +18,7 @@ from hydrart.governor.blind import WatchedGoals
 from hydrart.governor.latency import LatencyModel
 from hydrart.governor.limits import PowerLimit
 from hydrart.governor.parameters import DEFAULTS, Parameters
-from hydrart.governor.points import OperatingPoint, Profile
+from hydrart.governor.points import OperatingPoint, Profile, is_number
 from hydrart.governor.switching import Switching
 from hydrart.readings import READINGS, plausible
 
@@ -110,8 +110,13 @@ class Governor:
         _check(fps, "fps", "no rate: pass a positive number of frames per second")
         _check(deadline_ms, "deadline_ms", "no deadline: pass a positive number of milliseconds")
         _check(until_h, "until_h", "no time to last: pass a positive number of hours")
-        if not (math.isfinite(energy_weight) and energy_weight >= 0):
-            raise SettingError(f"energy_weight={energy_weight} is no weight: pass 0 or more")
+        if not isinstance(profile, Profile):
+            raise SettingError(f"profile={profile!r:.80} is no table of ks: pass what model.profile() returns")
+        for name, heads in (("k", k), ("min_k", min_k), ("max_k", max_k)):
+            if heads is not None and not is_number(heads):
+                raise SettingError(f"{name}={heads!r:.80} is no number of heads: pass a whole number")
+        if not (is_number(energy_weight) and energy_weight >= 0):
+            raise SettingError(f"energy_weight={energy_weight!r:.80} is no weight: pass 0 or more")
         asked = {"max_temp_c": max_temp_c, "until_h": until_h}
         self.profile = profile
         self.fps = fps
@@ -342,5 +347,5 @@ def _accuracies(points: tuple[OperatingPoint, ...], unknown: float) -> dict[int,
 
 
 def _check(value: float | None, name: str, problem: str) -> None:
-    if value is not None and not (math.isfinite(value) and value > 0):
-        raise SettingError(f"{name}={value} is {problem}")
+    if value is not None and not (is_number(value) and value > 0):
+        raise SettingError(f"{name}={value!r:.80} is {problem}")

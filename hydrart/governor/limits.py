@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hydrart.errors import SettingError
 from hydrart.governor.battery import BatteryBudget
 from hydrart.governor.parameters import Parameters
-from hydrart.governor.points import OperatingPoint, Profile, interpolate
+from hydrart.governor.points import OperatingPoint, Profile, interpolate, is_number
 from hydrart.governor.thermal import ThermalModel
 from hydrart.readings import READINGS, Readings
 
@@ -152,8 +152,8 @@ def _target(max_temp_c: float | None, profile: Profile, below_throttling_c: floa
         limit = thermal.throttle_c if thermal else None
         return None if limit is None else limit - below_throttling_c
     hottest = READINGS["temp_c"].high
-    if not (math.isfinite(max_temp_c) and 0 < max_temp_c <= hottest):
-        raise SettingError(f"max_temp_c={max_temp_c} is no target: pass degrees Celsius, 0 to {hottest:g}")
+    if not (is_number(max_temp_c) and 0 < max_temp_c <= hottest):
+        raise SettingError(f"max_temp_c={max_temp_c!r:.80} is no target: pass degrees Celsius, 0 to {hottest:g}")
     if thermal and max_temp_c <= thermal.ambient_c:
         raise SettingError(
             f"max_temp_c={max_temp_c:g} is not above the ambient temperature of the device profile, "

@@ -1,7 +1,9 @@
 """The operating points that a governor chooses from, and what is known of the device. Networks are unknown here."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Real
 
 from hydrart.errors import SettingError
 
@@ -90,6 +92,11 @@ class Profile:
             ks = ", ".join(str(point.k) for point in self.points)
             raise SettingError(f"no trained k lies between {low} and {high}: choose from {ks}")
         return points
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a finite number: callers in Python pass texts and None."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def interpolate(table: dict[int, float], k: int) -> float | None:

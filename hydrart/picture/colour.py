@@ -30,26 +30,32 @@ class Depth:
         return (values >> (self._bits - 8)).astype(np.uint8)
 
 
-def as_rgb(picture: Any, depth: Depth) -> NDArray[np.uint8]:
-    """Convert a picture to uint8 RGB [H, W, 3].
+def as_rgb(picture: Any, depth: Depth, bgr: bool = False) -> NDArray[np.uint8]:
+    """Convert an array of pixels, of any strides, to uint8 RGB [H, W, 3]. 8-bit colours are not copied.
 
-    picture: uint8 or uint16 of any strides: grey [H, W] or [H, W, 1], RGB [H, W, 3] or RGBA [H, W, 4]. 8-bit RGB is not
-    copied. Raises PictureError.
+    - [H, W] or [H, W, 1]: grey, uint8, uint16 or bool.
+    - [H, W, 2]: grey and alpha, [H, W, 3]: RGB, [H, W, 4]: RGBA; uint8 or uint16. Alpha is dropped.
+
+    depth: brings uint16 down to 8 bits. bgr: the colours are in the order of OpenCV. Raises PictureError.
     """
     if not isinstance(picture, np.ndarray):
-        raise PictureError(f"a {type(picture).__name__} is no frame: give arrays, uint8 RGB [H, W, 3]")
-    good = picture.dtype in (np.uint8, np.uint16) and picture.ndim in (2, 3) and picture.size > 0
-    if not good or (picture.ndim == 3 and picture.shape[2] not in (1, 3, 4)):
+        raise PictureError(f"a {type(picture).__name__} is not a picture: pass an array, uint8 RGB [H, W, 3]")
+    channels = 1 if picture.ndim == 2 else picture.shape[2] if picture.ndim == 3 else 0
+    types: tuple[type[np.generic], ...] = (np.uint8, np.uint16, np.bool_) if channels == 1 else (np.uint8, np.uint16)
+    if picture.dtype not in types or channels not in (1, 2, 3, 4) or picture.size == 0:
         raise PictureError(
-            f"an array of {picture.dtype} {list(picture.shape)} is no frame: give uint8 RGB [H, W, 3], or grey [H, W]"
+            f"an array of {picture.dtype} {list(picture.shape)} is not a picture: "
+            "pass uint8 RGB [H, W, 3], grey [H, W] or RGBA [H, W, 4], or uint16 of these"
         )
     if picture.dtype == np.uint16:
         picture = depth.to_8_bits(picture)
+    elif picture.dtype == np.bool_:
+        picture = picture.view(np.uint8) * np.uint8(255)
     if picture.ndim == 2:
         picture = picture[:, :, None]
-    if picture.shape[2] == 1:
-        return np.asarray(np.repeat(picture, 3, axis=2))
-    return np.asarray(picture[:, :, :3])
+    if channels <= 2:
+        return np.asarray(np.repeat(picture[:, :, :1], 3, axis=2))
+    return np.asarray(picture[:, :, 2::-1] if bgr else picture[:, :, :3])
 
 
 def turned(picture: NDArray[np.uint8], flip: str | None, degrees: int) -> NDArray[np.uint8]:

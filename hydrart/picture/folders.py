@@ -5,10 +5,20 @@ from pathlib import Path
 
 from hydrart.errors import PictureError, SourceError
 
-PICTURE_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in "avif bmp gif jfif jp2 jpeg jpg pbm pgm png pnm ppm tif tiff webp".split()  # noqa: SIM905
-)
+PICTURE_FORMATS = {
+    "JPEG": "jfif jpeg jpg",
+    "PNG": "png",
+    "WEBP": "webp",
+    "BMP": "bmp",
+    "GIF": "gif",
+    "TIFF": "tif tiff",
+    "PPM": "pbm pgm pnm ppm",
+    "AVIF": "avif",
+    "JPEG2000": "jp2",
+}
+"""Pillow's names of the formats that hydrart reads -> suffixes of their files. No reader of theirs runs a program."""
+
+PICTURE_SUFFIXES = frozenset(f".{suffix}" for suffixes in PICTURE_FORMATS.values() for suffix in suffixes.split())
 
 
 def is_picture(path: Path) -> bool:

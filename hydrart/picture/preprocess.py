@@ -6,6 +6,7 @@ Pillow's bits. So the input is the same as in the training tools.
 
 import contextlib
 import functools
+import importlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,8 +18,10 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from hydrart.errors import PictureError
 from hydrart.format.preprocessing import Preprocessing
+from hydrart.picture.colour import Depth, as_rgb
+from hydrart.picture.folders import PICTURE_FORMATS
 
-Picture = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
+Picture = str | os.PathLike[str] | Image.Image | NDArray[Any]
 
 FITS = ("crop", "pad", "stretch")
 
@@ -44,18 +47,17 @@ class Box(NamedTuple):
     height: float
 
 
-def read_picture(picture: Picture) -> NDArray[np.uint8]:
-    """Read a picture as uint8 RGB [H, W, 3], upright.
+def read_picture(picture: Picture, bgr: bool = False, depth: Depth | None = None) -> NDArray[np.uint8]:
+    """Read a path, PIL image or array as uint8 RGB [H, W, 3], upright.
 
-    picture: a path, a PIL image, or a uint8 RGB array [H, W, 3] of any strides, which is not copied. Alpha is dropped.
-    16-bit pictures keep their high byte. Raises PictureError.
+    as_rgb() says which arrays; their 8-bit colours are not copied. Alpha is dropped. 16-bit files keep their high byte.
+    depth brings 16-bit arrays down; without one, they have the fewest of 8, 10, 12, 14 and 16 bits that hold their
+    values. bgr: an array has its colours in the order of OpenCV. Raises PictureError.
     """
     if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
-            raise PictureError(
-                f"an array of {picture.dtype} {list(picture.shape)} is not a picture: pass uint8 RGB [H, W, 3]"
-            )
-        return np.asarray(picture)
+        return as_rgb(picture, depth or Depth(), bgr)
+    if bgr:
+        raise PictureError(f"bgr=True is for arrays, a {type(picture).__name__} knows its colours: leave it out")
     if isinstance(picture, Image.Image):
         name = str(getattr(picture, "filename", "") or "the picture")
         with decoding(name):
@@ -65,10 +67,30 @@ def read_picture(picture: Picture) -> NDArray[np.uint8]:
             f"a {type(picture).__name__} is not a picture: pass a path, a PIL image or a uint8 RGB array"
         )
     path = Path(picture)
+    if "://" in str(picture) and not os.path.exists(path):
+        raise PictureError("the address of a picture is not opened: download it, and pass the path of the file")
     if os.path.exists(path) and not os.path.isfile(path):
         raise PictureError(f"{path} is a folder or a device: pass a picture file")
-    with decoding(path), Image.open(path) as image:
+    with decoding(path), open_picture(path) as image:
         return np.asarray(upright_rgb(image, str(path)))
+
+
+def open_picture(path: Path) -> Image.Image:
+    """Open a picture file in one of PICTURE_FORMATS, whatever its name is; every picture is opened here.
+
+    Pillow alone would try every format that it knows, and some run other programs: Ghostscript executes an EPS. Raises
+    OSError, UnidentifiedImageError and whatever decoders raise.
+    """
+    return Image.open(path, formats=_readable())
+
+
+@functools.cache
+def _readable() -> tuple[str, ...]:
+    """The PICTURE_FORMATS that this Pillow has."""
+    for plugin in ("Avif", "Bmp", "Gif", "Jpeg", "Jpeg2K", "Png", "Ppm", "Tiff", "WebP"):
+        with contextlib.suppress(ImportError):  # AVIF came with Pillow 11.3
+            importlib.import_module(f"PIL.{plugin}ImagePlugin")
+    return tuple(name for name in PICTURE_FORMATS if name in Image.OPEN)
 
 
 @contextlib.contextmanager
@@ -81,7 +103,9 @@ def decoding(path: Path | str) -> Iterator[None]:
     except PermissionError:
         raise PictureError(f"{path} may not be read: check its permissions") from None
     except UnidentifiedImageError:
-        raise PictureError(f"{path} is not a picture that Pillow can read: convert it to JPEG or PNG") from None
+        raise PictureError(
+            f"{path} is not a picture in a format that hydrart reads: convert it to JPEG or PNG"
+        ) from None
     except Image.DecompressionBombError:
         raise _too_large(str(path)) from None
     except (PictureError, MemoryError):

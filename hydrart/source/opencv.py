@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.errors import MissingExtraError
+from hydrart.fork import free_in_children
 from hydrart.picture.colour import Depth, as_rgb
 from hydrart.source.shot import Shot
 
@@ -28,8 +29,7 @@ def load_cv2(what: str) -> Any:
 
 def to_rgb(picture: NDArray[Any], depth: Depth) -> NDArray[np.uint8]:
     """A picture from OpenCV (BGR, BGRA or grey, 8 or 16 bits) as uint8 RGB [H, W, 3]. 8-bit BGR is not copied."""
-    rgb = as_rgb(picture, depth)
-    return rgb[:, :, ::-1] if picture.ndim == 3 and picture.shape[2] >= 3 else rgb
+    return as_rgb(picture, depth, bgr=True)
 
 
 class CaptureReader:
@@ -40,7 +40,7 @@ class CaptureReader:
         self._cv2 = cv2
         self._capture = capture
         self._depth = Depth()
-        self._lock = threading.Lock()
+        self._lock = free_in_children(threading.Lock())
         self._closed = False
 
     def shots(self) -> Iterator[Shot]:

@@ -59,7 +59,8 @@ class Opener:
         - a URL, a video file, a folder, a glob or a picture
         - "demo": the clip that ships
         - "-:WIDTHxHEIGHT:FORMAT": raw frames on stdin
-        - an iterable of arrays, or of pairs (array, stamp): see hydrart.picture.colour.as_rgb for the arrays
+        - an iterable of pictures, or of pairs (picture, stamp): arrays as hydrart.picture.colour.as_rgb takes them,
+          PIL images, or paths
         - a single array, which is one picture
         - an open Source, or a function that returns one
     fps, size: frames per second, and (width, height) in pixels, to ask a camera for. None: 15 and 640x480.

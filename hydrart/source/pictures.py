@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageSequence
+from PIL import ImageSequence
 
 from hydrart.errors import PictureError, SourceError
-from hydrart.picture.colour import Depth, as_rgb
-from hydrart.picture.preprocess import decoding, upright_rgb
+from hydrart.picture.colour import Depth
+from hydrart.picture.preprocess import decoding, open_picture, read_picture, upright_rgb
 from hydrart.resources import DEMO
 from hydrart.source.shot import Shot
 
@@ -77,7 +77,7 @@ class DemoSource:
 
 
 class ArraySource:
-    """An iterable of arrays, or of pairs (array, stamp); as_rgb() says which arrays. A single picture is one, too.
+    """An iterable of pictures, or of pairs (picture, stamp); read_picture() says which. A single picture is one, too.
 
     Each array is copied: a program may use one buffer again and again. live: whether frames come by themselves.
     """
@@ -98,7 +98,7 @@ class ArraySource:
             if self._closed:
                 return
             picture, stamp = item if isinstance(item, tuple) and len(item) == 2 else (item, None)
-            yield Shot(np.array(as_rgb(picture, self._depth)), stamp=stamp)
+            yield Shot(np.array(read_picture(picture, depth=self._depth)), stamp=stamp)
 
     def close(self) -> None:
         self._closed = True
@@ -113,7 +113,7 @@ def _frames(path: Path) -> Iterator[NDArray[np.uint8]]:
     """The picture of a file, or the pictures of an animation or of several pages. Raises PictureError."""
     if os.path.exists(path) and not os.path.isfile(path):
         raise PictureError(f"{path} is a folder, a pipe or a device: pass a picture file")
-    with decoding(path), Image.open(path) as image:
+    with decoding(path), open_picture(path) as image:
         for number, frame in enumerate(ImageSequence.Iterator(image)):
             if not _is_copy(frame, number):
                 yield np.asarray(upright_rgb(frame, str(path)))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.errors import SourceError
+from hydrart.fork import free_in_children
 from hydrart.source.opener import Source
 from hydrart.stream.frame import Frame, asleep_s
 from hydrart.stream.mailbox import Mailbox
@@ -49,7 +50,7 @@ class Capture:
         self._expect = expect
         self._prepare = prepare
         self._shape: tuple[int, ...] = ()
-        self._stop = threading.Event()
+        self._stop = free_in_children(threading.Event())
         self._thread = threading.Thread(target=self._run, name="hydrart-capture", daemon=True)
         self._thread.start()
 

@@ -2,6 +2,7 @@
 
 import threading
 
+from hydrart.fork import free_in_children
 from hydrart.stream.frame import Frame
 
 
@@ -12,7 +13,7 @@ class Mailbox:
     """
 
     def __init__(self, lossy: bool = True) -> None:
-        self._changed = threading.Condition()
+        self._changed = free_in_children(threading.Condition())
         self._lossy = lossy
         self._frame: Frame | None = None
         self._closed = False

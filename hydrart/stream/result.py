@@ -45,6 +45,13 @@ class Result:
     source_name: str | None = None
     """Path of the picture file, or of the one of several videos, that the frame is from; else None."""
 
+    def __repr__(self) -> str:
+        answer = self.prediction
+        return (
+            f"Result(frame={self.frame}, {answer.label!r}, score={answer.score:.3f}, k={answer.k}, "
+            f"age_ms={self.age_ms:.1f}, missed={self.missed})"
+        )
+
     @property
     def missed(self) -> bool:
         """Whether the answer came after its deadline."""

@@ -13,7 +13,9 @@ import numpy as np
 from hydrart.device.profiles import load_device
 from hydrart.device.sensors import Sensors
 from hydrart.errors import SettingError, SourceError
+from hydrart.fork import free_in_children
 from hydrart.governor.governor import Governor
+from hydrart.governor.points import is_number
 from hydrart.model import Model, ShowProgress
 from hydrart.source.camera import LIVE_FPS
 from hydrart.source.opener import Opener
@@ -119,12 +121,16 @@ class Stream:
         on_wait: Callable[[], None] | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
+        if not isinstance(model, Model):
+            raise SettingError(f"model={model!r:.80} is no model: pass what hydrart.load() returns")
         if frames not in (None, "latest", "all"):
             raise SettingError(f"frames={frames!r} is unknown: choose latest or all")
         if on_loss not in ("reconnect", "exit"):
             raise SettingError(f"on_loss={on_loss!r} is unknown: choose reconnect or exit")
-        if smooth < 1:
-            raise SettingError(f"smooth={smooth} is no number of frames: pass 1 or more")
+        if not is_number(smooth) or smooth < 1:
+            raise SettingError(f"smooth={smooth!r:.80} is no number of frames: pass 1 or more")
+        if not (is_number(patience_s) or patience_s == math.inf) or not patience_s > 0:
+            raise SettingError(f"patience_s={patience_s!r:.80} is no time: pass a positive number of seconds")
         goals: dict[str, Any] = {
             "k": k,
             "min_k": min_k,
@@ -144,7 +150,7 @@ class Stream:
         Governor(profile, fps=None if unpaced else fps, **goals)  # a wrong rate or goal raises before the long part
         self.model = model
         self._on_wait = on_wait or _ignore
-        self._stop = threading.Event()
+        self._stop = free_in_children(threading.Event())
         with contextlib.ExitStack() as failed:
             self._own_sensors = failed.enter_context(contextlib.ExitStack())
             if sensors is None:

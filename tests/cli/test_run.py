@@ -173,7 +173,7 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> list[Seen]:
             yield result
 
     def run(model: hydrart.Model, picture: Any, k: int | None = None) -> hydrart.Prediction:
-        prediction = answer(model, picture, k)
+        prediction: hydrart.Prediction = answer(model, picture, k)
         measured.append(prediction.k)
         return prediction
 

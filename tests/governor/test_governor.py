@@ -315,7 +315,7 @@ def test_energy_has_a_price_if_asked() -> None:
     assert ks == sorted(ks, reverse=True) and ks[0] == 7 and ks[-1] == 3
 
 
-@pytest.mark.parametrize("goals", [{"fps": 0}, {"fps": -1}, {"fps": math.nan}, {"fps": math.inf}])
+@pytest.mark.parametrize("goals", [{"fps": 0}, {"fps": -1}, {"fps": math.nan}, {"fps": math.inf}, {"fps": "15"}])
 def test_impossible_rates(goals: dict[str, Any]) -> None:
     with pytest.raises(SettingError, match="pass a positive number of frames per second"):
         Governor(TABLE, **goals)
@@ -330,6 +330,12 @@ def test_impossible_rates(goals: dict[str, Any]) -> None:
         ({"max_temp_c": math.nan}, "is no target"),
         ({"max_temp_c": 1000}, "is no target"),
         ({"energy_weight": -1}, "is no weight"),
+        ({"deadline_ms": "66"}, "deadline_ms='66' is no deadline"),
+        ({"until_h": "2"}, "until_h='2' is no time to last"),
+        ({"max_temp_c": "70"}, "max_temp_c='70' is no target"),
+        ({"energy_weight": None}, "energy_weight=None is no weight"),
+        ({"k": "6"}, "k='6' is no number of heads: pass a whole number"),
+        ({"max_k": "6"}, "max_k='6' is no number of heads"),
     ],
 )
 def test_impossible_goals(goals: dict[str, Any], words: str) -> None:
@@ -354,3 +360,9 @@ def test_starts_from_latencies_measured_here() -> None:
         "earlier frames are forgotten"
     )
     assert decision == Governor(TABLE.measured({k: latency(k) for k in KS}), fps=15).choose(0.1)
+
+
+@pytest.mark.parametrize("profile", [None, "raspberrypi5", {3: 4.5}])
+def test_what_is_no_profile(profile: Any) -> None:
+    with pytest.raises(SettingError, match=r"is no table of ks: pass what model.profile\(\) returns"):
+        Governor(profile)

@@ -219,7 +219,9 @@ PIXELS = np.zeros((4, 5, 3), np.uint8)
         PIXELS[None],
         PIXELS[:0],
         PIXELS[:, :0],
-        PIXELS[:, :, :1],
+        np.dstack((PIXELS, PIXELS)),
+        PIXELS[:, :, :1].astype(np.int32),
+        "http://user:secret@host/x.png",
         PIXELS.tolist(),
         None,
         b"x.png",
@@ -264,5 +266,5 @@ def test_no_inputs_give_no_answers(model: hydrart.Model) -> None:
 
 def test_many_ks_at_once(model: hydrart.Model) -> None:
     with pytest.raises(HeadsError) as error:
-        model(noise(0), k=np.array([3, 4]))  # type: ignore[arg-type]
+        model(noise(0), k=np.array([3, 4]))  # type: ignore[call-overload]
     told(error)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from hydrart.errors import PictureError, SourceError
-from hydrart.picture.folders import PICTURE_SUFFIXES, class_folders, picture_files
+from hydrart.picture.folders import PICTURE_FORMATS, PICTURE_SUFFIXES, class_folders, picture_files
 from tests.support.commands import class_tree, closed, no_root
 
 
@@ -50,3 +50,4 @@ def test_every_suffix_is_a_format_that_pillow_reads() -> None:
     Image.init()
     readable = {suffix for suffix, name in Image.EXTENSION.items() if name in Image.OPEN}
     assert readable >= PICTURE_SUFFIXES
+    assert {name for suffix, name in Image.EXTENSION.items() if suffix in PICTURE_SUFFIXES} >= set(PICTURE_FORMATS)

@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import EpsImagePlugin, Image, features
 
 import hydrart
-from hydrart.errors import PictureError
+from hydrart.errors import PictureError, SourceError
 from hydrart.format.preprocessing import Preprocessing
+from hydrart.picture import preprocess as module
+from hydrart.picture.folders import PICTURE_FORMATS
 from hydrart.picture.preprocess import FITS, normalise, preprocess, read_picture, seen, square
 from hydrart.resources import DEMO
+from hydrart.source.pictures import PictureSource
 
 IMAGENET = Preprocessing(224)
 
@@ -174,8 +177,10 @@ def test_the_frames_of_the_demo_clip_can_be_prepared(model: hydrart.Model) -> No
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.zeros((4, 4), np.uint8), "uint8 [4, 4]"),
-        (np.zeros((4, 4, 4), np.uint8), "uint8 [4, 4, 4]"),
+        (np.zeros(4, np.uint8), "uint8 [4]"),
+        (np.zeros((4, 4, 5), np.uint8), "uint8 [4, 4, 5]"),
+        (np.zeros((4, 4), np.int32), "int32 [4, 4]"),
+        (np.zeros((4, 4, 3), bool), "bool [4, 4, 3]"),
         (np.zeros((4, 4, 3), np.float32), "float32 [4, 4, 3]"),
         (np.zeros((0, 4, 3), np.uint8), "uint8 [0, 4, 3]"),
     ],
@@ -211,3 +216,37 @@ def test_what_is_seen_is_what_changes_the_input(height: int, width: int, how: st
             corner = np.zeros((height, width, 3), np.uint8)
             corner[y, x] = 255
             assert (preprocess(corner, spec, how) != black).any()
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.eps", "photo.png"])
+def test_no_picture_runs_a_program(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An EPS is a program for Ghostscript, which Pillow calls where it is installed."""
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    path = tmp_path / name
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
+    with Image.open(path) as image:
+        assert image.format == "EPS", "Pillow alone would take it"
+    with pytest.raises(PictureError, match="is not a picture in a format that hydrart reads"):
+        read_picture(path)
+    with pytest.raises(SourceError, match="all 1 files failed"):
+        list(PictureSource(str(path), [path], lambda message: None).shots())
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("form", PICTURE_FORMATS)
+def test_every_format_is_read_whatever_the_name(form: str, tmp_path: Path) -> None:
+    if not features.check({"AVIF": "avif", "JPEG2000": "jpg_2000", "WEBP": "webp"}.get(form, "zlib")):
+        pytest.skip(f"this Pillow lacks {form}")
+    path = tmp_path / "x.png"
+    Image.new("RGB", (40, 30), (200, 20, 20)).save(path, form)
+    found = read_picture(path)
+    assert found.shape == (30, 40, 3) and np.abs(found.astype(int) - (200, 20, 20)).max() < 12
+
+
+def test_no_other_module_opens_pictures() -> None:
+    package = Path(module.__file__).parents[1]
+    calling = [path for path in package.rglob("*.py") if "Image.open(" in path.read_text("utf-8")]
+    assert [path.relative_to(package).as_posix() for path in calling] == ["picture/preprocess.py"]

@@ -44,7 +44,7 @@ def test_broken_pictures_are_named_and_skipped(tmp_path: Path, model: hydrart.Mo
     ],
 )
 def test_what_is_no_frame_is_told(array: NDArray[np.uint8], model: hydrart.Model) -> None:
-    with pytest.raises(PictureError, match="is no frame"), hydrart.Stream([array], model) as stream:
+    with pytest.raises(PictureError, match="is not a picture"), hydrart.Stream([array], model) as stream:
         list(stream)
 
 

@@ -58,3 +58,7 @@ def test_what_is_unknown_is_null() -> None:
 def test_an_answer_after_its_deadline_is_missed(deadline_ms: float | None, missed: bool) -> None:
     result = replace(RESULT, deadline_ms=deadline_ms)
     assert result.missed is missed and result.as_dict()["missed"] is missed
+
+
+def test_what_is_shown() -> None:
+    assert repr(RESULT) == "Result(frame=7, 'b', score=0.500, k=4, age_ms=9.9, missed=False)"

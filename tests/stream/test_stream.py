@@ -204,6 +204,10 @@ def test_goals_make_the_governor(model: hydrart.Model) -> None:
     ("settings", "error", "words"),
     [
         ({"fps": 0.0}, SettingError, "no rate"),
+        ({"fps": "15"}, SettingError, "fps='15' is no rate: pass a positive number of frames per second"),
+        ({"smooth": "2"}, SettingError, "smooth='2' is no number of frames: pass 1 or more"),
+        ({"patience_s": "5"}, SettingError, "patience_s='5' is no time: pass a positive number of seconds"),
+        ({"patience_s": math.nan}, SettingError, "patience_s=nan is no time"),
         ({"min_k": 13}, SettingError, "no trained k lies between"),
         ({"k": 2}, HeadsError, "2"),
         ({"k": 4, "max_k": 6}, SettingError, "leave min_k and max_k out"),
@@ -312,3 +316,9 @@ def test_a_file_as_fast_as_it_goes(model: hydrart.Model, tmp_path: Path) -> None
     assert results[-1].t_capture - results[0].t_capture < 2.9, "the frames are not paced"
     with pytest.raises(SettingError, match="fps=inf is for files"):
         hydrart.Stream(Camera(ENDLESS), model, fps=math.inf, measure=False)
+
+
+@pytest.mark.parametrize("model", ["hydravit-cifar10", None])
+def test_what_is_no_model(model: object) -> None:
+    with pytest.raises(SettingError, match=r"is no model: pass what hydrart.load\(\) returns"):
+        Stream([], model)  # type: ignore[arg-type]
