@@ -2,6 +2,7 @@
 
 HydrartError
  |- WeightFileError     a weight file is missing, damaged or of another version
+ |   `- UnfinishedWeightFileError  it is being written, so that trying again may help
  |- PictureError        a picture cannot be read, or is unfit for the network
  |- HeadsError          a number of heads that was not trained (also a ValueError)
  |- SettingError        an unknown backend, precision, thread count or goal (also a ValueError)
@@ -20,6 +21,10 @@ class HydrartError(Exception):
 
 class WeightFileError(HydrartError):
     """A weight file is missing, damaged or of another version."""
+
+
+class UnfinishedWeightFileError(WeightFileError):
+    """A weight file is cut short, or was written to while it is in use. Trying again may help."""
 
 
 class PictureError(HydrartError):

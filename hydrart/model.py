@@ -97,7 +97,7 @@ class Model:
 
     def __reduce__(self) -> tuple[Callable[..., "Model"], tuple[Any, ...]]:
         path = self._file.path.absolute()  # another process may have another working directory
-        return _open_again, (str(path), self.precision, self._threads, self.backend, self.fit)
+        return _open_again, (str(path), self.precision, self._threads, self.backend, self.fit, self._file.mapped)
 
     def __repr__(self) -> str:
         arch = self.architecture
@@ -276,6 +276,7 @@ class Model:
 
     def _finite(self, y: FloatArray) -> FloatArray:
         """The answer to an input that was checked: where it is not finite, the weights are to blame."""
+        self._file.check_unchanged()
         if np.isfinite(y).all():
             return y
         raise WeightFileError(
@@ -290,6 +291,7 @@ def load(
     threads: int | None = None,
     backend: str = "native",
     fit: str = "crop",
+    mmap: bool = True,
 ) -> Model:
     """Open a weight file.
 
@@ -302,6 +304,8 @@ def load(
     - fit: how a picture of any shape becomes the square that the network takes. "crop" cuts out the centre, as the
       weight file says. "pad" shows the whole picture with a border, "stretch" shows it distorted. The network was
       trained and measured with "crop".
+    - mmap: False reads the whole file into memory. Then nothing that happens to the file later reaches this process. A
+      mapped file must not be written to: Linux ends the process with SIGBUS where it shrinks (mmap(2)).
 
     Raises WeightFileError, SettingError, MissingExtraError.
     """
@@ -310,13 +314,13 @@ def load(
     if not isinstance(weights, str | os.PathLike):
         raise SettingError(f"weights={weights!r:.80} is no weight file: pass a path, or the name of one that ships")
     path = find(weights, "weights", ".safetensors", WeightFileError)
-    file = open_variant(path, precision, backend)
+    file = open_variant(path, precision, backend, mmap)
     return Model(file, make_engine(backend, file, threads), fit, threads)
 
 
-def _open_again(path: str, precision: str, threads: int | None, backend: str, fit: str) -> Model:
+def _open_again(path: str, precision: str, threads: int | None, backend: str, fit: str, mmap: bool) -> Model:
     """What unpickling a model calls."""
-    return load(path, precision=precision, threads=threads, backend=backend, fit=fit)
+    return load(path, precision=precision, threads=threads, backend=backend, fit=fit, mmap=mmap)
 
 
 def softmax(logits: FloatArray) -> FloatArray:

@@ -1,5 +1,6 @@
 """The Python API."""
 
+import pickle
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -14,7 +15,8 @@ from PIL import Image
 
 import hydrart
 from hydrart.engine import reference
-from hydrart.errors import HeadsError, PictureError, SettingError, WeightFileError
+from hydrart.errors import HeadsError, PictureError, SettingError, UnfinishedWeightFileError, WeightFileError
+from hydrart.format.reader import WeightFile
 from tests.support.networks import CIFAR, SMALL, random_state
 
 Make = Callable[..., Path]
@@ -179,17 +181,40 @@ def test_the_largest_inputs_that_a_file_may_ask_for(model: hydrart.Model) -> Non
         assert np.isfinite(model.logits(np.full((1, 3, 32, 32), value, np.float32), 12)).all()
 
 
-def test_weights_that_are_not_finite(weights: Path, tmp_path: Path) -> None:
-    from hydrart.format.reader import WeightFile
-
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", ["attn.qkv.weight", "mlp.fc1.weight", "norm1.bias"])
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1e30])
+def test_weights_that_are_not_finite(
+    value: float, name: str, precision: str, backend: str, make_weights: Make, tmp_path: Path
+) -> None:
+    """One rule for every engine: such a file gives no answer. In an answer, not every NaN would be seen."""
+    weights = make_weights(precision=precision)
     file = WeightFile(weights)
-    tensor = file.layout.tensors["shell03.blocks.0.mlp.fc1.weight"]
+    tensor = file.layout.tensors[f"shell03.blocks.0.{name}"]
     data = bytearray(weights.read_bytes())
-    data[file.start + tensor.begin : file.start + tensor.begin + 4] = np.float32(np.nan).tobytes()
+    bits = np.float32(value).tobytes()[2 if tensor.dtype == "BF16" else 0 :]
+    data[file.start + tensor.begin : file.start + tensor.begin + len(bits)] = bits
     path = tmp_path / "x.safetensors"
     path.write_bytes(data)
-    with pytest.raises(WeightFileError, match="hydrart info --verify"):
-        hydrart.load(path)(PICTURE)
+    with pytest.raises(WeightFileError, match=f"blocks.0.{name} holds numbers that are not finite, or beyond "):
+        hydrart.load(path, precision=precision, backend=backend)(PICTURE, k=3)
+
+
+def test_a_file_that_changes_in_place_gives_no_more_answers(weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(weights.read_bytes())
+    mapped, read = hydrart.load(path), hydrart.load(path, mmap=False)
+    expected = read(PICTURE, k=3).score
+    assert mapped(PICTURE, k=3).score == expected
+    with open(path, "r+b") as file:
+        file.seek(WeightFile(weights).start)
+        file.write(np.ones(1000, np.float32).tobytes())
+    for call in (lambda: mapped(PICTURE, k=3), lambda: mapped.features(mapped.preprocess(PICTURE))):
+        with pytest.raises(UnfinishedWeightFileError, match="was written to while it is in use"):
+            call()
+    assert read(PICTURE, k=3).score == expected
+    assert not pickle.loads(pickle.dumps(read)).file.mapped
 
 
 @pytest.mark.parametrize(

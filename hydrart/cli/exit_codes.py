@@ -20,6 +20,7 @@ from hydrart.errors import (
     MissingExtraError,
     ProfileError,
     SettingError,
+    UnfinishedWeightFileError,
     WeightFileError,
 )
 from hydrart.output.notify import Notifier
@@ -60,7 +61,8 @@ def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
             with interruptible():
                 return command(*args, **kwargs)
         except HydrartError as error:
-            lasting = isinstance(error, _LASTING) and "NOTIFY_SOCKET" in os.environ
+            lasting = isinstance(error, _LASTING) and not isinstance(error, UnfinishedWeightFileError)
+            lasting = lasting and "NOTIFY_SOCKET" in os.environ
             raise _to_systemd(_Lasting(str(error)) if lasting else Failure(str(error))) from error
         except MemoryError:
             raise _to_systemd(Failure(_MEMORY)) from None

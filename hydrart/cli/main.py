@@ -9,6 +9,7 @@ from click.exceptions import Exit
 
 import hydrart
 from hydrart.cli.bench import bench
+from hydrart.cli.bus_error import explain_bus_errors
 from hydrart.cli.cameras import cameras_command
 from hydrart.cli.classify import classify
 from hydrart.cli.compiling import tell_when_compiling
@@ -52,6 +53,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be text
     silence_decoders()
+    explain_bus_errors()
     tell_when_compiling()
 
 

@@ -39,6 +39,13 @@ _MODEL_OPTIONS = (
         help="Precision of the weights, in this file or in one beside it.",
     ),
     threads_option,
+    click.option(
+        "--no-mmap",
+        "mmap",
+        is_flag=True,
+        callback=lambda ctx, param, value: not value,
+        help="Read the whole weight file at the start instead of mapping it.",
+    ),
     click.option("--backend", default="native", help=f"What computes: {', '.join(BACKENDS)}."),
 )
 

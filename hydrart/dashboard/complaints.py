@@ -8,6 +8,8 @@ from collections.abc import Callable
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import RequestPayloadError
 
+from hydrart.fork import free_in_children
+
 _EVERY_S = 60.0
 
 
@@ -17,7 +19,7 @@ class Complaints(logging.Handler):
     def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
         self._say = say
-        self._guard = threading.Lock()
+        self._guard = free_in_children(threading.Lock())
         self._told: dict[str, tuple[float, int]] = {}  # kind -> time of its last line, and its sentences since
 
     def tell(self, kind: str, sentence: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydrart.errors import SettingError
+from hydrart.fork import free_in_children
 from hydrart.governor.governor import Governor
 
 _COLDEST_C, _HOTTEST_C = 1, 150
@@ -43,7 +44,7 @@ class Controls:
     def __init__(self, governor: Governor, heads: tuple[int, ...], bounds: Bounds) -> None:
         self._governor, self._bounds = governor, bounds
         self._heads = bounds.allowed(heads)
-        self._guard = threading.Lock()
+        self._guard = free_in_children(threading.Lock())
         self._applied: dict[str, Any] = {"k": bounds.k, "max_temp_c": None}  # the page's settings in force; None: none
         self._wanted: dict[str, Any] = {}  # only the latest wish is kept, so that a flood costs no memory
         self._default = governor.max_temp_c

@@ -107,7 +107,7 @@ class _Poller:
         self._last: tuple[float, Readings] = (-math.inf, {})
         self._is_new = False
         self._told: set[str] = set()
-        self.called = threading.Event()  # once at least, whatever it gave
+        self.called = free_in_children(threading.Event())  # once at least, whatever it gave
 
     def start(self) -> None:
         threading.Thread(target=self._run, name=f"hydrart-{self._name}", daemon=True).start()

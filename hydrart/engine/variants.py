@@ -11,7 +11,7 @@ PRECISION_CHOICES = (AUTO, *PRECISIONS)
 MAX_LOSS = 0.003  # "auto" accepts a file whose top-1 is at most this much lower than the named file's, at every k
 
 
-def open_variant(path: Path, precision: str, backend: str) -> WeightFile:
+def open_variant(path: Path, precision: str, backend: str, mapped: bool = True) -> WeightFile:
     """Open the named file, or the file beside it that has the precision.
 
     precision: one of PRECISION_CHOICES. "auto" considers the files beside the named one that were made from the same
@@ -21,7 +21,7 @@ def open_variant(path: Path, precision: str, backend: str) -> WeightFile:
     """
     if precision not in PRECISION_CHOICES:
         raise SettingError(f"precision {precision!r} is unknown: choose from {', '.join(PRECISION_CHOICES)}")
-    file = WeightFile(path)
+    file = WeightFile(path, mapped)
     if precision == file.meta.precision or (precision == AUTO and backend != "native"):
         return file
     if precision != AUTO:
@@ -62,7 +62,7 @@ def _beside(file: WeightFile, precision: str) -> WeightFile | None:
     if not path.is_file():
         return None
     try:
-        other = WeightFile(path)
+        other = WeightFile(path, file.mapped)
     except WeightFileError:
         return None
     same = (

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from hydrart.codegen.records import ADD, STORE_BF16
 from hydrart.engine.kernels import gemm, state
 from hydrart.engine.kernels.intrinsics import ISA
-from hydrart.errors import WeightFileError
 from hydrart.format.layout import Vector, tensor_name
 from hydrart.format.precision import BF16, FP32, INT8
 from hydrart.format.reader import WeightFile
@@ -159,6 +158,7 @@ class KernelWeights:
         return int(self._copies[name].__array_interface__["data"][0])
 
     def _add(self, shell: int) -> None:
+        self._file.check(shell)
         layout, places = self._layout, dict[Role, Any]()  # the tiles of a role have the same order in every block
         for record, matrix in zip(self.matrices, layout.matrices.values(), strict=True):
             if matrix.only not in (None, shell):
@@ -176,14 +176,10 @@ class KernelWeights:
                 self._copy(vector, shell)
         for scale in layout.scales.values():
             self._copy(scale, shell)
-            if not (self._file.part(shell, scale.name) > 0).all():
-                raise WeightFileError(f"{self._file.path} is damaged: {scale.name} holds a scale that is not positive")
 
     def _copy(self, vector: Vector, shell: int) -> None:
         heads, row_length = self._layout.heads_in(shell), vector.rows * self._arch.head_dim
         part = self._file.part(shell, vector.name)
-        if not np.isfinite(part).all():
-            raise WeightFileError(f"{self._file.path} is damaged: {vector.name} holds numbers that are not finite")
         if vector.name in self._copies:
             begin = heads.start * row_length
             self._copies[vector.name][begin : begin + part.size] = part.reshape(-1)

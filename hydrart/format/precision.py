@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
+LARGEST = 1e6  # of a weight: no dot product of bounded weights and inputs overflows float32
 LANE_BYTES = 4  # the kernels read weights in 32-bit lanes
 
 
@@ -20,6 +21,7 @@ class Precision:
     - name: such as "fp32". codegen.isa.Isa.dot maps it to the arithmetic that multiplies these weights.
     - dtype: safetensors' name of the type.
     - stored: NumPy's type of the stored numbers. NumPy has no bfloat16: its bits are stored as uint16.
+    - bounded: tells of stored numbers which are within LARGEST; None where all are.
     - levels: the largest stored integer where each output has a scale; 0 without scales.
     - ends: the precision of the patch embedding and of the classifier, where it differs from that of the blocks.
     """
@@ -29,6 +31,7 @@ class Precision:
     stored: np.dtype[Any]
     to_stored: Callable[[FloatArray], NDArray[Any]]
     from_stored: Callable[[NDArray[Any]], FloatArray]
+    bounded: Callable[[NDArray[Any]], NDArray[np.bool_]] | None = None
     levels: int = 0
     ends: Precision | None = None
 
@@ -79,6 +82,15 @@ def _bf16(values: FloatArray) -> NDArray[Any]:
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
 
 
+def bounded(values: FloatArray) -> NDArray[np.bool_]:
+    """Which float32 numbers are finite and within LARGEST."""
+    return np.asarray(np.abs(values) <= np.float32(LARGEST))
+
+
+def _bounded_bf16(stored: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.asarray(stored & np.uint16(0x7FFF) <= _bf16(np.array([LARGEST], np.float32))[0])
+
+
 def _from_bf16(stored: NDArray[Any]) -> FloatArray:
     return (stored.astype(np.uint32) << 16).view(np.float32)
 
@@ -87,8 +99,8 @@ def _from_number(stored: NDArray[Any]) -> FloatArray:
     return stored.astype(np.float32)
 
 
-FP32 = Precision("fp32", "F32", np.dtype("<f4"), lambda values: values.astype("<f4"), _from_number)
-BF16 = Precision("bf16", "BF16", np.dtype("<u2"), _bf16, _from_bf16)
+FP32 = Precision("fp32", "F32", np.dtype("<f4"), lambda values: values.astype("<f4"), _from_number, bounded)
+BF16 = Precision("bf16", "BF16", np.dtype("<u2"), _bf16, _from_bf16, _bounded_bf16)
 INT8 = Precision(
     "int8", "I8", np.dtype("i1"), lambda values: np.rint(values).astype(np.int8), _from_number, levels=127, ends=BF16
 )

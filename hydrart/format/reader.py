@@ -9,21 +9,29 @@ import hashlib
 import json
 import mmap
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hydrart.errors import WeightFileError
+from hydrart.errors import UnfinishedWeightFileError, WeightFileError
 from hydrart.format.layout import PAGE, Entry, Layout, Matrix, Vector, tensor_name
 from hydrart.format.metadata import Metadata, dump, parse
-from hydrart.format.precision import PRECISIONS, FloatArray
+from hydrart.format.precision import LARGEST, PRECISIONS, FloatArray
 
 MAX_HEADER = 100_000_000  # bytes; the safetensors library has the same limit
 
+_CHUNK = 1 << 18  # numbers that are checked at a time: they fit into the cache
+_READ_BYTES = 1 << 24
+_PICKLED = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # how zip files and pickles begin
+
 _STORED = {precision.dtype: precision.stored for precision in PRECISIONS.values()}
+
+_BOUNDED: dict[str, Callable[[NDArray[Any]], NDArray[np.bool_]]] = {
+    precision.dtype: precision.bounded for precision in PRECISIONS.values() if precision.bounded is not None
+}
 
 
 class WeightFile:
@@ -31,34 +39,44 @@ class WeightFile:
 
     - path: of the file.
     - meta, layout: its Metadata and its Layout.
-    - data: the mapped bytes after the header, a read-only uint8 array.
+    - data: the bytes after the header, a read-only uint8 array.
+    - mapped: whether these bytes are those of the file, or a copy in memory.
 
-    Raises WeightFileError where the file is not exactly what its architecture asks for.
+    Raises WeightFileError where the file is not exactly what its architecture asks for. UnfinishedWeightFileError
+    where it is shorter.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], mapped: bool = True) -> None:
         self.path = Path(path)
+        self.mapped = mapped
+        self._checked: set[int] = set()  # shells
         try:
             if os.path.exists(self.path) and not os.path.isfile(self.path):
                 raise WeightFileError("it is a folder or a device")
             with open(self.path, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                header, start = _read_header(file, size)
+                self._stamp = _Stamp.of(file.fileno())
+                size = self._stamp.size
+                header, start = _read_header(file, size, self.path)
                 self.meta = _metadata(header)
                 self.layout = Layout(self.meta.architecture, self.meta.precision)
                 _compare(header, self.layout.tensors)
                 needed = start + self.layout.ends[self.heads[-1]]
-                if size != needed:
-                    raise WeightFileError(f"{needed:,} bytes are needed, it has {size:,}: it may be cut short")
+                if size > needed:
+                    raise WeightFileError(f"{needed:,} bytes are needed, it has {size:,}: copy or convert it again")
+                if size < needed:
+                    raise UnfinishedWeightFileError(
+                        f"{needed:,} bytes are needed, it has {size:,}: it is being written or was cut short, try again"
+                    )
                 self.start = start
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                memory = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) if mapped else _copied(file, size)
         except WeightFileError as error:
-            raise WeightFileError(f"{self.path} is not a usable weight file: {error}") from None
+            raise type(error)(f"{self.path} is not a usable weight file: {error}") from None
         except FileNotFoundError:
             raise WeightFileError(f"{self.path} does not exist: check the path") from None
         except (OSError, ValueError) as error:
             raise WeightFileError(f"{self.path} cannot be read: {getattr(error, 'strerror', error)}") from None
-        self.data: NDArray[np.uint8] = np.frombuffer(mapped, np.uint8, offset=start)
+        self.data: NDArray[np.uint8] = np.frombuffer(memory, np.uint8, offset=start)
+        self.data.flags.writeable = False
 
     @property
     def heads(self) -> tuple[int, ...]:
@@ -82,8 +100,40 @@ class WeightFile:
         """
         return State(self, self.meta.architecture.check_k(k))
 
+    def check(self, k: int) -> None:
+        """Check the numbers that the network of k heads needs, each once. Raises WeightFileError.
+
+        All are finite and within LARGEST, and the scales are positive. Engines differ in what becomes of other numbers:
+        one may give an answer that is off and looks like any other.
+        """
+        scales = {scale.name for scale in self.layout.scales.values()}
+        for shell in self.heads:
+            if shell > k or shell in self._checked:
+                continue
+            for name, tensor in self.layout.tensors.items():
+                if tensor.shell == shell:
+                    self._check_tensor(name, tensor, name.partition(".")[2] in scales)
+            self._checked.add(shell)
+
+    def _check_tensor(self, name: str, tensor: Entry, scale: bool) -> None:
+        if tensor.dtype not in _BOUNDED:
+            return
+        values = self.data[tensor.begin : tensor.end].view(_STORED[tensor.dtype])
+        for begin in range(0, values.size, _CHUNK):
+            chunk = values[begin : begin + _CHUNK]
+            if not _BOUNDED[tensor.dtype](chunk).all():
+                what = f"numbers that are not finite, or beyond {LARGEST:g}"
+            elif scale and not (chunk > 0).all():
+                what = "a scale that is not positive"
+            else:
+                continue
+            raise WeightFileError(
+                f"{self.path} is damaged: {name.partition('.')[2]} holds {what}; "
+                "check the file with: hydrart info --verify, and copy or convert it again"
+            )
+
     def verify(self) -> None:
-        """Read the whole file and compare every shell with its SHA-256. Raises WeightFileError."""
+        """Read the whole file: compare every shell with its SHA-256, check every number. Raises WeightFileError."""
         begin = 0
         for k, end in self.layout.ends.items():
             if hashlib.sha256(self.data[begin:end].data).hexdigest() != self.meta.digests.get(k):
@@ -91,6 +141,44 @@ class WeightFile:
                     f"{self.path} is damaged: the bytes of k={k} differ from its checksum; copy or convert it again"
                 )
             begin = end
+        self.check(self.heads[-1])
+
+    def check_unchanged(self) -> None:
+        """Check that nobody wrote into the mapped file since it was opened.
+
+        A file that was replaced by renaming another keeps its bytes here. Raises UnfinishedWeightFileError.
+        """
+        if not self.mapped:
+            return
+        try:
+            now = _Stamp.of(self.path)
+        except OSError:
+            return  # it was removed, and its bytes stay
+        if now == self._stamp or now.inode != self._stamp.inode:
+            return
+        try:
+            if now.size != self._stamp.size:
+                raise WeightFileError("its size changed")
+            self.verify()
+        except WeightFileError:
+            raise UnfinishedWeightFileError(
+                f"{self.path} was written to while it is in use: replace it with mv, not with cp, or read it with "
+                "--no-mmap, and try again"
+            ) from None
+        self._stamp = now  # it was touched, no more
+
+
+class _Stamp(NamedTuple):
+    """Which file it is, and whether it changed."""
+
+    inode: tuple[int, int]
+    size: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, file: int | Path) -> "_Stamp":
+        status = os.stat(file)
+        return cls((status.st_dev, status.st_ino), status.st_size, status.st_mtime_ns)
 
 
 class State(Mapping[str, FloatArray]):
@@ -99,6 +187,7 @@ class State(Mapping[str, FloatArray]):
     def __init__(self, file: WeightFile, k: int) -> None:
         self._file = file
         self._k = k
+        file.check(k)
 
     def __iter__(self) -> Iterator[str]:
         layout = self._file.layout
@@ -114,13 +203,13 @@ class State(Mapping[str, FloatArray]):
             return self._matrix(layout.matrices[name])
         vector = layout.vectors[name]
         if vector.fixed:
-            return self._finite(name, self._file.part(vector.only or self._file.heads[0], name))
+            return np.asarray(self._file.part(vector.only or self._file.heads[0], name), np.float32)
         return vector.dense_of(self._by_head(vector), self._k)
 
     def _by_head(self, vector: Vector) -> FloatArray:
         """[k, rows, head_dim]."""
         parts = [self._file.part(shell, vector.name) for shell in self._shells()]
-        return self._finite(vector.name, np.concatenate(parts))
+        return np.asarray(np.concatenate(parts), np.float32)
 
     def _shells(self) -> tuple[int, ...]:
         return tuple(k for k in self._file.heads if k <= self._k)
@@ -134,17 +223,9 @@ class State(Mapping[str, FloatArray]):
             blocks[out, :, inner, :] = tiles.transpose(0, 2, 1, 3).reshape(-1, d, d)
         scales = None
         if matrix.precision.scaled:
-            scale = layout.scales[matrix.name]
-            scales = self._by_head(scale)
-            if not (scales > 0).all():
-                raise WeightFileError(f"{self._file.path} is damaged: {scale.name} holds a scale that is not positive")
+            scales = self._by_head(layout.scales[matrix.name])
         rows = matrix.precision.decode(blocks.reshape(blocks.shape[0] * d, -1), scales)
         return matrix.dense_of(rows[: matrix.outputs or None, : matrix.inputs or None], k)
-
-    def _finite(self, name: str, values: NDArray[Any]) -> FloatArray:
-        if not np.isfinite(values).all():
-            raise WeightFileError(f"{self._file.path} is damaged: {name} holds numbers that are not finite")
-        return np.asarray(values, np.float32)
 
 
 def header_bytes(meta: Metadata, tensors: Mapping[str, Entry]) -> bytes:
@@ -157,19 +238,44 @@ def header_bytes(meta: Metadata, tensors: Mapping[str, Entry]) -> bytes:
     return length.to_bytes(8, "little") + text.ljust(length)
 
 
-def _read_header(file: Any, size: int) -> tuple[dict[str, Any], int]:
-    if size < 8:
-        raise WeightFileError(f"it has {size} bytes: download or convert it again")
-    length = int.from_bytes(file.read(8), "little")
-    if length > min(MAX_HEADER, size - 8):
-        raise WeightFileError("it is no safetensors file, or cut inside its header")
+def _read_header(file: Any, size: int, path: Path) -> tuple[dict[str, Any], int]:
+    head = file.read(9)
+    if head.startswith(_PICKLED):
+        raise WeightFileError(f"it is a PyTorch checkpoint, convert it with: hydrart convert {path} -o OUT.safetensors")
+    if len(head) < 9:
+        raise UnfinishedWeightFileError(
+            f"it has {size} bytes and no safetensors header: it is being written or was cut short, try again"
+        )
+    length = int.from_bytes(head[:8], "little")
+    if not length:
+        raise UnfinishedWeightFileError("its safetensors header is empty, not JSON: it is being written, try again")
+    if length > MAX_HEADER or (length > size - 8 and head[8:] != b"{"):
+        raise WeightFileError("it is no safetensors file: convert checkpoints with hydrart convert")
+    text = head[8:] + file.read(length - 1)
+    if len(text) < length:
+        raise UnfinishedWeightFileError(
+            "its safetensors header is cut: it is being written or was cut short, try again"
+        )
     try:
-        header = json.loads(file.read(length))
+        header = json.loads(text)
     except (ValueError, RecursionError):
         raise WeightFileError("its safetensors header is not JSON") from None
     if not isinstance(header, dict):
         raise WeightFileError("its safetensors header is not an object")
     return header, 8 + length
+
+
+def _copied(file: Any, size: int) -> mmap.mmap:
+    """The whole file in memory, at the start of a page as a mapped one is."""
+    memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    file.seek(0)
+    view, at = memoryview(memory), 0
+    while at < size:
+        count = file.readinto(view[at : at + _READ_BYTES])
+        if not count:
+            raise UnfinishedWeightFileError("it shrank while it was read: it is being written, try again")
+        at += count
+    return memory
 
 
 def _metadata(header: dict[str, Any]) -> Metadata:

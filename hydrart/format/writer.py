@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hydrart.errors import WeightFileError
 from hydrart.format.layout import Layout, Matrix, Vector, tensor_name
 from hydrart.format.metadata import Metadata
-from hydrart.format.precision import FloatArray
+from hydrart.format.precision import LARGEST, FloatArray, bounded
 from hydrart.format.reader import WeightFile, header_bytes
 from hydrart.format.roles import Parameter
 
@@ -110,8 +110,10 @@ def _fetch(state: Mapping[str, Any], parameter: Parameter, layout: Layout) -> Fl
         raise WeightFileError(f"the checkpoint has no tensor {name}: it is not such a network") from None
     if values.shape != shape:
         raise WeightFileError(f"the tensor {name} has shape {list(values.shape)}, {list(shape)} is needed")
-    if not np.isfinite(values).all():
-        raise WeightFileError(f"the tensor {name} holds numbers that are not finite: the training went wrong")
+    if not bounded(values).all():
+        raise WeightFileError(
+            f"the tensor {name} holds numbers that are not finite, or beyond {LARGEST:g}: the training went wrong"
+        )
     return values
 
 

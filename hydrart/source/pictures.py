@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ImageSequence
+from PIL import Image, ImageSequence
 
 from hydrart.errors import PictureError, SourceError
 from hydrart.picture.colour import Depth

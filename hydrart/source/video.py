@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.errors import MissingExtraError, SourceError
+from hydrart.fork import free_in_children
 from hydrart.picture.preprocess import MAX_PIXELS
 from hydrart.source.rate import is_sane, rate
 from hydrart.source.shot import Shot
@@ -60,7 +61,7 @@ class VideoReader:
         """Why the container broke off; None where it ended in good order."""
         self._name = name
         self._container = container
-        self._lock = threading.Lock()
+        self._lock = free_in_children(threading.Lock())
         self.closed = False
         self._flushed = False
         self._av = load_av(name)

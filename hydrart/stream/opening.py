@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from hydrart.errors import NotThereError, SourceError
+from hydrart.fork import free_in_children
 from hydrart.source.opener import Opener, Source
 from hydrart.stream.events import Event
 
@@ -63,9 +64,9 @@ class _Attempt:
     """Opens a source in a thread of its own. A source that nobody waits for any more is closed."""
 
     def __init__(self, opener: Opener) -> None:
-        self.done = threading.Event()
+        self.done = free_in_children(threading.Event())
         self._opener = opener
-        self._lock = threading.Lock()
+        self._lock = free_in_children(threading.Lock())
         self._abandoned = False
         self._source: Source | None = None
         self._error: BaseException | None = None

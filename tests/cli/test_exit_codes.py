@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hydrart.cli.exit_codes import LASTING, Failure, one_sentence
-from hydrart.errors import MissingExtraError, SourceError, WeightFileError
+from hydrart.errors import MissingExtraError, SourceError, UnfinishedWeightFileError, WeightFileError
 from tests.support.commands import PATIENCE_S, PROGRAM
 
 
@@ -77,7 +77,12 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(WeightFileError("x is damaged: copy it again"), LASTING), (SourceError("no camera: wait"), 1)]
+    ("error", "code"),
+    [
+        (WeightFileError("x is damaged: copy it again"), LASTING),
+        (UnfinishedWeightFileError("x is being written: try again"), 1),
+        (SourceError("no camera: wait"), 1),
+    ],
 )
 def test_a_service_is_not_restarted_where_that_cannot_help(error: Exception, code: int, systemd: socket.socket) -> None:
     assert run(error).exit_code == code and os.EX_CONFIG == LASTING

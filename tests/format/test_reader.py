@@ -1,6 +1,7 @@
 """The weight file: prefix order, cutting, exact contents, what other programs see."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from hydrart.errors import WeightFileError
+from hydrart.errors import UnfinishedWeightFileError, WeightFileError
 from hydrart.format.architecture import Architecture
 from hydrart.format.layout import PAGE, tensor_name
 from hydrart.format.reader import WeightFile
@@ -91,3 +92,89 @@ def test_a_flipped_bit_is_found_by_verify(weights: Path, tmp_path: Path) -> None
     path.write_bytes(data)
     with pytest.raises(WeightFileError, match="differ from its checksum"):
         WeightFile(path).verify()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_a_file_that_is_read_is_the_file_that_is_mapped(precision: str, make_weights: Make) -> None:
+    path = make_weights(precision=precision)
+    mapped, read = WeightFile(path), WeightFile(path, mapped=False)
+    np.testing.assert_array_equal(read.data, mapped.data)
+    assert not read.data.flags.writeable and not mapped.data.flags.writeable
+    assert read.data.ctypes.data % 4096 == mapped.data.ctypes.data % 4096 == 0
+    os.truncate(path, 100)
+    read.verify()
+    read.check_unchanged()
+
+
+def test_a_file_that_is_being_copied_may_be_tried_again(weights: Path, tmp_path: Path) -> None:
+    """Every length that cp passes through, in steps."""
+    raw, path = weights.read_bytes(), tmp_path / "x.safetensors"
+    start = WeightFile(weights).start
+    for size in (0, 1, 8, 9, start // 2, start, start + 1, len(raw) // 2, len(raw) - 1):
+        path.write_bytes(raw[:size])
+        with pytest.raises(UnfinishedWeightFileError, match="it is being written"):
+            WeightFile(path)
+    path.write_bytes(bytes(len(raw)))  # some programs reserve the room first
+    with pytest.raises(UnfinishedWeightFileError, match="it is being written"):
+        WeightFile(path)
+    path.write_bytes(raw + b"\0")
+    with pytest.raises(WeightFileError, match="copy or convert it again") as error:
+        WeightFile(path)
+    assert not isinstance(error.value, UnfinishedWeightFileError)
+
+
+def test_a_file_that_is_written_to_while_it_is_mapped(weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(weights.read_bytes())
+    file = WeightFile(path)
+    os.utime(path)
+    file.check_unchanged()  # it was touched
+    with open(path, "r+b") as target:
+        target.seek(file.start + 1000)
+        target.write(b"other bytes")
+    with pytest.raises(UnfinishedWeightFileError, match="was written to while it is in use: replace it with mv"):
+        file.check_unchanged()
+    file = WeightFile(path)
+    os.truncate(path, 5000)
+    with pytest.raises(UnfinishedWeightFileError, match="was written to while it is in use"):
+        file.check_unchanged()
+
+
+def test_a_file_may_be_replaced_or_removed_while_it_is_mapped(weights: Path, tmp_path: Path) -> None:
+    path, other = tmp_path / "x.safetensors", tmp_path / "y.safetensors"
+    path.write_bytes(weights.read_bytes())
+    other.write_bytes(b"another network")
+    file = WeightFile(path)
+    os.replace(other, path)
+    file.check_unchanged()
+    path.unlink()
+    file.check_unchanged()
+    file.verify()
+
+
+@pytest.mark.parametrize("name", ["shell03.blocks.0.attn.qkv.weight", "shell07.norm.bias", "shell03.pos_embed"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_numbers_that_are_not_finite_are_found_where_they_are_needed(
+    precision: str, name: str, make_weights: Make, tmp_path: Path
+) -> None:
+    raw = bytearray(make_weights(precision=precision).read_bytes())
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(raw)
+    entry = WeightFile(path).layout.tensors[name]
+    at = WeightFile(path).start + entry.begin
+    bits = b"\x80\x7f" if entry.dtype == "BF16" else b"\xff\xff\xff\x7f"  # infinity; a NaN of a rare payload
+    raw[at : at + len(bits)] = bits
+    path.write_bytes(raw)
+    file = WeightFile(path)
+    file.check(3 if "07" in name else 0)  # the shells below are whole
+    for read in (lambda: file.check(12), lambda: file.state(12)):
+        with pytest.raises(WeightFileError, match=rf"{name[8:]} holds numbers that are not finite, or "):
+            read()
+
+
+def test_checkpoints_name_the_command(tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    for head in (b"PK\x03\x04", b"\x80\x02"):
+        path.write_bytes(head + bytes(1000))
+        with pytest.raises(WeightFileError, match=f"convert it with: hydrart convert {path} -o OUT.safetensors"):
+            WeightFile(path)
