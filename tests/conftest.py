@@ -23,7 +23,7 @@ from tests.support.networks import SMALL, make_file
 
 @pytest.fixture(scope="session", autouse=True)
 def kernels() -> None:
-    """Compile first: commands tell on stderr when they do."""
+    """Compile the kernels first, because commands say on stderr when they compile."""
     ready()
 
 
@@ -35,8 +35,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def model(weights: Path) -> hydrart.Model:
-    """The same, loaded."""
-    return hydrart.load(weights, threads=1)  # two BLAS threads crawl where other programs run
+    """The model of `weights`."""
+    return hydrart.load(weights, threads=1)  # two BLAS threads are very slow beside other programs
 
 
 @pytest.fixture
@@ -51,14 +51,14 @@ def make_weights(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(autouse=True)
 def blas() -> Iterator[None]:
-    """Put back the size of the BLAS pool, which every command caps."""
+    """Restore the size of the BLAS pool, which every command caps."""
     with threadpool_limits():
         yield
 
 
 @pytest.fixture(autouse=True)
 def no_hang() -> Iterator[None]:
-    """A test that takes so long waits for something that never comes."""
+    """End a test that waits for something that never comes."""
 
     def stop(number: int, frame: object) -> None:
         pytest.fail("it hangs")
@@ -72,8 +72,11 @@ def no_hang() -> Iterator[None]:
 
 @pytest.fixture
 def heeds_ctrl_c() -> Iterator[None]:
-    """Programs that the test starts heed SIGINT, also where the tests themselves run in the background of a script:
-    that has them ignore it, and what they start would inherit this."""
+    """Let the programs of a test heed SIGINT.
+
+    A script without job control starts its background programs with SIGINT ignored. Tests that run there would pass
+    this on to the programs that they start.
+    """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -105,7 +108,7 @@ def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def one_torch_thread() -> Iterator[None]:
-    """Several threads crawl where other programs run."""
+    """Use one PyTorch thread, because several are very slow beside other programs."""
     from hydrart.convert.parity import one_thread
 
     with one_thread():
@@ -140,7 +143,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def machine_with_faults(machine: Path) -> Path:
-    """The same, which also has the modules that no kernel ships."""
+    """The folder of a virtual machine that also has the modules that no kernel ships."""
     if missing := vm.not_compiled():
         pytest.skip(f"these Debian packages are not installed: {', '.join(missing)}")
     return machine
@@ -148,7 +151,7 @@ def machine_with_faults(machine: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def share(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
-    """What a machine shall see as /share: a folder with w.safetensors."""
+    """The folder that a machine sees as /share. It holds w.safetensors."""
     folder = tmp_path_factory.mktemp("share")
     shutil.copy(weights, folder / "w.safetensors")
     return folder

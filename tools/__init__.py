@@ -1,1 +1,1 @@
-"""What makes the documents: figures, tables, traces, the card of the model."""
+"""Make the documents: figures, tables, traces, the card of the model."""

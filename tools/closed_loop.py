@@ -1,10 +1,11 @@
-"""The governor for real: `hydrart run` on a looping clip while another program comes and goes.
+"""Run the governor on this machine: `hydrart run` on a looping clip while another program comes and goes.
 
     python -m tools.closed_loop [--seconds 20] [--threads 2] [-o DIR]
 
-HydraViT-B's shape in int8 with random weights: the times are real, the labels are not. The rate is one at which k=12
-just fits on this machine, measured first. Each of governor, fixed k=12 and fixed k=3 runs for three times the seconds;
-stress-ng on every CPU in the middle third. Prints a table; -o keeps the logs, which `hydrart replay` reads.
+The network has HydraViT-B's shape in int8 with random weights: the times are real, the labels are not. The rate is
+measured first, so that k=12 just fits on this machine. Governor, fixed k=12 and fixed k=3 run for three times the
+seconds each, with stress-ng on every CPU in the middle third. It prints a table. -o keeps the logs, which
+`hydrart replay` reads.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from hydrart.model import load
 from hydrart.resources import DEMO
 
 _PROGRAM = (sys.executable, "-c", "from hydrart.cli.main import main; main(prog_name='hydrart')")
-_SPARE = 1.1  # period over the 95th percentile of k=12: it just fits
+_SPARE = 1.1  # period over the 95th percentile of k=12, so that k=12 just fits
 
 
 def rate(weights: Path, threads: int) -> float:
@@ -38,7 +39,7 @@ def rate(weights: Path, threads: int) -> float:
 
 
 def run(weights: Path, fps: float, seconds: float, threads: int, options: list[str]) -> list[dict[str, Any]]:
-    """The JSON lines of a run; each gets `phase`: before, during, after."""
+    """The JSON lines of a run. Each gets a `phase`: before, during or after."""
     command = [*_PROGRAM, "run", "--source", str(DEMO), "--loop", "--frames", "latest", "--fps", f"{fps:.3f}"]
     command += [
         "--weights",
@@ -75,7 +76,7 @@ def run(weights: Path, fps: float, seconds: float, threads: int, options: list[s
 
 
 def row(name: str, lines: list[dict[str, Any]], seconds: float) -> str:
-    """A line of the table: of each phase the late or dropped frames and the mean k."""
+    """A line of the table: the late or dropped frames and the mean k of each phase."""
     cells = [name]
     for phase in ("before", "during", "after"):
         frames = [line for line in lines if line["phase"] == phase]

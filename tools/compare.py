@@ -40,8 +40,13 @@ HEADS_ALONE = (3, 6, 12)
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """heads: ks of the network; weights: relative frequency of each k in training, () for equal; separate: whether each
-    k has its own classifier; networks: how many ks each step trains."""
+    """One training.
+
+    - heads: ks of the network.
+    - weights: relative frequency of each k in training; () for equal ones.
+    - separate: whether each k has its own classifier.
+    - networks: number of ks that each step trains.
+    """
 
     heads: tuple[int, ...]
     weights: tuple[float, ...] = ()

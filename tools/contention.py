@@ -2,10 +2,10 @@
 
     python -m tools.contention -o devices/traces/recorded.csv [--seconds 60]
 
-HydraViT-B in float32 with random weights, all cores, every k in turn, ten times a second at most: its calls take about
-as long as frames do on a small board, and what interrupts a call weighs the more, the shorter it is. Meanwhile nothing,
-then stress-ng on a CPU, then stress-ng on memory, then a compiler, then another hydrart, with rests between them. A row
-is one round; a slow-down is over the fastest twentieth of that k's calls. Needs stress-ng and a C compiler (cc).
+The network is HydraViT-B in float32 with random weights, on all cores. Every k runs in turn, at most ten times a
+second. Its calls take about as long as a frame on a small board. That matters, because an interruption weighs more in a
+shorter call. The co-runners are nothing, stress-ng on a CPU, stress-ng on memory, a compiler and another hydrart, with
+rests between them. A row is one round. A slow-down is over the fastest twentieth of that k's calls. It needs stress-ng and a C compiler (cc).
 """
 
 import argparse
@@ -33,7 +33,7 @@ _HYDRART += "x = np.zeros((1, 3, 224, 224), np.float32)\nfor _ in itertools.coun
 
 
 def co_runners(folder: Path, weights: Path) -> dict[str, list[str]]:
-    """Name -> command that runs until it is killed."""
+    """The co-runners: name -> command that runs until it is killed."""
     (folder / "x.c").write_text(_SOURCE)
     compile_again = f"while true; do cc -O2 -c {folder}/x.c -o {folder}/x.o; done"
     return {

@@ -1,12 +1,12 @@
-"""The governor against the others on every trace: docs/governor-results.json and .md.
+"""Compare the governor with other policies on every trace: docs/governor-results.json and .md.
 
     python -m tools.results                 # everything: minutes
-    python -m tools.results --trace sun     # that trace again; the rest stays; --seed 11, --fps 15 likewise
+    python -m tools.results --trace sun     # only this trace again; also --seed 11, --fps 15
     python -m tools.results --tune-alert    # how alert-tuned got its constants
 
-Each trace runs for 30 minutes at 5, 15 and 30 frames a second, with the accuracies of the model that ships and of
-HydraViT-B, with seeds that nothing was tuned on, on the (estimated) Raspberry Pi 5 in a closed passive case. In the
-trace `battery` it has 3 Wh, charged for what half an hour takes with a k in the middle.
+Each trace runs for 30 minutes at 5, 15 and 30 frames a second, with the accuracies of the shipped model and of
+HydraViT-B. Nothing was tuned on its seeds. The device is the (estimated) Raspberry Pi 5 in a closed passive case. In
+the trace `battery` it has 3 Wh, with the charge that a k in the middle needs for half an hour.
 """
 
 import argparse
@@ -31,14 +31,14 @@ ROOT = Path(__file__).parents[1]
 DEVICE, SECONDS = "raspberrypi5", 1800.0
 RESULT_RATES = (30, 15, 5)
 SEEDS = (11, 12)
-TUNING_TRACES, TUNING_SEED = 101, 201  # of tools/traces.py, of the luck
+TUNING_TRACES, TUNING_SEED = 101, 201  # seeds of the traces (tools/traces.py) and of the luck
 TABLES = {"hydravit-cifar10": None, "hydravit-b": "hydravit-b"}
 UNTIL_H, CAPACITY_WH = 0.5, 3.0
 RAW, DOC = ROOT / "docs/governor-results.json", ROOT / "docs/governor-results.md"
 
 
 def make_world(trace: str, fps: float, table: str, seed: int, seconds: float = SECONDS) -> World:
-    """One row's world; trace is a name or a path."""
+    """The world of one row. trace: a name or a path."""
     device, accuracy, what = load_device(DEVICE), model_accuracy(TABLES[table]), load_trace(trace)
     if what.name not in traces.TRACES:  # recorded, and as long as that took
         seconds = min(seconds, float(what.columns["t_s"][-1]))
@@ -56,7 +56,7 @@ def make_world(trace: str, fps: float, table: str, seed: int, seconds: float = S
 
 
 def measure(job: tuple[str, float, int]) -> list[dict[str, Any]]:
-    """The rows of a trace at a rate, with both tables."""
+    """The rows of a trace at one rate, with both tables of accuracies."""
     trace, fps, seed = job
     rows: list[dict[str, Any]] = []
     same: dict[str, Outcome] = {}
@@ -67,7 +67,7 @@ def measure(job: tuple[str, float, int]) -> list[dict[str, Any]]:
 
 
 def measure_world(world: World, trace: str, table: str, seed: int, same: dict[str, Outcome]) -> list[dict[str, Any]]:
-    """A row per policy. same: outcomes of policies that do not look at accuracies, kept for the next table."""
+    """A row per policy. same: outcomes of policies that do not use accuracies, kept for the next table."""
     names = policies.names(world)
     blind = tuple(name for name in names if name not in ("governor", "oracle", "static-oracle", "alert", "alert-tuned"))
     if not same:
@@ -87,7 +87,7 @@ def measure_world(world: World, trace: str, table: str, seed: int, same: dict[st
 
 
 def tune_alert(processes: int) -> None:
-    """ALERT's constants with the most delivered accuracy on traces and seeds that the results do not use."""
+    """Print ALERT's constants with the largest accuracy on traces and seeds that the results do not use."""
     grid = [(q0, r) for q0 in (1e-4, 1e-3, 1e-2, 3e-2, 0.1) for r in (1e-3, 1e-2, 0.1)]
     with tempfile.TemporaryDirectory() as folder:
         traces.write(Path(folder), TUNING_TRACES)

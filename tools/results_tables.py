@@ -26,7 +26,7 @@ def write(rows: list[Row], path: Path) -> None:
 
 
 def short_table(rows: list[Row]) -> str:
-    """One rate and one table of accuracies, for a first look."""
+    """A short table of one rate and one set of accuracies."""
     policies = ("governor", "oracle", "static-oracle", "alert", "alert-tuned", "deadline-1.3")
     lines = [
         "### At 15 frames a second, accuracies of hydravit-b",
@@ -46,7 +46,7 @@ def short_table(rows: list[Row]) -> str:
 
 
 def insert(tables: str, path: Path) -> None:
-    """Replace what lies between the markers."""
+    """Replace the text between the markers."""
     before, _, rest = path.read_text("utf-8").partition(START)
     _, _, after = rest.partition(END)
     path.write_text(before + START + "\n" + tables + "\n" + END + after, "utf-8")
@@ -58,12 +58,12 @@ def cells(rows: list[Row], table: str) -> list[tuple[str, int]]:
 
 
 def of(rows: Iterable[Row], **where: Any) -> list[Row]:
-    """Those that match, a row per seed."""
+    """The rows that match, one per seed."""
     return [row for row in rows if all(row[key] == value for key, value in where.items())]
 
 
 def spread(values: list[float], form: str = ".2f") -> str:
-    """The mean, and the range over the seeds where it shows."""
+    """The mean, and the range over the seeds if it is visible."""
     middle, low, high = (format(value, form) for value in (mean(values), min(values), max(values)))
     return middle if low == high else f"{middle} ({low}..{high})"
 
@@ -121,7 +121,7 @@ def policies_table(rows: list[Row], table: str) -> str:
 
 
 def goals(rows: list[Row]) -> str:
-    """What was asked for, in how many of the runs it holds, and the worst."""
+    """Each goal, the number of runs that keep it, and the worst run."""
     own = of(rows, policy="governor")
     other = {(row["policy"], *job_of(row)): row for row in rows}
 
@@ -209,7 +209,7 @@ def goals(rows: list[Row]) -> str:
 
 
 def job_of(row: Row) -> tuple[Any, ...]:
-    """Which run it belongs to."""
+    """The run that a row belongs to."""
     return row["trace"], row["fps"], row["table"], row["seed"]
 
 

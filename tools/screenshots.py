@@ -24,12 +24,12 @@ DOCS = Path(__file__).parents[1] / "docs"
 HYDRART = (sys.executable, "-m", "hydrart")
 RUN = (*HYDRART, "run", "--source", "demo")
 COLUMNS, LINES = 80, 30
-TERMINAL_S, PAGE_S = 16, 60  # of a run before its picture is taken
+TERMINAL_S, PAGE_S = 16, 60  # seconds of a run before its picture is taken
 _CONTROL = re.compile(r"(\x1b\[[0-9;?]*[A-Za-z]|\r|\n)")
 
 
 def screen(output: str) -> list[str]:
-    """The lines that a terminal shows after this output. Knows the sequences that click and rich write."""
+    """The lines that a terminal shows after this output. It knows the sequences that click and rich write."""
     lines, row, fresh = [""], 0, True
     for part in _CONTROL.split(output):
         if part == "\n":
@@ -50,7 +50,7 @@ def screen(output: str) -> list[str]:
 
 
 def terminal(command: tuple[str, ...], seconds: float) -> str:
-    """What the command writes to a terminal in so many seconds."""
+    """The output of the command to a terminal in this many seconds."""
     main, child = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(LINES)}
     process = subprocess.Popen(command, stdin=child, stdout=child, stderr=child, env=environment)
@@ -68,7 +68,7 @@ def terminal(command: tuple[str, ...], seconds: float) -> str:
 
 
 async def photograph(address: str, path: Path, size: tuple[int, int], seconds: float = 0) -> None:
-    """Save what Chromium shows of an address after so many seconds, as a PNG of this width and height."""
+    """Save Chromium's view of an address after this many seconds, as a PNG of this width and height."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         async with browser(Path(folder)) as page:
             await page.open(address)

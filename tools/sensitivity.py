@@ -1,4 +1,4 @@
-"""What half and twice of each of the governor's parameters do: docs/governor-parameters.json and .md.
+"""Measure the effects of half and twice each parameter of the governor: docs/governor-parameters.json and .md.
 
     python -m tools.sensitivity                         # everything: half an hour on one core
     python -m tools.sensitivity --trace sun --print     # that trace only, printed, nothing written
@@ -32,13 +32,13 @@ DOC = results.ROOT / "docs/governor-parameters.md"
 def measure(
     job: tuple[str, float, int], variants: list[tuple[str, str]], seconds: float
 ) -> tuple[sensitivity.Figures, list[sensitivity.Figures]]:
-    """The figures of one trace, rate and seed of the luck: as it is, and of each variant."""
+    """The figures of one trace, rate and seed of the luck: with the defaults, and with each variant."""
     trace, fps, seed = job
     return sensitivity.run_all(results.make_world(trace, fps, TABLE, seed, seconds), variants)
 
 
 def collect(args: argparse.Namespace) -> dict[str, Any]:
-    """The record of all runs: what was run, the figures as it is, and the change that each variant makes."""
+    """The record of all runs: what ran, the figures with the defaults, and the change by each variant."""
     variants = [(n, f) for n, f in sensitivity.variants() if not args.parameter or n in args.parameter]
     with tempfile.TemporaryDirectory() as folder:
         traces.write(Path(folder), results.TUNING_TRACES)

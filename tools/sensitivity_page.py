@@ -1,4 +1,4 @@
-"""docs/governor-parameters.md: the parameters from their dataclasses, the changes as tools/sensitivity.py measured."""
+"""Write docs/governor-parameters.md: parameters from their dataclasses, changes as tools/sensitivity.py measured."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ GROUPS = {
     "thermal": "Heat",
     "battery": "Battery and power",
 }
-_LITTLE = 2e-4  # a fiftieth of a point
+_LITTLE = 2e-4  # a change below this, a fiftieth of a point, counts as none
 
 
 def write(record: dict[str, Any], path: Path) -> None:
@@ -22,7 +22,7 @@ def write(record: dict[str, Any], path: Path) -> None:
 
 
 def tables(record: dict[str, Any]) -> str:
-    """What stands between the markers: the runs, a table for each group, and what moves nothing."""
+    """The text between the markers: the runs, a table for each group, and the parameters that change nothing."""
     what, base = record["run"], record["base"]
     moves = {f"`{name}`": _moves(change) for name, change in record["changes"].items()}
     without = [name for name, most in moves.items() if most == 0]

@@ -1,10 +1,10 @@
-"""What a stream costs beyond decoding and inference, as one JSON object on stdout.
+"""Measure what a stream costs beyond decoding and inference. Print one JSON object.
 
     python -m tools.stream_cost [--seconds S] [--watchers N] [--turns N]
 
-The video is the demo clip, scaled to 1080p, as MPEG-4 at 15 fps; the model is the shipped one. Measured are the loop's
-own latency (age minus preprocessing and inference), and its CPU time against a bare loop of OpenCV's read, the model
-and a sleep. A second measurement uses the shape of HydraViT-B at 640x480: how much slower inference gets while N
+The video is the demo clip, scaled to 1080p, as MPEG-4 at 15 fps. The model is the shipped one. The first measurement is
+the loop's own latency (age minus preprocessing and inference), and its CPU time against a bare loop of OpenCV's read,
+the model and a sleep. The second uses the shape of HydraViT-B at 640x480: how much slower inference gets while N
 clients watch the live page. Contestants take turns.
 """
 
@@ -28,7 +28,7 @@ from hydrart.dashboard.server import Dashboard
 from hydrart.format.precision import INT8
 
 FPS, K, ROUNDS = 15.0, 6, 3
-SETTLED = 15  # frames at the start of a turn that do not count, because programs start and end there
+SETTLED = 15  # the first frames of a turn do not count, because programs start and end there
 # the program of the watchers: N readers of pictures and events, as N browsers would read them
 WATCHERS = """
 import socket, sys, threading
@@ -131,7 +131,7 @@ def _page(stream: hydrart.Stream, model: hydrart.Model, governor: hydrart.Govern
 
 
 def _watch(page: Dashboard, watchers: int) -> subprocess.Popen[bytes]:
-    """Start the watchers; they read until their stdin ends."""
+    """Start the watchers. They read until their stdin ends."""
     return subprocess.Popen([sys.executable, "-c", WATCHERS, str(page.port), str(watchers)], stdin=subprocess.PIPE)
 
 

@@ -18,7 +18,7 @@ Rng = np.random.Generator
 
 
 def quiet(rng: Rng) -> Rows:
-    """A machine of its own: now and then half a percent more."""
+    """A machine without other programs. Its latencies rise by half a percent now and then."""
     times = np.arange(0, SECONDS, 30.0)
     return {"t_s": list(times), "slowdown": list(1 + 0.01 * rng.random(len(times))), "ambient_c": [22.0] * len(times)}
 
@@ -107,7 +107,7 @@ def flaky(rng: Rng) -> Rows:
 
 
 def rate(rng: Rng) -> Rows:
-    """What a frame may take changes, as when another camera mode is chosen."""
+    """The deadline changes, as with another mode of the camera."""
     times, deadlines, t = [], [], 0.0
     while t < SECONDS:
         times.append(t)
@@ -130,7 +130,7 @@ TRACES: dict[str, Callable[[Rng], Rows]] = {
 
 
 def write(folder: Path, seed: int) -> None:
-    """Every trace of that seed, as CSV with three decimals."""
+    """Write every trace of this seed, as CSV with three decimals."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, (name, make) in enumerate(TRACES.items()):
         rows = make(np.random.default_rng([seed, number]))
