@@ -5,7 +5,8 @@
 The network is HydraViT-B in float32 with random weights, on all cores. Every k runs in turn, at most ten times a
 second. Its calls take about as long as a frame on a small board. That matters, because an interruption weighs more in a
 shorter call. The co-runners are nothing, stress-ng on a CPU, stress-ng on memory, a compiler and another hydrart, with
-rests between them. A row is one round. A slow-down is over the fastest twentieth of that k's calls. It needs stress-ng and a C compiler (cc).
+rests between them. A row is one round. A slow-down is over the fastest twentieth of that k's calls. The tool needs
+stress-ng and a C compiler (cc).
 """
 
 import argparse
