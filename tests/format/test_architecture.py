@@ -62,7 +62,9 @@ def test_k_is_one_that_was_trained() -> None:
     assert arch.check_k(None) == 12 and arch.check_k(6) == 6
     checked = arch.check_k(np.int64(3))  # type: ignore[arg-type]
     assert checked == 3 and type(checked) is int
-    for k in (4, 0, True, 3.0, "3"):
+    with pytest.raises(HeadsError, match="k=True was not trained"):
+        replace(SMALL, heads=(1, 2)).check_k(True)
+    for k in (4, 0, 3.0, "3"):
         with pytest.raises(HeadsError, match="was not trained: choose from 3, 6, 12"):
             arch.check_k(k)  # type: ignore[arg-type]
 
