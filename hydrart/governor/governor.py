@@ -1,12 +1,12 @@
-"""Governor: the most accurate k that the deadline, the heat and the battery allow.
+"""Governor: choose the most accurate k that the deadline, the heat and the battery allow.
 
-It is pure: the clock is an argument, nothing is read, equal observations give equal decisions. It writes nothing but
-the log's warnings about goals that cannot act.
+It is pure: the clock is an argument, it reads nothing, and equal observations give equal decisions. It writes nothing
+but the log's warnings about goals that cannot act.
 
-Two loops. The slow one, once a second, asks the thermal model and the battery how much power is allowed; it opens the
-ks whose mean power fits (limits.py). The fast one, every frame, takes the open k with the largest expected value: its
-accuracy times the probability of being in time, less the price of being late. Rising to a larger k waits a few frames,
-longer after a climb that failed; falling never waits (switching.py).
+It has two loops. The slow loop runs once a second. It asks the thermal model and the battery how much power is allowed,
+and opens the ks whose mean power fits (limits.py). The fast loop runs for every frame. It takes the open k with the
+largest expected value, which is its accuracy times the probability of being in time, less the price of being late.
+Rising to a larger k waits a few frames, and longer after a climb that failed. Falling never waits (switching.py).
 """
 
 import math
@@ -23,7 +23,7 @@ from hydrart.governor.switching import Switching
 from hydrart.readings import READINGS, plausible
 
 # These two say what a Decision reports; no choice depends on them.
-_QUANTILE = 0.99  # of quantile_ms
+_QUANTILE = 0.99  # the quantile that quantile_ms reports
 # What `signal` and `bound` of a Decision are. Where no other k is named, they are of the one that was chosen.
 _IN_TIME = "it needs up to {:.1f} of {:.1f} ms"
 _WHY = {
@@ -37,7 +37,7 @@ _PROBE_S = 30.0  # a larger k that has not run for so long is reported as a `pro
 
 
 class Decision(NamedTuple):
-    """What to run next."""
+    """The choice for the next frame."""
 
     k: int
     """The number of heads."""
@@ -52,43 +52,43 @@ class Decision(NamedTuple):
     - `unknown`: nothing was observed yet.
     """
     expected_ms: float | None = None
-    """The latency of k to expect, in milliseconds; None if unknown."""
+    """The expected latency of k, in milliseconds; None if unknown."""
     quantile_ms: float | None = None
-    """What 99 of 100 frames stay below, in milliseconds; None if unknown."""
+    """The latency below which 99 of 100 frames with k stay, in milliseconds; None if unknown."""
     signal: float | None = None
-    """What the next better k would need: ms (deadline) or W (battery, supply). For heat it is the temperature in C; for
-    the other reasons what the chosen k needs, in ms. None where it is not known."""
+    """The need of the next better k: ms (deadline) or W (battery, supply). For heat it is the temperature in C. For the
+    other reasons it is the need of the chosen k, in ms. None if unknown."""
     bound: float | None = None
-    """What there is, in the unit of `signal`. For heat it is the target."""
+    """The bound of `signal`, in its unit. For heat it is the target."""
     drop: bool = False
-    """Skip this frame, so that the next comes in time."""
+    """Whether to skip this frame, so that the next is in time."""
 
     @property
     def why(self) -> str:
-        """The reason with what its numbers are, for people."""
+        """The reason with its numbers and their meaning, for people."""
         if self.signal is None or self.bound is None:
             return self.reason
         return f"{self.reason}: {_WHY.get(self.reason, _IN_TIME).format(self.signal, self.bound)}"
 
 
 class Governor:
-    """Chooses k for every frame.
+    """Choose k for every frame.
 
         governor = hydrart.Governor(model.profile("raspberrypi5"), fps=15, max_temp_c=75)
         decision = governor.choose(time.monotonic())
         ...  # run decision.k heads, unless decision.drop
         governor.observe(time.monotonic(), decision.k, latency_ms, temp_c=61.0)
 
-    - profile: the table of ks to choose from, as Model.profile() makes it.
-    - fps: frames come at this rate, and each has 1 / fps seconds.
-    - deadline_ms: what each frame has instead, in milliseconds. Without both there is no deadline, and the most
-      accurate k runs.
-    - max_temp_c: temperature to stay below, in degrees Celsius. Default: 2 below where the profile says that the device
-      throttles.
-    - until_h: hours from the first call that the battery must last.
-    - k: fixes k. min_k, max_k: bound it.
+    - profile: the table of ks to choose from, from Model.profile().
+    - fps: rate of the frames. Each frame has 1 / fps seconds.
+    - deadline_ms: the time that each frame has instead, in milliseconds. Without both there is no deadline, and the
+      most accurate k runs.
+    - max_temp_c: temperature to stay below, in degrees Celsius. Default: 2 below the temperature at which the device
+      throttles by its profile.
+    - until_h: hours that the battery must last, from the first call on.
+    - k: the fixed k. min_k, max_k: bounds of the choice.
     - energy_weight: accuracy (0 to 1) that a joule per frame is worth.
-    - parameters: for experiments.
+    - parameters: other parameters, for experiments.
 
     Raises SettingError.
     """
@@ -128,7 +128,7 @@ class Governor:
         self._period_ms = 1000 / fps if fps else math.inf
         self._weight = energy_weight
         self._accuracy = _accuracies(self._points, self._p.unknown_accuracy)
-        # the most accurate first; of two that are equal, the smaller
+        # the most accurate first; of two equal ones the smaller first
         self._ranked = sorted(self._points, key=lambda point: (-self._accuracy[point.k], point.k))
         self._better = {point.k: better for better, point in zip(self._ranked, self._ranked[1:], strict=False)}
         self._latency = LatencyModel(profile.points, profile.jitter, parameters.latency)
@@ -136,26 +136,26 @@ class Governor:
         self._limit = PowerLimit(profile, self._points, max_temp_c, until_h, self._busy_share, parameters)
         self._goals = WatchedGoals(name for name, value in asked.items() if value is not None)
         self._switching = Switching(self._p)
-        self._started_at = -math.inf  # of the frame that ran last
-        self._busiest = 0.0  # cores that other programs used at most
+        self._started_at = -math.inf  # when the last frame started to run
+        self._busiest = 0.0  # most cores that other programs used
         self._calmed_at = -math.inf
 
     @property
     def max_temp_c(self) -> float | None:
-        """The temperature to stay below, in degrees Celsius; None: there is no target."""
+        """The temperature to stay below, in degrees Celsius; None without a target."""
         return self._limit.max_temp_c
 
     def start_from(self, latency_ms: Mapping[int, float]) -> None:
         """Take latencies that were measured here, k -> milliseconds, in place of the profile's.
 
-        What is known of the latencies of earlier frames is forgotten.
+        The governor forgets the latencies of earlier frames.
         """
         self.profile = self.profile.measured(latency_ms)
         self._latency = LatencyModel(self.profile.points, self.profile.jitter, self._parameters.latency)
         self._measured = {point.k for point in self.profile.points if point.latency_ms is not None}
 
     def fix(self, k: int | None) -> None:
-        """Keep to one k, or with None choose again. Raises SettingError."""
+        """Always run this k; None: choose again. Raises SettingError."""
         trained = self._limit.power_w
         if k is not None and k not in trained:
             raise SettingError(f"k={k} was not trained: choose from {', '.join(map(str, trained))}")
@@ -166,7 +166,7 @@ class Governor:
         return self._limit.target(max_temp_c)
 
     def limit_temperature(self, max_temp_c: float | None) -> None:
-        """Change the target; None: the device profile's. Raises SettingError."""
+        """Change the target, in degrees Celsius; None: the device profile's. Raises SettingError."""
         self._limit.limit_temperature(max_temp_c)
         self._goals.set("max_temp_c", max_temp_c is not None)
 
@@ -193,12 +193,15 @@ class Governor:
     def observe(
         self, now: float, k: int | None = None, latency_ms: float | None = None, **readings: float | bool | None
     ) -> None:
-        """Learn what a frame took, what sensors read, or both. What is not known is None or left out.
+        """Learn the latency of a frame, readings of sensors, or both. An unknown value is None or left out.
 
-        now: seconds on the clock of choose(). k, latency_ms: of the frame that ran. readings: by the names of
-        hydrart.readings.READINGS: temp_c (C), battery (charge, 0 to 1), power_w (of the whole device), charging (from a
-        supply), throttled and undervoltage (right now), others_load (cores that other programs use), capacity_wh (of
-        the full battery). Impossible values are ignored. Raises TypeError for a reading that the table lacks.
+        - now: seconds on the clock of choose().
+        - k, latency_ms: of the frame that ran.
+        - readings: by the names of hydrart.readings.READINGS: temp_c (C), battery (charge, 0 to 1), power_w (of the
+          whole device), charging, throttled, undervoltage, others_load (cores that other programs use), capacity_wh (of
+          the full battery).
+
+        Impossible values are ignored. Raises TypeError for a reading that the table lacks.
         """
         if k is not None and latency_ms is not None and k in self._limit.power_w and 0 < latency_ms < math.inf:
             self._latency.observe(now, k, latency_ms)
@@ -221,7 +224,7 @@ class Governor:
             self._follow_others(now, others_load)
 
     def _follow_others(self, now: float, cores: float) -> None:
-        """Other programs that use less than before bring relief: larger ks are tried again."""
+        """When other programs use fewer cores than before, try larger ks again."""
         if cores < self._busiest - self._p.calm_cores and now - self._calmed_at >= self._p.calm_s:
             self._latency.calmed()
             self._switching.forgive()
@@ -240,19 +243,21 @@ class Governor:
     def choose(self, now: float, waited_ms: float = 0.0, queued_ms: float | None = None) -> Decision:
         """The k of the next frame.
 
-        now: seconds on a monotonic clock. waited_ms: the frame's age. queued_ms: how much of that age it lay ready for;
-        None: all of it. Only that makes a frame stale: capturing and decoding a fresher one takes as long again.
+        - now: seconds on a monotonic clock.
+        - waited_ms: age of the frame.
+        - queued_ms: the part of that age for which the frame waited in the mailbox; None: all of it. Only this part
+          makes a frame stale, because capturing and decoding a fresher frame would take the rest again.
         """
         smallest = self._points[0].k
         if self._fixed is not None:
             return self._decide(now, self._fixed, "fixed")
         if not self._latency.known and not math.isinf(self.deadline_ms):
             return Decision(smallest, "unknown")
-        # Who computes for longer than two periods makes the mailbox drop a frame.
+        # a k that computes for longer than two periods makes the mailbox drop a frame
         room_ms = min(self.deadline_ms, 2 * self._period_ms) - max(waited_ms, 0.0)
         log_room = math.log(room_ms) if room_ms > 0 else -math.inf
         k, late = self._best(now, log_room)
-        # more often late than in time
+        # even this k is late more often than in time
         if late > 0.5 and not math.isinf(log_room):
             k, late = smallest, self._latency.late(smallest, log_room)
         if late > 0.5 or room_ms <= 0:
@@ -277,7 +282,7 @@ class Governor:
         for point in self._ranked:
             k, accuracy = point.k, self._accuracy[point.k]
             if accuracy <= best_value:
-                break  # not better even if it were never late
+                break  # it could not be better even if it were never late
             if k > ceiling or k not in open_ks:
                 continue
             room = log_room
@@ -286,7 +291,7 @@ class Governor:
             if k not in self._measured:
                 room -= p.unmeasured_margin
             if k != smallest and room < math.inf and self._latency.log_expected(k) > room:
-                continue  # late every other time: worth less than nothing
+                continue  # it is late every other time, which is worth less than nothing
             late = 0.0 if room == math.inf else self._late(k, room)
             value = accuracy * (1 - late - p.late_price * late)
             if self._weight:
@@ -298,13 +303,13 @@ class Governor:
         return best, best_late
 
     def _late(self, k: int, log_room: float) -> float:
-        """The probability that k is late. Whoever needs longer than a period on average is late at any deadline."""
+        """The probability that k is late. A k with a mean latency above the period is late at any deadline."""
         if self.deadline_ms > self._period_ms and self._latency.log_expected(k) > math.log(self._period_ms):
             return 1.0
         return self._latency.late(k, log_room)
 
     def _overloaded(self, now: float, smallest: int, queued_ms: float, room_ms: float) -> Decision:
-        """No k will be in time: the smallest runs, on frames that are fresh when it starts, evenly spaced."""
+        """No k will be in time. The smallest runs, on evenly spaced frames that are fresh when it starts."""
         slack = self._p.slack
         expected_ms = self._latency.expected_ms(smallest) or 0.0
         stale = queued_ms > slack * self._period_ms
@@ -335,12 +340,12 @@ class Governor:
         return Decision(k, reason, expected_ms, expected_ms * quantile, signal, bound)
 
     def _energy_j(self, k: int) -> float:
-        """What k adds to the idle device's energy."""
+        """The energy of a frame with k beyond that of the idle device, in joules."""
         return (self._limit.power_w[k] - self._limit.idle_w) * (self._latency.expected_ms(k) or 0.0) / 1000
 
 
 def _accuracies(points: tuple[OperatingPoint, ...], unknown: float) -> dict[int, float]:
-    """k -> accuracy, 0 to 1. Where it is unknown for some, a line from `unknown` to 1 stands for all."""
+    """k -> accuracy, 0 to 1. If one is unknown, a line from `unknown` to 1 replaces all of them."""
     if any(point.accuracy is None for point in points):
         return {point.k: unknown + (1 - unknown) * point.k / points[-1].k for point in points}
     return {point.k: point.accuracy or 0.0 for point in points}

@@ -1,4 +1,4 @@
-"""The slow loop: once a second, which ks the heat, the battery and the supply leave open."""
+"""The slow loop: once a second, decide which ks the heat, the battery and the supply leave open."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from hydrart.governor.points import OperatingPoint, Profile, interpolate, is_num
 from hydrart.governor.thermal import ThermalModel
 from hydrart.readings import READINGS, Readings
 
-# Sensors are read once a second. A hundredth less: a reading that comes a little early counts at once.
+# Sensors are read once a second. This is a hundredth less, so that a reading that comes a little early counts at once.
 _REVIEW_S = 0.99
 
 
