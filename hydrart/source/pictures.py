@@ -89,6 +89,8 @@ class ArraySource:
         self.name = "arrays"
         self.live = live
         self.fps: float | None = None
+        if isinstance(arrays, np.ndarray) and not arrays.ndim:
+            raise SourceError("an array without axes is no source: pass one [H, W, 3], or an iterable of them")
         self._arrays = iter([arrays] if _is_picture(arrays) else arrays)
         self._depth = Depth()
         self._closed = False

@@ -118,6 +118,11 @@ def test_a_single_array_is_one_picture(model: hydrart.Model) -> None:
         assert results[0].picture is not None and results[0].picture.shape == (20, 30, 3)
 
 
+def test_an_array_without_axes_is_no_source() -> None:
+    with pytest.raises(SourceError, match="without axes"):
+        Opener(np.array(5)).open()
+
+
 def test_a_pipe_among_pictures_is_skipped(tmp_path: Path) -> None:
     Image.fromarray(HALVES).save(tmp_path / "b.png")
     os.mkfifo(tmp_path / "a.jpg")
