@@ -1,6 +1,7 @@
 """The label on the picture: python examples/opencv_overlay.py [SOURCE [FOLDER]]
 
-Shows a window, or writes numbered pictures into FOLDER. A window needs opencv-python, not its headless build.
+Shows a window, or writes numbered pictures into FOLDER, which it makes. A window needs opencv-python, not its headless
+build.
 """
 
 import sys
@@ -12,6 +13,13 @@ import hydrart
 
 
 def main(source: str, folder: str | None) -> None:
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    else:
+        try:
+            cv2.namedWindow("hydrart")
+        except cv2.error:
+            sys.exit("this OpenCV opens no window: pass a FOLDER, or install opencv-python and give it a display")
     model = hydrart.load()
     with hydrart.Stream(source, model, keep_frame=True) as stream:
         for result in stream:
@@ -21,7 +29,9 @@ def main(source: str, folder: str | None) -> None:
             text = f"{answer.label} {answer.score:.0%} k={answer.k}"
             cv2.putText(picture, text, (10, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (255, 255, 255), 2)
             if folder:
-                cv2.imwrite(str(Path(folder, f"{result.frame:06}.jpg")), picture)
+                path = Path(folder, f"{result.frame:06}.jpg")
+                if not cv2.imwrite(str(path), picture):
+                    sys.exit(f"{path} cannot be written: give another FOLDER")
                 continue
             cv2.imshow("hydrart", picture)
             if cv2.waitKey(1) == ord("q"):

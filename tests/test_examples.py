@@ -94,12 +94,20 @@ def test_asyncio() -> None:
 
 def test_opencv_overlay(tmp_path: Path) -> None:
     source = video(tmp_path / "x.avi", frames=4)
-    (tmp_path / "out").mkdir()
     output(sys.executable, EXAMPLES / "opencv_overlay.py", source, tmp_path / "out")
     pictures = sorted((tmp_path / "out").iterdir())
     assert [path.name for path in pictures] == [f"{i:06}.jpg" for i in range(4)]
     with Image.open(pictures[0]) as image:
         assert image.size == (64, 48) and max(high for _, high in image.getextrema()) > 200, "text on black"  # type: ignore[misc]
+
+
+def test_opencv_overlay_without_windows(tmp_path: Path) -> None:
+    """The headless build of OpenCV has no windows, and no build has one without a display."""
+    command = [sys.executable, EXAMPLES / "opencv_overlay.py", video(tmp_path / "x.avi")]
+    environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.endswith("pass a FOLDER, or install opencv-python and give it a display\n")
 
 
 @pytest.mark.slow

@@ -12,10 +12,12 @@ import numpy as np
 from hydrart.convert import mapped
 from hydrart.convert.stored import CheckpointError, Stored, Unusable
 from hydrart.errors import MissingExtraError
+from hydrart.format.roles import CLASS_TOKEN
 
 EMA_ENTRIES = ("state_dict_ema", "model_ema")
 RAW_ENTRIES = ("state_dict", "model")  # the weights' entry in timm's files, and in DeiT's releases
 PREFIXES = ("module.", "_orig_mod.")  # added by DistributedDataParallel and by torch.compile
+COUNTERS = ("n_averaged", "num_batches_tracked")  # of PyTorch's SWA and BatchNorm: integers that are no weights
 WEIGHTS, CONFIG = "model.safetensors", "config.json"  # the files of a folder from timm or the Hugging Face Hub
 
 
@@ -136,6 +138,7 @@ def _weights(path: Path, root: dict[Any, Any], ema: bool) -> tuple[str, dict[Any
 def _clean(path: Path, state: Mapping[Any, Any]) -> dict[str, Stored]:
     """Remove the prefixes of wrappers from the names, and check that every tensor is a dense one of floats."""
     weights: dict[str, Stored] = {}
+    prefixes = (*PREFIXES, *_module(state))
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, np.ndarray | Unusable):
             raise CheckpointError(
@@ -143,8 +146,10 @@ def _clean(path: Path, state: Mapping[Any, Any]) -> dict[str, Stored]:
                 "only tensors belong there"
             )
         name = key
-        while name.startswith(PREFIXES):
-            name = name.partition(".")[2]
+        while found := next((prefix for prefix in prefixes if name.startswith(prefix)), None):
+            name = name.removeprefix(found)
+        if name.rpartition(".")[2] in COUNTERS:
+            continue
         if not name.isprintable() or len(name) > 100:
             raise CheckpointError(f"{path} holds a tensor with the unusable name {name[:100]!r}: it is damaged")
         if name in weights:
@@ -153,6 +158,12 @@ def _clean(path: Path, state: Mapping[Any, Any]) -> dict[str, Stored]:
             raise CheckpointError(f"the tensor {name} of {path} {value.why}")
         weights[name] = value
     return weights
+
+
+def _module(state: Mapping[Any, Any]) -> tuple[str, ...]:
+    """The prefix of a network within a larger module, as in Lightning's checkpoints: that of its class token."""
+    names = [key for key in state if isinstance(key, str) and key.endswith(f".{CLASS_TOKEN.at()}")]
+    return (names[0].removesuffix(CLASS_TOKEN.at()),) if len(names) == 1 else ()
 
 
 def _strings(*values: Any) -> tuple[str, ...]:

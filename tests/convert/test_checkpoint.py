@@ -111,3 +111,25 @@ def test_a_folder_that_lacks_a_file(tmp_path: Path, name: str) -> None:
     root = folder(tmp_path / "vit", nested(), {})
     (root / name).unlink()
     assert "without model.safetensors and config.json" in failure(root, None)
+
+
+@pytest.mark.parametrize("prefix", ["model.", "net.backbone.", "model.module._orig_mod."])
+def test_a_network_within_a_module_is_found(prefix: str, tmp_path: Path) -> None:
+    """Lightning's modules hold the network as self.model, or under another name."""
+    state = nested()
+    content = {"state_dict": {f"{prefix}{name}": tensor for name, tensor in state.items()}, "global_step": 3}
+    torch.save(content, tmp_path / "hydra.pth")
+    assert_same(converted(tmp_path / "hydra.pth", "--heads", "3-12"), state)
+
+
+def test_averaged_weights_of_swa_are_weights(tmp_path: Path) -> None:
+    state = nested()
+    content = {"n_averaged": torch.tensor(7)} | {f"module.{name}": tensor for name, tensor in state.items()}
+    torch.save(content, tmp_path / "hydra.pth")
+    assert_same(converted(tmp_path / "hydra.pth", "--heads", "3-12"), state)
+
+
+def test_a_network_with_batch_norm_is_no_vision_transformer(tmp_path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.Linear(8, 10))
+    said = failure(tmp_path / "resnet.pth", network.state_dict())
+    assert "is no Vision Transformer with timm's tensor names: it holds 0.weight" in said
