@@ -103,7 +103,7 @@ def test_opencv_overlay(tmp_path: Path) -> None:
 
 def test_opencv_overlay_without_windows(tmp_path: Path) -> None:
     """The headless build of OpenCV has no windows, and no build has one without a display."""
-    command = [sys.executable, EXAMPLES / "opencv_overlay.py", video(tmp_path / "x.avi")]
+    command = [sys.executable, str(EXAMPLES / "opencv_overlay.py"), str(video(tmp_path / "x.avi"))]
     environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
