@@ -58,7 +58,8 @@ class BenchRow:
     - times: of one call.
     - pictures_per_s: at the median time.
     - gops: billions of executed operations per second at the median time, two per multiply-accumulate.
-    - share_of_peak: gops over Peak.gops. In int8 the products of attention are fp32.
+    - share_of_peak: gops over the larger of the two Peak.gops. In int8 the products of attention are fp32. None where
+      it is above 1: other programs held the cores while the peaks were measured.
     - first_call: of a fresh process.
     - switch: time of the first call after a switch to this k, over the steady state.
     - speedup: time with one thread over time with all; None where the model has one thread.
@@ -74,7 +75,7 @@ class BenchRow:
     times: Times
     pictures_per_s: float
     gops: float
-    share_of_peak: float
+    share_of_peak: float | None
     first_call: FirstCall
     switch: float | None
     speedup: float | None
@@ -184,7 +185,7 @@ def measure(
                 times=times,
                 pictures_per_s=1e3 * plan.batch / times.p50_ms,
                 gops=gops,
-                share_of_peak=gops / best.gops,
+                share_of_peak=None,  # it follows from both peaks
                 first_call=first[k],
                 switch=switches.by_k.get(k),
                 speedup=speedup,
@@ -192,6 +193,8 @@ def measure(
             )
         )
     stage("peak of the machine, again")
+    again = peak.measure(model.precision, model.threads, 0.5 * part)
+    rows = [replace(row, share_of_peak=_share(row.gops, best, again)) for row in rows]
     return BenchReport(
         model=name,
         precision=model.precision,
@@ -203,7 +206,7 @@ def measure(
         machine=machine(),
         before=before,
         peak=best,
-        peak_after=peak.measure(model.precision, model.threads, 0.5 * part),
+        peak_after=again,
         after=state(),
         rows=rows,
         switching=switches,
@@ -212,6 +215,12 @@ def measure(
         preprocessing=preprocessing,
         seconds=time.perf_counter() - start,
     )
+
+
+def _share(gops: float, *peaks: Peak) -> float | None:
+    """The share of the larger peak; None where no peak was measured that is one."""
+    share = gops / max(best.gops for best in peaks)
+    return share if share <= 1 else None
 
 
 def _preprocessing(model: Model, rounds: int | None, part: float) -> list[PreprocessRow]:

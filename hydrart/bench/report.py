@@ -47,7 +47,7 @@ def _lines(r: BenchReport) -> Iterator[str]:
                 *_times(row.times),
                 f"{row.pictures_per_s:.1f}",
                 f"{row.gops:.1f}",
-                f"{row.share_of_peak:.1%}",
+                _or_unknown(row.share_of_peak, ".1%"),
                 f"{row.first_call.first_ms:.1f}",
                 _or_unknown(row.switch, ".3f"),
                 "-" if row.speedup is None else f"{row.speedup:.2f}",
@@ -104,6 +104,8 @@ def _lines(r: BenchReport) -> Iterator[str]:
     )
     yield f"before: {_state(r.before)}; peak {r.peak.gops:.1f} GOP/s"
     yield f"after:  {_state(r.after)}; peak {r.peak_after.gops:.1f} GOP/s"
+    if any(row.share_of_peak is None for row in r.rows):
+        yield "a share of the peak is unknown where other programs held the cores while the peak was measured"
     yield f"measured in {r.seconds:.0f} s"
 
 

@@ -70,3 +70,10 @@ def test_json_holds_every_field() -> None:
     assert found["rows"][1]["peers"][0]["times"] == {"p50_ms": 7, "p95_ms": 8, "min_ms": 6.5, "calls": 9}
     assert found["rows"][0]["first_call"]["memory_mb"] is None and found["before"]["governor"] == "ondemand"
     assert found["switching"]["by_k"] == {"3": 1.002} and found["preprocessing"][0]["frame"] == "480p"
+
+
+def test_a_share_of_the_peak_that_is_unknown() -> None:
+    said = "a share of the peak is unknown where other programs held the cores while the peak was measured"
+    assert said not in as_text(REPORT)
+    busy = replace(REPORT, rows=[replace(row, share_of_peak=None) for row in REPORT.rows])
+    assert said in as_text(busy).splitlines()
