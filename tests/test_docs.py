@@ -23,6 +23,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.joinpath("docs").glob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 README_LINES = 150
 SENTENCE_WORDS = 30
+DOCSTRING_WORDS = 35  # a list of arguments or files counts as one sentence
 BANNED = ("is told", "not to be had", "to be had", "made good", "of which")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 GENERATED = re.compile(r"<!-- (?:results|measured by [^>]*) -->.*?<!-- end[^>]*-->", re.DOTALL)
@@ -68,6 +69,29 @@ def test_sentences_are_short(name: str) -> None:
 def test_no_worn_phrase(name: str) -> None:
     text = " ".join(text_of(name).lower().split())
     assert not [phrase for phrase in BANNED if re.search(rf"\b{phrase}\b", text)]
+
+
+def long_sentences(code: str) -> list[str]:
+    """Of the docstrings in the code. Indented lines are tables, formulas and examples."""
+    nodes = (
+        node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+    )
+    texts = [
+        "\n".join(line for line in (ast.get_docstring(node) or "").splitlines() if not line.startswith("    "))
+        for node in nodes
+    ]
+    parts = (part for text in texts for sentence in prose(text) for part in re.split(r"(?<=[.;])\s+", sentence))
+    return [part for part in parts if len(part.split()) > DOCSTRING_WORDS]
+
+
+def test_sentences_of_docstrings_are_short() -> None:
+    long = {
+        str(path): found
+        for path in ROOT.joinpath("hydrart").rglob("*.py")
+        if (found := long_sentences(path.read_text("utf-8")))
+    }
+    assert not long
+    assert long_sentences(f'"""{"word " * DOCSTRING_WORDS}more."""')
 
 
 def test_no_worn_phrase_in_the_code() -> None:

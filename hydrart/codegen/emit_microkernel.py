@@ -176,7 +176,7 @@ def _steps(b: Any, isa: Isa, name: str, sums: _Sums, rows: _Rows, weights: _Weig
 def _mmla_steps(b: Any, isa: Isa, name: str, sums: _Sums, rows: _Rows, weights: _Weights) -> Any:
     """Like _steps(), for dots of 2 x 2.
 
-    sums[2 * i + j, v] has the rows 2 * i and 2 * i + 1, and the columns 4 * v + 2 * j and 4 * v + 2 * j + 1.
+    Each of sums[2 * i + j, v] holds two rows, from row 2 * i on, by two columns, from column 4 * v + 2 * j on.
     """
     quads, two_steps = _quads(b, isa, rows), b.shl(weights.step_bytes, I64(1))
     addresses = [b.add(base, weights.at) for base in weights.bases]

@@ -1,8 +1,8 @@
 """Numba functions that are compiled once per machine: a cache in the user's folder, keyed by content.
 
-The key is a digest of the source that decides the machine code (see _sources), the versions of Python, Numba and
-llvmlite, the CPU with its features as far as LLVM knows them, and the instruction set in use. An edit of that source or
-an upgrade compiles again; an edit elsewhere does not. cache.py says which files are read.
+The key is a digest of the source that decides the machine code (see _sources), of the versions of Python, Numba and
+llvmlite, of the CPU, and of the instruction set in use. The CPU counts with its features, as far as LLVM knows them. An
+edit of that source or an upgrade compiles again; an edit elsewhere does not. cache.py says which files are read.
 """
 
 import contextlib

@@ -47,8 +47,8 @@ class Stream:
     Before it opens the source it runs every k. So no frame pays for the first call of a k, and the governor starts
     from latencies of this machine. While it runs, it reads the machine's sensors.
 
-    - source: a camera (0 or "/dev/video0"), a URL, a video file, a folder, a glob, a picture, "demo", an iterable of
-      uint8 RGB arrays [H, W, 3], or an Opener, which also sets size, rotation and more.
+    - source: a camera (0 or "/dev/video0"), a URL, a video file, a folder, a glob, a picture or "demo". It may also be
+      an iterable of uint8 RGB arrays [H, W, 3], or an Opener, which also sets size, rotation and more.
     - model: from hydrart.load().
 
     What to answer:
@@ -87,11 +87,16 @@ class Stream:
     - on_wait: is called about twice a second while there is no frame, in the thread that iterates.
     - warn: is called with a sentence for each picture that is skipped, in the thread that reads.
 
-    It has the attributes model, governor (yours, or the one that was made), fps (the rate that holds; None: no rate),
-    source_fps (the rate that the source states, or None) and answers_all (whether frames is "all").
+    Attributes:
 
-    Raises SettingError (a setting that cannot be), HeadsError (a k that was not trained), ProfileError (no such device
-    profile), SourceError (the source cannot be opened) and MissingExtraError (the source needs OpenCV or PyAV). The
+    - model: of the stream.
+    - governor: yours, or the one that the stream made.
+    - fps: the rate in force; None: no rate.
+    - source_fps: the rate that the source states, or None.
+    - answers_all: whether frames is "all".
+
+    Raises SettingError (an impossible setting), HeadsError (a k that was not trained), ProfileError (no such device
+    profile). Raises SourceError (the source cannot be opened), MissingExtraError (the source needs OpenCV or PyAV). The
     loop raises SourceError when the source is lost for good, and PictureError when an iterable gives no pictures.
     """
 
