@@ -3,8 +3,8 @@
     python -m tests.support.fuzz READER RUNS [SEED]     structured mutation, in a process of its own
     python -m tests.support.fuzz READER RUNS --guided   coverage-guided, with atheris (pip install atheris)
 
-A reader may refuse what it gets with one sentence, a HydrartError. Any other exception, a crash, or ten seconds
-without an answer is a finding: the bytes are then written to READER.found in the working directory.
+A reader may refuse what it gets with one sentence, a HydrartError. Any other exception, a crash, or ten
+seconds of CPU time is a finding: the bytes are then written to READER.found in the working directory.
 """
 
 import contextlib
@@ -135,8 +135,11 @@ def _stdin(folder: Path) -> Reader:
             os.write(into, frames)
             os.close(into)
             source = RawSource(text.decode(errors="replace"), lambda sentence: None, out)
-            for shot in source.shots():
-                assert shot.picture.ndim == 3 and shot.picture.shape[2] == 3
+            try:
+                for shot in source.shots():
+                    assert shot.picture.ndim == 3 and shot.picture.shape[2] == 3
+            finally:
+                source.close()
         finally:
             os.close(out)
 
@@ -221,19 +224,20 @@ def _change(draw: random.Random, data: bytearray, reader: Reader) -> None:
 
 
 def _late(number: int, frame: object) -> None:
-    raise TimeoutError(f"no answer within {_PATIENCE_S:g} s")
+    raise TimeoutError(f"no answer within {_PATIENCE_S:g} s of CPU time")
 
 
 def try_one(name: str, reader: Reader, data: bytes) -> None:
     """Feed it. What is found is kept beside, and raised."""
-    signal.setitimer(signal.ITIMER_REAL, _PATIENCE_S)
+    signal.setitimer(signal.ITIMER_PROF, _PATIENCE_S)
     try:
-        reader.feed(data)
+        try:
+            reader.feed(data)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
     except BaseException:
         Path(f"{name}.found").write_bytes(data)
         raise
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @contextlib.contextmanager
@@ -246,7 +250,7 @@ def scratch() -> Any:
 def main(name: str, runs: int, *more: str) -> None:
     """Feed a reader so many inputs. Raises what is found."""
     faulthandler.enable()
-    signal.signal(signal.SIGALRM, _late)
+    signal.signal(signal.SIGPROF, _late)
     with scratch() as folder:
         if "--guided" in more:
             import atheris
