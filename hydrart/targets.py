@@ -1,12 +1,19 @@
-"""Check the files that a command writes. None of them may be a file that it reads, under any name."""
+"""The files that a command writes: none may be a file that it reads, under any name; leftovers are deleted."""
 
+import contextlib
+import fcntl
 import itertools
 import os
+import re
+import shutil
 import stat
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from hydrart.errors import HydrartError, SettingError
+
+_YOUNG_S = 1.0  # its process may be about to lock it
 
 
 def refuse_inputs(target: Path | None, inputs: Iterable[Path | None], error: type[HydrartError] = SettingError) -> None:
@@ -33,6 +40,40 @@ def refuse_twice(*targets: Path | None) -> None:
             same = stat.S_ISREG(there.st_mode) and os.path.samestat(there, too)
         if same:
             raise SettingError(f"{other} would be written twice at a time: give two different names")
+
+
+def hold(temporary: Path) -> int:
+    """Lock a temporary file or folder for as long as this process lives. Returns a descriptor, to close at the end."""
+    descriptor = os.open(temporary, os.O_RDONLY)
+    with contextlib.suppress(OSError):  # a file system without locks
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def remove_abandoned(folder: Path, pattern: str) -> None:
+    """Delete what killed processes left in a folder: temporary files and folders that no process holds any more.
+
+    pattern: a regular expression for their names.
+    """
+    with contextlib.suppress(OSError):
+        for path in [path for path in folder.iterdir() if re.fullmatch(pattern, path.name)]:
+            with contextlib.suppress(OSError):
+                _remove_abandoned(path)
+
+
+def _remove_abandoned(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_uid != os.geteuid() or time.time() - status.st_mtime < _YOUNG_S:
+            return
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where its process lives
+        if stat.S_ISDIR(status.st_mode):
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    finally:
+        os.close(descriptor)
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -1,11 +1,12 @@
-"""A file that is written is none that is read, whatever its name."""
+"""Files that are written: none is one that is read, whatever its name, and none is left half written for good."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from hydrart.errors import ProfileError, SettingError
-from hydrart.targets import refuse_inputs, refuse_twice
+from hydrart.targets import hold, refuse_inputs, refuse_twice, remove_abandoned
 
 
 @pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
@@ -40,3 +41,21 @@ def test_two_outputs_are_two_files(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="would be written twice"):
         refuse_twice(one, other)
     refuse_twice(Path("/dev/null"), Path("/dev/null"))
+
+
+def test_what_killed_processes_left_is_deleted(tmp_path: Path) -> None:
+    for name in (".x.part", ".y.part", ".young.part", "other.part"):
+        (tmp_path / name).touch()
+    (tmp_path / ".folder.part").mkdir()
+    (tmp_path / ".folder.part/file").touch()
+    (tmp_path / ".link.part").symlink_to(tmp_path / "other.part")
+    for path in tmp_path.iterdir():
+        if path.name != ".young.part" and not path.is_symlink():
+            os.utime(path, (0, 0))
+    held = hold(tmp_path / ".y.part")
+    remove_abandoned(tmp_path, r"\..*\.part")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".link.part", ".y.part", ".young.part", "other.part"]
+    os.close(held)
+    remove_abandoned(tmp_path, r"\.y\.part")
+    assert not (tmp_path / ".y.part").exists()
+    remove_abandoned(tmp_path / "none", ".*")

@@ -6,6 +6,7 @@ A file is written under another name beside the wanted one and then renamed. So 
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -21,6 +22,7 @@ from hydrart.format.metadata import Metadata
 from hydrart.format.precision import LARGEST, FloatArray, bounded
 from hydrart.format.reader import WeightFile, header_bytes
 from hydrart.format.roles import Parameter
+from hydrart.targets import hold, remove_abandoned
 
 _CHUNK = 1 << 22
 
@@ -135,9 +137,11 @@ def _appearing(path: Path) -> Iterator[IO[bytes]]:
     """A file to write to. It gets its name at the end; if anything fails before that, it is deleted."""
     if os.path.exists(path) and not os.path.isfile(path):
         raise WeightFileError(f"{path} is a folder or a device: give the name of a file to write")
+    remove_abandoned(path.parent, rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.part")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with open(temporary, "x+b") as file:
+        with open(temporary, "x+b") as file, contextlib.ExitStack() as stack:
+            stack.callback(os.close, hold(temporary))
             yield file
             file.flush()
             os.fsync(file.fileno())

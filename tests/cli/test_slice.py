@@ -1,5 +1,6 @@
 """hydrart slice"""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,12 @@ def test_slice(as_json: bool, weights: Path, tmp_path: Path) -> None:
         assert unsealed(shown) == {"output": str(output), "heads": [3, 4, 5], "bytes": size}
     else:
         assert str(output) in shown and len(shown.splitlines()) == 1
+
+
+def test_a_killed_slice_leaves_nothing_for_good(weights: Path, tmp_path: Path) -> None:
+    output = tmp_path / "six.safetensors"
+    left = tmp_path / ".six.safetensors.0123abcd.part"
+    left.write_bytes(bytes(1000))
+    os.utime(left, (0, 0))
+    good("slice", weights, "--heads", 6, "-o", output)
+    assert [path.name for path in tmp_path.iterdir()] == ["six.safetensors"]
