@@ -1,5 +1,6 @@
 """Networks of any shape with random weights, to measure the speed of a network before anybody trains it."""
 
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from hydrart.errors import SettingError
 from hydrart.format.architecture import Architecture
+from hydrart.format.layout import Layout
 from hydrart.format.metadata import Metadata
 from hydrart.format.precision import FP32
 from hydrart.format.preprocessing import Preprocessing
@@ -91,9 +93,18 @@ def choose_heads(ranges: Iterable[tuple[int, int]], arch: Architecture) -> tuple
 
 @contextmanager
 def random_weights(arch: Architecture, precision: str = FP32.name) -> Iterator[Path]:
-    """A weight file of this shape, which is deleted at the end. Raises WeightFileError where it cannot be written."""
+    """A weight file of this shape, which is deleted at the end.
+
+    Raises SettingError where there is no room for it, WeightFileError where it cannot be written.
+    """
     meta = Metadata(arch, precision, Preprocessing(arch.image_size), source="random numbers")
     with TemporaryDirectory(prefix="hydrart-") as folder:
+        needed, free = max(Layout(arch, precision).ends.values()), shutil.disk_usage(folder).free
+        if needed > free:
+            raise SettingError(
+                f"the weights of this shape take {needed / 1e9:,.1f} GB, and {Path(folder).parent} has "
+                f"{free / 1e9:,.1f} GB of room: choose a smaller shape, or set TMPDIR to a larger disk"
+            )
         path = Path(folder) / "random.safetensors"
         write(path, meta, _RandomState(arch))
         yield path

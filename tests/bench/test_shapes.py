@@ -1,5 +1,6 @@
 """Networks of any shape with random weights."""
 
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 import hydrart
 from hydrart.bench import shapes
-from hydrart.errors import HeadsError
+from hydrart.errors import HeadsError, SettingError
 from hydrart.format.architecture import Architecture
 from hydrart.format.precision import PRECISIONS
 from hydrart.format.reader import WeightFile
@@ -57,3 +58,14 @@ def test_random_weights(arch: Architecture, precision: str) -> None:
         answers = [model.logits(x, k) for k in arch.heads]
         assert all(np.isfinite(y).all() and 0.01 < y.std() < 10 for y in answers)
     assert not path.exists() and not path.parent.exists()
+
+
+def test_a_shape_for_which_there_is_no_room() -> None:
+    """The file would take terabytes; nothing of it is written."""
+    giant = replace(shapes.HYDRAVIT_B, depth=256, heads=(64,), classes=1_000_000)
+    room = shutil.disk_usage("/tmp")
+    words = r"the weights of this shape take .* GB of room: choose a smaller shape, or set TMPDIR to a larger disk"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: room._replace(free=10**9))
+        with pytest.raises(SettingError, match=words), shapes.random_weights(giant):
+            pass
