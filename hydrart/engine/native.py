@@ -148,7 +148,10 @@ class NativeEngine:
         arch, net, sizes = self._arch, self._network[0], self._sizes(batch)
         pages = {name: -(-size // _PAGE) * _PAGE for name, size in sizes.items()}
         # np.zeros may use huge pages, which would make memory resident that a small k never touches
-        memory = mmap.mmap(-1, sum(pages.values()), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        try:
+            memory = mmap.mmap(-1, sum(pages.values()), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except (OSError, OverflowError):
+            raise MemoryError(f"the activations take {sum(pages.values()) / 1e9:,.1f} GB") from None
         with contextlib.suppress(OSError):  # Linux may be built without huge pages
             memory.madvise(mmap.MADV_NOHUGEPAGE)
         self._buffers = np.frombuffer(memory, np.uint8)

@@ -6,8 +6,10 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from hydrart.convert import pickled
 from tests.support.converting import NAME, failure, nested, torch
 
 
@@ -67,3 +69,10 @@ def test_torchscript_is_refused(tmp_path: Path) -> None:
     program = torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2))
     torch.jit.save(program, str(tmp_path / "a.pth"))
     assert "TorchScript" in failure(tmp_path / "a.pth", None)
+
+
+def test_a_tensor_with_the_negative_bit_is_read_as_its_numbers(tmp_path: Path) -> None:
+    lazy = torch.tensor([1 + 2j, 3 - 4j]).conj().imag
+    assert lazy.is_neg()
+    torch.save({"a": lazy}, tmp_path / "x.pth")
+    np.testing.assert_array_equal(pickled.read(tmp_path / "x.pth", True)["a"], [-2, 4])

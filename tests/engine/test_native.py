@@ -1,5 +1,6 @@
 """The native engine against the reference."""
 
+import errno
 import gc
 import json
 import os
@@ -245,3 +246,13 @@ def test_a_scale_that_is_not_positive_is_told(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(WeightFileError, match=r"fc1\.scale holds a scale that is not positive"):
         hydrart.load(path).logits(pictures(SMALL, 1), 3)
+
+
+def test_activations_for_which_there_is_no_memory(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    file = WeightFile(weights)
+    monkeypatch.setattr("mmap.mmap", refuse)
+    with pytest.raises(MemoryError, match=r"the activations take [0-9.]+ GB"):
+        NativeEngine(file, 1)
