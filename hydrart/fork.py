@@ -1,7 +1,7 @@
-"""What is shared between threads, in the child of a fork.
+"""Repair locks and shared objects in the child of a fork.
 
-The child has a copy of every lock and of the thread that called fork(), but not of the other threads
-(https://man7.org/linux/man-pages/man2/fork.2.html). A lock that one of those held would stay locked for ever.
+The child has a copy of every lock, but only of the thread that called fork()
+(https://man7.org/linux/man-pages/man2/fork.2.html). Without a repair, another thread's lock stays locked.
 """
 
 import os
@@ -15,13 +15,13 @@ Shared = TypeVar("Shared", threading.Event, threading.Condition, threading.Lock)
 _shared: "weakref.WeakSet[Any]" = weakref.WeakSet()
 _awaited: "weakref.WeakSet[Any]" = weakref.WeakSet()
 _calls: "set[weakref.WeakMethod[Callable[[], None]]]" = set()
-_held: dict[int, list[Any]] = {}  # by the thread that forks
+_held: dict[int, list[Any]] = {}  # thread that forks -> the locks that it holds
 
 
 def free_in_children(lock: Shared, *, awaited: bool = False) -> Shared:
-    """Return the lock, condition or event itself. It will be free in every child; an event stays set.
+    """Register a lock, condition or event, and return it. It is free in every child; an event stays set.
 
-    awaited: a fork waits until the lock is free, because it guards what only a call that ended leaves whole.
+    awaited: a fork waits until the lock is free, because its data are whole only between calls.
     """
     _shared.add(lock)
     if awaited:
@@ -30,12 +30,12 @@ def free_in_children(lock: Shared, *, awaited: bool = False) -> Shared:
 
 
 def call_in_children(method: Callable[[], None]) -> None:
-    """Call the bound method in every child, while its object lives: another thread's change may be half made."""
+    """Call the bound method in every child while its object lives. It repairs another thread's unfinished change."""
     _calls.add(weakref.WeakMethod(method, _calls.discard))
 
 
 def _before_fork() -> None:
-    held = _held[threading.get_ident()] = sorted(_awaited, key=id)  # one order for all: no two wait for each other
+    held = _held[threading.get_ident()] = sorted(_awaited, key=id)  # one order prevents a deadlock
     for lock in held:
         lock.acquire()
 
@@ -48,7 +48,7 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     _held.clear()
     for lock in list(_shared):
-        lock._at_fork_reinit()  # as threading, logging and concurrent.futures do with theirs
+        lock._at_fork_reinit()  # threading, logging and concurrent.futures do the same
     for reference in list(_calls):
         if (method := reference()) is not None:
             method()

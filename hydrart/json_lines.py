@@ -1,4 +1,4 @@
-"""JSON lines: one object a line, each with the version of its fields. docs/json.md describes the fields."""
+"""Write JSON lines: one object per line, with the version of its fields. docs/json.md describes the fields."""
 
 import contextlib
 import json
@@ -9,21 +9,21 @@ SCHEMA = 1  # add 1 when a field is removed, or changes its name, type, unit or 
 
 
 def versioned(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The object with `schema` as its last field. Every line has it, because a reader may get a single line."""
+    """Return the object with `schema` as its last field. Each line has it, because a reader may get a single line."""
     return {**entry, "schema": SCHEMA}
 
 
 def json_line(entry: Mapping[str, Any]) -> str:
-    """The versioned object as one line of JSON, without a line end.
+    """Return the versioned object as one line of JSON, without a line end.
 
-    Bytes of a file's name that are no text become JSON's escapes, such as \\udce9.
+    Undecodable bytes of a file's name become JSON's escapes, such as \\udce9.
     """
     text = json.dumps(versioned(entry), ensure_ascii=False)
-    with contextlib.suppress(UnicodeEncodeError):  # a locale that is not UTF-8 may have taken names apart
+    with contextlib.suppress(UnicodeEncodeError):  # a locale other than UTF-8 may have left surrogates in names
         text = text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
-    return text.encode("utf-8", "backslashreplace").decode()  # for a lone surrogate, Python's escape is also JSON's
+    return text.encode("utf-8", "backslashreplace").decode()  # JSON has the same escape for a lone surrogate
 
 
 def json_bytes(entry: Mapping[str, Any]) -> bytes:
-    """The line of JSON in UTF-8, whatever the locale, with its line end."""
+    """Return the line of JSON in UTF-8, in every locale, with its line end."""
     return f"{json_line(entry)}\n".encode()

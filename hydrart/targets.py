@@ -1,4 +1,4 @@
-"""The files that a command writes: none may be a file that it reads, under any name; leftovers are deleted."""
+"""Protect a command's inputs from its outputs, and delete abandoned temporary files."""
 
 import contextlib
 import fcntl
@@ -13,13 +13,13 @@ from pathlib import Path
 
 from hydrart.errors import HydrartError, SettingError
 
-_YOUNG_S = 1.0  # its process may be about to lock it
+_YOUNG_S = 1.0  # a younger file's process may not have locked it yet
 
 
 def refuse_inputs(target: Path | None, inputs: Iterable[Path | None], error: type[HydrartError] = SettingError) -> None:
-    """Raise `error` where writing to the target would destroy one of the inputs.
+    """Raise `error` if a write to the target would destroy one of the inputs.
 
-    A symbolic or hard link to an input is that input. None stands for a file that was not given.
+    A symbolic or hard link to an input counts as that input. None: no such file.
     """
     there = None if target is None else _status(target)
     if there is None or not stat.S_ISREG(there.st_mode):
@@ -30,7 +30,7 @@ def refuse_inputs(target: Path | None, inputs: Iterable[Path | None], error: typ
 
 
 def refuse_twice(*targets: Path | None) -> None:
-    """Raise SettingError where two targets are one file, or will be one."""
+    """Raise SettingError if two targets are one file, or would become one."""
     given = [target for target in targets if target is not None]
     for one, other in itertools.combinations(given, 2):
         there, too = _status(one), _status(other)
@@ -43,15 +43,15 @@ def refuse_twice(*targets: Path | None) -> None:
 
 
 def hold(temporary: Path) -> int:
-    """Lock a temporary file or folder for as long as this process lives. Returns a descriptor, to close at the end."""
+    """Lock a temporary file or folder until this process ends. The caller closes the returned descriptor."""
     descriptor = os.open(temporary, os.O_RDONLY)
-    with contextlib.suppress(OSError):  # a file system without locks
+    with contextlib.suppress(OSError):  # some file systems have no locks
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return descriptor
 
 
 def remove_abandoned(folder: Path, pattern: str) -> None:
-    """Delete what killed processes left in a folder: temporary files and folders that no process holds any more.
+    """Delete the temporary files and folders of killed processes in a folder.
 
     pattern: a regular expression for their names.
     """
@@ -67,7 +67,7 @@ def _remove_abandoned(path: Path) -> None:
         status = os.fstat(descriptor)
         if status.st_uid != os.geteuid() or time.time() - status.st_mtime < _YOUNG_S:
             return
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where its process lives
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises while the owner lives
         if stat.S_ISDIR(status.st_mode):
             shutil.rmtree(path)
         else:

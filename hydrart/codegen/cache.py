@@ -1,9 +1,9 @@
-"""Machine code in files of the user's cache. What is read here is executed, so only the user's own files are read.
+"""Keep machine code in files of the user's cache. hydrart executes this code, so it reads only the user's own files.
 
-A file is read only where nobody but the user (and root) can have written it, and only if its checksum holds. It is
-written whole or not at all. What a file holds is the caller's business: jit.py keeps one object file in each.
+A file must have a right checksum, and a place in which only the user and root can write. Each write is atomic. The
+caller decides on the content: jit.py keeps one object file in each.
 
-Source of the rules for owners and modes: StrictModes of OpenSSH (sshd_config(5)).
+The rules for owners and modes follow StrictModes of OpenSSH (sshd_config(5)).
 """
 
 import contextlib
@@ -24,31 +24,31 @@ _log = logging.getLogger(__name__)
 _MAGIC = b"hydrart machine code\n"
 _DIGEST_BYTES = 32
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
-_PART = ".part"  # the end of a file's name while it is written
-_warned = set[str]()  # the folders that a warning was about
-_DEAD_S = 3600.0  # seconds after which such a file was left by a process that ended
+_PART = ".part"  # suffix of a file during its write
+_warned = set[str]()  # folders with a logged warning
+_DEAD_S = 3600.0  # age in seconds at which such a file counts as left by a dead process
 
 
 class _NotOursError(Exception):
-    """Somebody else may have written the file, or may replace it. The message is the end of a sentence."""
+    """Another user may have written the file, or may replace it. The message is a clause of a warning."""
 
 
 def folder() -> Path:
-    """Where compiled code is kept: $HYDRART_CACHE, else hydrart/ in the user's cache folder (XDG)."""
+    """Return the folder of compiled code: $HYDRART_CACHE, else hydrart/ in the user's cache folder (XDG)."""
     if own := os.environ.get("HYDRART_CACHE"):
         return Path(own)
     if of_user := os.environ.get("XDG_CACHE_HOME"):
         return Path(of_user) / "hydrart"
     try:
         return Path.home() / ".cache" / "hydrart"
-    except RuntimeError:  # neither HOME nor an entry among the users
+    except RuntimeError:  # no HOME, and no entry in the user database
         return Path(tempfile.gettempdir()) / f"hydrart-{os.geteuid()}"
 
 
 def read(key: str, name: str) -> bytes | None:
-    """What was written under this key and name; None if that is nothing, is damaged, or may be somebody else's.
+    """Return the content under this key and name. None if it is absent, damaged, or possibly another user's.
 
-    The last costs one warning.
+    Possible access of another user logs one warning for each folder.
     """
     try:
         with _opened(folder() / key) as directory:
@@ -65,7 +65,7 @@ def read(key: str, name: str) -> bytes | None:
 
 
 def write(key: str, name: str, content: bytes) -> None:
-    """Keep `content` under this key and name. A folder that cannot be used costs one warning."""
+    """Keep `content` under this key and name. An unusable folder logs one warning."""
     place = folder() / key
     try:
         _make(place)
@@ -79,7 +79,7 @@ def write(key: str, name: str, content: bytes) -> None:
 
 
 def _digest(key: str, name: str, content: bytes) -> bytes:
-    """The checksum, also of what the content is: a file that was moved to another's place is damaged."""
+    """Return the checksum of content, key and name. So a file in another file's place counts as damaged."""
     return hashlib.sha256(f"{key}\0{name}\0".encode() + content).digest()
 
 
@@ -107,9 +107,9 @@ def _warn(sentence: str) -> None:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    """A descriptor of a folder of ours. Raises OSError, _NotOursError.
+    """Open a folder of the user's and return its descriptor. Raises OSError, _NotOursError.
 
-    Links are followed first. The place where they end is checked, and only that place is opened.
+    It follows links first, checks the final path, and opens only that path.
     """
     real = Path(os.path.realpath(path))
     _check_parents(real)
@@ -122,7 +122,7 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def _check_parents(real: Path) -> None:
-    """Raise _NotOursError where somebody else can put another file or folder in the place of this one."""
+    """Raise _NotOursError if another user can replace this file or folder."""
     for parent in reversed(real.parents):
         try:
             found = parent.stat()
@@ -130,13 +130,13 @@ def _check_parents(real: Path) -> None:
             return
         if found.st_uid not in (0, os.geteuid()):
             raise _NotOursError(f"{parent} belongs to {_user(found.st_uid)}")
-        # in a sticky folder such as /tmp, others cannot rename or remove what is ours
+        # In a sticky folder such as /tmp, other users cannot rename or remove the user's files.
         if not found.st_mode & stat.S_ISVTX:
             _check_mode(parent, found, parent)
 
 
 def _check_own(path: Path, descriptor: int) -> None:
-    """Raise _NotOursError where a folder or file is not the user's, or others may write it."""
+    """Raise _NotOursError if a folder or file is not the user's, or if others may write it."""
     found = os.fstat(descriptor)
     if found.st_uid != os.geteuid():
         raise _NotOursError(f"{path} belongs to {_user(found.st_uid)}")
@@ -152,7 +152,7 @@ def _check_mode(path: Path, found: os.stat_result, opened: Path | int) -> None:
 
 
 def _is_private(group: int) -> bool:
-    """Whether the group is the user's alone: many systems give each user a group of the same name."""
+    """Whether the group has only this user. Many systems give each user a group of the same name."""
     try:
         user, members = pwd.getpwuid(os.geteuid()), grp.getgrgid(group)
     except KeyError:
@@ -162,10 +162,10 @@ def _is_private(group: int) -> bool:
 
 
 def _has_access_list(opened: Path | int) -> bool:
-    """Whether an access control list may let further users write (acl(5))."""
+    """Whether an access control list (acl(5)) may let other users write."""
     try:
         return "system.posix_acl_access" in os.listxattr(opened)
-    except OSError:  # a file system without them
+    except OSError:  # a file system without access control lists
         return False
 
 
@@ -177,7 +177,7 @@ def _user(number: int) -> str:
 
 
 def _content(directory: int, path: Path) -> bytes:
-    """All of a file of ours in that folder. Raises OSError, _NotOursError."""
+    """Read a whole file of the user's in that folder. Raises OSError, _NotOursError."""
     if not stat.S_ISREG(os.stat(path.name, dir_fd=directory, follow_symlinks=False).st_mode):
         raise _NotOursError(f"{path} is not a regular file")
     descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
@@ -187,17 +187,17 @@ def _content(directory: int, path: Path) -> bytes:
 
 
 def _make(path: Path) -> None:
-    """Make a folder, and those above it, for the user alone. Raises OSError, _NotOursError."""
+    """Make a folder and its parents, for the user alone. Raises OSError, _NotOursError."""
     real = Path(os.path.realpath(path))
     _check_parents(real)
     for each in (*reversed(real.parents), real):
         if not each.is_dir():
-            with contextlib.suppress(FileExistsError):  # another process made it
+            with contextlib.suppress(FileExistsError):  # another process has made it
                 each.mkdir(0o700)
 
 
 def _replace(directory: int, name: str, content: bytes) -> None:
-    """Write a file whole or not at all: other processes see the old one or the new one. Raises OSError."""
+    """Replace a file atomically: other processes see the old file or the new file. Raises OSError."""
     part = f"{name}.{secrets.token_hex(8)}{_PART}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(part, flags, 0o600, dir_fd=directory)
@@ -215,7 +215,7 @@ def _replace(directory: int, name: str, content: bytes) -> None:
 
 
 def _remove_dead_parts(directory: int) -> None:
-    """Remove what processes left that were killed while they wrote."""
+    """Remove the unfinished files of killed processes."""
     for name in os.listdir(directory):
         if name.endswith(_PART):
             with contextlib.suppress(OSError):

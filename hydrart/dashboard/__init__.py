@@ -1,1 +1,1 @@
-"""The live page: `hydrart run --serve PORT`; needs the extra `dashboard`."""
+"""The live page of `hydrart run --serve PORT`. It needs the extra `dashboard`."""

@@ -75,7 +75,7 @@ function draw(canvas) {
   });
 }
 
-// in words, now and then
+// Describe the chart in words from time to time.
 function nameIt(canvas, factor) {
   const named = Number(canvas.dataset.named ?? -WORDS_S);
   if (canvas.hasAttribute("aria-label") && now() - named < WORDS_S) return;

@@ -1,4 +1,4 @@
-"""Tell people what goes wrong with the page: at most one line of each kind per minute, however many strangers ask."""
+"""Report the page's faults: at most one line of each kind per minute."""
 
 import logging
 import threading
@@ -14,16 +14,16 @@ _EVERY_S = 60.0
 
 
 class Complaints(logging.Handler):
-    """Hand on sentences from any thread. say: called with each line."""
+    """Report sentences from any thread. say: called with each line."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
         self._say = say
         self._guard = free_in_children(threading.Lock())
-        self._told: dict[str, tuple[float, int]] = {}  # kind -> time of its last line, and its sentences since
+        self._told: dict[str, tuple[float, int]] = {}  # kind -> time of its last line, and number of later sentences
 
     def tell(self, kind: str, sentence: str) -> None:
-        """Say the sentence. If one of its kind was said within the last minute, only count it."""
+        """Report the sentence. Only count it within a minute of the last line of its kind."""
         now = time.monotonic()
         with self._guard:
             at, more = self._told.get(kind, (None, 0))
@@ -34,13 +34,13 @@ class Complaints(logging.Handler):
         self._say(f"{sentence} ({more} more of this kind since the last line)" if more else sentence)
 
     def logger(self) -> logging.Logger:
-        """A logger whose only handler is this one."""
+        """A logger with this handler alone."""
         logger = logging.Logger("hydrart.dashboard")
         logger.addHandler(self)
         return logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say what aiohttp logs, without its traceback."""
+        """Report aiohttp's log record without the traceback."""
         error = record.exc_info[1] if record.exc_info else None
         if error is None:
             self.tell(str(record.msg), f"the live page: {' '.join(record.getMessage().split())[:200]}")
@@ -51,7 +51,7 @@ class Complaints(logging.Handler):
 
 
 def short(error: BaseException) -> str:
-    """The error on one line. Of a group of errors it is the first."""
+    """Return the error on one line. A group of errors gives its first."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]

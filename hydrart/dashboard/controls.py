@@ -1,4 +1,4 @@
-"""Let the page change settings of a run, within the bounds that the user gave to the run."""
+"""Let the page change a run's settings, within the user's bounds."""
 
 import math
 import threading
@@ -15,7 +15,7 @@ _KEYS = {"k", "max_temp_c"}
 
 @dataclass(frozen=True)
 class Bounds:
-    """The bounds that the user gave to the run. None: no bound. k: the fixed k. max_temp_c: in degrees Celsius."""
+    """The user's bounds of the run. None: no bound. k: the fixed k. max_temp_c: in degrees Celsius."""
 
     k: int | None = None
     min_k: int | None = None
@@ -30,13 +30,13 @@ class Bounds:
 
     @property
     def of_k(self) -> str:
-        """The options that bound k, for people; empty without any."""
+        """The options that bound k, for people; empty without bounds."""
         given = {"--k": self.k, "--min-k": self.min_k, "--max-k": self.max_k}
         return " ".join(f"{name} {value}" for name, value in given.items() if value is not None)
 
 
 class Controls:
-    """Check the page's wishes at once, and change the governor later, in the loop's thread.
+    """Check the page's settings at once, and change the governor later, in the loop's thread.
 
     heads: the ks of the network.
     """
@@ -46,7 +46,7 @@ class Controls:
         self._heads = bounds.allowed(heads)
         self._guard = free_in_children(threading.Lock())
         self._applied: dict[str, Any] = {"k": bounds.k, "max_temp_c": None}  # the page's settings in force; None: none
-        self._wanted: dict[str, Any] = {}  # only the latest wish is kept, so that a flood costs no memory
+        self._wanted: dict[str, Any] = {}  # only the latest request stays, so that a flood costs no memory
         self._default = governor.max_temp_c
 
     def settings(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class Controls:
         }
 
     def want(self, wanted: Any) -> None:
-        """Take {"k": 6, "max_temp_c": 70}, or one of them. Any thread may call it.
+        """Take {"k": 6, "max_temp_c": 70}, or one of the two. Any thread may call it.
 
         A null lets the governor choose k, or removes the page's limit. Raises SettingError, and then changes nothing.
         """
@@ -78,7 +78,7 @@ class Controls:
             self._wanted |= wanted
 
     def apply(self) -> str | None:
-        """Change the governor as the page wanted, in the loop's thread. Returns a sentence if something failed."""
+        """Apply the page's settings to the governor, in the loop's thread. Returns a sentence after an error."""
         if not self._wanted:
             return None
         with self._guard:

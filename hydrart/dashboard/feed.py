@@ -1,4 +1,4 @@
-"""Encode what the live page shows. The loop's thread hands in results; another encodes them once for all watchers."""
+"""Encode results for the live page. One thread encodes them once for all watchers."""
 
 import threading
 import time
@@ -16,11 +16,11 @@ from hydrart.stream.events import Event
 from hydrart.stream.result import Result
 
 _EVERY_S = 0.1  # least seconds between two rounds of sending
-_WIDEST, _TALLEST = 640, 1280  # largest picture in pixels; of larger ones every n-th pixel is sent
+_WIDEST, _TALLEST = 640, 1280  # largest picture in pixels; a larger one sends every n-th pixel
 _QUALITY = 75
-_LINES = 256  # most lines that a slow reader may lag behind
+_LINES = 256  # limit of a slow reader's lag, in lines
 _HISTORY_S, _SWITCHES = 600, 200
-_RATE_S = 10.0  # seconds over which the rate of answers is counted
+_RATE_S = 10.0  # window of the rate of answers, in seconds
 _MOST_RATE_HZ = 1000
 _DRAWN = ("k", "age_ms", "deadline_ms")  # fields that the page draws, besides the readings of a line
 
@@ -33,7 +33,7 @@ class Feed:
     - published: called after each round of encoding, in the thread that encodes.
     - seen: from height and width of a picture to the part that the network sees: left, top, width and height, as shares
       of the picture.
-    - failed: called with the error of a round that failed. The thread goes on.
+    - failed: called with the error of a failed round. The thread goes on.
 
     Its attributes:
 
@@ -88,7 +88,7 @@ class Feed:
         return self._thread.is_alive()
 
     def rate(self) -> float:
-        """Answers per second in the last ten seconds."""
+        """Answers per second over the last ten seconds."""
         now = time.monotonic()
         times = [at for at in list(self._times) if now - at <= _RATE_S]
         return len(times) / max(min(_RATE_S, now - times[0]), 1.0) if times else 0.0
@@ -113,7 +113,7 @@ class Feed:
             self._wake({"event": event.as_dict()})
 
     def history(self) -> dict[str, Any]:
-        """A point for each second of the last ten minutes, the last switches of k, and the last line, if any."""
+        """Return a point for each second of the last ten minutes, the last switches of k, and the last line, if any."""
         latest = self._latest
         line = None if latest is None else self._extended(latest, latest.as_dict())
         return {"points": list(self._points), "switches": list(self._switches), "latest": line}
@@ -122,7 +122,7 @@ class Feed:
         """Add `more` to the number of watchers; it may be negative. Without watchers nothing is encoded."""
         with self._changed:
             self._watchers += more
-            if more > 0:  # a new watcher sees the last picture even if no other follows
+            if more > 0:  # a new watcher gets the last picture even if no other follows
                 self._look = True
                 self._changed.notify()
 
@@ -134,7 +134,7 @@ class Feed:
         self._thread.join()
 
     def _extended(self, result: Result, line: dict[str, Any]) -> dict[str, Any]:
-        """The JSON line with the fields that only the page shows."""
+        """Return the JSON line with the fields of the page added."""
         picture = result.picture
         seen = None
         if picture is not None and self._seen is not None:
@@ -177,7 +177,7 @@ class Feed:
 
 
 def small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Every n-th pixel of a picture that is larger than the page. A JPEG has at most 65,535 pixels per side."""
+    """Return every n-th pixel of a picture that is larger than the page. A JPEG has at most 65,535 pixels per side."""
     height, width, _ = picture.shape
     step = max(-(-width // _WIDEST), -(-height // _TALLEST))
     return np.ascontiguousarray(picture[::step, ::step])

@@ -1,8 +1,8 @@
-"""Decide who may see the live page, and who may change anything.
+"""Check each request's permission to see the live page or change settings.
 
-Without a token, the Host header must name this machine. So another site cannot get in by pointing its name here (DNS
-rebinding). With a token, each request needs it. No other site may embed the page or change anything: browsers say where
-a request comes from, and a form of another site cannot send JSON.
+Without a token, the Host header must name this machine. That stops DNS rebinding, in which another site's name points
+here. With a token, each request needs it. No other site may embed the page or change settings. Browsers state a
+request's origin, and a form of another site cannot send JSON.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ _HEADERS = {
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
-    "X-Accel-Buffering": "no",  # nginx would hold back events
+    "X-Accel-Buffering": "no",  # nginx would buffer events
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
@@ -66,7 +66,7 @@ class Guard:
         async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
             try:
                 claims = _claims(request, self._cookie)
-            except Exception:  # a stranger's request may hold anything
+            except Exception:  # a stranger's request may have any content
                 raise web.HTTPBadRequest(text="this request is malformed\n") from None
             knows = self._knows_the_token(claims)
             if self._token is None:
@@ -93,7 +93,7 @@ class Guard:
                 response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
 
     def _knows_the_token(self, claims: _Claims) -> bool:
-        """Whether the request itself holds the token, not only the cookie. Then another site may show the picture."""
+        """Whether the request itself has the token, not only the cookie. Then another site may show the picture."""
         token = self._token
         return token is not None and (_equal(claims.in_query, token) or _equal(claims.in_header, token))
 
@@ -116,7 +116,7 @@ def _claims(request: web.Request, cookie: str) -> _Claims:
 
 def _equal(given: str, wanted: str) -> bool:
     """Whether both are equal. The time does not depend on where they differ."""
-    # headers may hold bytes that are no text
+    # headers may have undecodable bytes
     one, other = (text.encode(errors="surrogatepass") for text in (given, wanted))
     return hmac.compare_digest(one, other)
 
@@ -135,10 +135,10 @@ def _refuse_other_sites(request: web.Request, claims: _Claims, knows: bool) -> N
 
 
 def _own(request: web.Request) -> bool:
-    """Whether the browser says that no other site makes the request."""
+    """Whether the browser states that the request comes from no other site."""
     return request.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none")
 
 
 def _followed(request: web.Request) -> bool:
-    """Whether the browser says that somebody followed a link, and that the answer fills the window."""
+    """Whether the browser states that the request follows a link and its answer fills the window."""
     return [request.headers.get(f"Sec-Fetch-{what}") for what in ("Mode", "Dest")] == ["navigate", "document"]

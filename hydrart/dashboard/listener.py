@@ -23,16 +23,16 @@ from hydrart.errors import SettingError
 
 _MOST, _FEWEST = 200, 4  # bounds of the number of connections
 _QUIET_S = 15.0  # longest time that a connection may be silent, or take for its headers
-_UNREAD_BYTES = 1 << 18  # most bytes that Linux keeps for a reader who does not read
-_WAITING = 128  # most connections that wait to be accepted
+_UNREAD_BYTES = 1 << 18  # limit of the bytes that Linux buffers for a slow reader
+_WAITING = 128  # limit of connections in the accept queue
 _PAUSE_S = 0.5  # pause after an error of accept()
-_PENALTY = 100.0  # a client with too many requests loses so many more
-_MOST_ADDRESSES = 1024  # most clients whose requests are counted
+_PENALTY = 100.0  # requests that a client over its limit loses in addition
+_MOST_ADDRESSES = 1024  # limit of clients with an allowance
 
 
 @dataclass
 class Allowance:
-    """An allowance of requests: a number at once, and then a number per second."""
+    """A token bucket of requests: a number at once, and then a number per second."""
 
     burst: float
     per_s: float
@@ -43,7 +43,7 @@ class Allowance:
         self.left = self.burst
 
     def refill(self) -> float:
-        """The number of requests that is left now."""
+        """Return the number of requests left now."""
         now = time.monotonic()
         self.left, self.at = min(self.burst, self.left + (now - self.at) * self.per_s), now
         return self.left
@@ -58,7 +58,7 @@ class _Connection:
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Open sockets that listen at every address of the host, all at one port. Raises SettingError."""
+    """Open listening sockets at every address of the host, all on one port. Raises SettingError."""
     sockets: list[socket.socket] = []
     refused: OSError | None = None
     try:
@@ -160,7 +160,7 @@ class Connections:
             self._arrivals.left -= 1
 
     def _admits(self, client: str) -> bool:
-        """Whether there is room for a connection. If not, the one that is silent for longest is closed to make room."""
+        """Whether there is room for a connection. If not, close the connection with the longest silence."""
         if client in self._requests and self._requests[client].refill() < 1:
             self._tell_of_too_many(client)
             return False
@@ -200,7 +200,7 @@ class Connections:
 
 
 def _client(address: str) -> str:
-    """The client of an address: an IPv4 address is one, and so is the IPv6 network that a home gets."""
+    """Return an address's client: the IPv4 address itself, or the IPv6 network of one home."""
     with contextlib.suppress(ValueError):
         parsed = ipaddress.ip_address(address.partition("%")[0])
         if parsed.version == 6:

@@ -25,7 +25,7 @@ class Metrics:
 
     - stats, state: the stream's summary and state.
     - latest: its last result.
-    - rate: answers per second just now.
+    - rate: current answers per second.
     - build: names and values that identify the program, such as its version.
     """
 
@@ -42,7 +42,7 @@ class Metrics:
         self._registry.register(self)
 
     def text(self) -> bytes:
-        """The metrics in Prometheus' exposition format."""
+        """Return the metrics in Prometheus' exposition format."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:

@@ -1,10 +1,10 @@
 "use strict";
-// The last minutes as charts, the latest frame as numbers. Everything comes from the server that sent this page; also
+// Show the last minutes as charts and the latest frame as numbers. This page's server sends all data. It also sends
 // the list of readings (temperature, battery, ...) with their titles and units.
-const LONGEST_S = 300; // that the charts show
-const [STALE_S, DEADLINES] = [3, 3]; // an answer older than so many seconds, or deadlines, is out of date
-const DEAD_S = 4; // without a sign of life, which comes once a second, the server counts as gone
-const [AGAIN_S, ASK_S] = [3, 5]; // between two attempts to connect; for which an answer is waited for
+const LONGEST_S = 300; // the charts' time span
+const [STALE_S, DEADLINES] = [3, 3]; // an older answer is out of date; in seconds, and in deadlines
+const DEAD_S = 4; // after this silence the server counts as gone; it sends a sign of life each second
+const [AGAIN_S, ASK_S] = [3, 5]; // pause between two connection attempts; longest wait for an answer
 const [RATE_S, ANNOUNCE_S] = [3, 2];
 const BLIND = { max_temp_c: "The temperature limit", until_h: "The goal of the battery" };
 const byId = (id) => document.getElementById(id);
@@ -14,19 +14,19 @@ let lastK = null;
 let recent = [];
 let dropped = 0;
 let readings = [];
-let run = null; // which one the server runs
+let run = null; // id of the server's run
 let state = "";
 let periodS = 0;
-let answeredAt = null; // on the clock of performance.now(), as all times here
+let answeredAt = null; // all times here are on the clock of performance.now()
 let aliveAt = null;
 let announcedAt = -Infinity;
 let source = null;
-let trouble = ""; // why there is no connection
-let settings = null; // what is in force
-const touched = new Set(); // controls that somebody changed here and did not send yet
+let trouble = ""; // reason of a missing connection
+let settings = null; // the settings in force
+const touched = new Set(); // controls with unsent changes
 
 const now = () => performance.now() / 1000;
-// older browsers wait for as long as they like
+// Older browsers lack AbortSignal.timeout and wait without a limit.
 const patience = () => (AbortSignal.timeout ? { signal: AbortSignal.timeout(1000 * ASK_S) } : {});
 
 function written(value, reading) {
@@ -34,7 +34,7 @@ function written(value, reading) {
   return `${(reading.factor * value).toFixed(reading.decimals)} ${reading.unit}`;
 }
 
-// a number beside the others and a chart below them for each reading
+// Add a number and a chart for each reading.
 function addReadings(rows) {
   const element = (name, properties) => Object.assign(document.createElement(name), properties);
   document.querySelectorAll(".reading").forEach((old) => old.remove());
@@ -75,7 +75,7 @@ function showLine(line) {
   showSeen(line.seen);
 }
 
-// what lies outside of what the network sees is darkened
+// Darken the area outside the network's view.
 function showSeen(seen) {
   const box = byId("seen");
   const whole = !seen || (seen[2] > 0.999 && seen[3] > 0.999);
@@ -114,7 +114,7 @@ function text(seconds) {
   return seconds < 3600 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
-// what changes as time goes by, with or without answers
+// Update the parts that change with time, also without answers.
 function tick() {
   const time = now();
   if (source && aliveAt !== null && time - aliveAt > DEAD_S && !trouble) trouble = "no connection";
@@ -130,7 +130,7 @@ function tick() {
   document.querySelectorAll("canvas").forEach(draw);
 }
 
-// a screen reader hears a label when it changes, and not more often than it can speak
+// Announce a new label to screen readers, but not faster than they can speak.
 function announce(stale) {
   const said = stale ? `${trouble || state}, ${byId("since").textContent ? "no new answers" : "no answer yet"}`
     : byId("name").textContent;
@@ -139,7 +139,7 @@ function announce(stale) {
   byId("said").textContent = said;
 }
 
-// controls that nobody is changing show what is in force
+// Untouched controls show the settings in force.
 function showSettings(given) {
   settings = given;
   byId("title").textContent = given.title;
@@ -208,7 +208,7 @@ function begin(history) {
   showSettings(history);
   showSign(history);
   listSwitches();
-  byId("picture").src = `picture?${Date.now()}`; // the old stream may have ended
+  byId("picture").src = `picture?${Date.now()}`; // the old stream of pictures may have ended
 }
 
 function showSign(sign) {
@@ -236,7 +236,7 @@ function listen() {
   source.onerror = () => lose("no connection");
 }
 
-// everything is asked for again: another run may have begun meanwhile
+// Request all data again, because another run may have begun meanwhile.
 function lose(why) {
   trouble = why;
   source?.close();

@@ -21,18 +21,18 @@ from hydrart.readings import Reading, View, shown
 _FILES = Path(__file__).parent
 _SCRIPT = "text/javascript"
 _TYPES = {"page.html": "text/html", "page.css": "text/css", "page.js": _SCRIPT, "chart.js": _SCRIPT}
-_SILENT_S = 10.0  # after so many seconds without a result, the run is not healthy
+_SILENT_S = 10.0  # longest time without a result of a healthy run, in seconds
 _BOUNDARY = "frame"
 _ALIVE_S = 1.0  # seconds between two signs of life in the events
 _BODY_S = 5.0  # longest time that the body of a request may take
-_UNREAD_S = 30.0  # longest time that a reader may read nothing
+_UNREAD_S = 30.0  # longest time without a read of a reader
 
 
 class Routes:
     """The handlers of all addresses.
 
     - most: largest number of readers of pictures and events; one client may have half of it.
-    - restarts: how often the server had to be started again.
+    - restarts: number of restarts of the server.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Routes:
     ) -> None:
         self._feed, self._controls, self._metrics = feed, controls, metrics
         self._title, self._state, self._most = title, state, most
-        self._run_id = uuid.uuid4().hex  # it shows open pages that another run began
+        self._run_id = uuid.uuid4().hex  # open pages detect a new run by this value
         self._watching: Counter[str | None] = Counter()
         self._ended = False
         self._published = asyncio.Event()
@@ -74,7 +74,7 @@ class Routes:
         self._published = asyncio.Event()
 
     def end(self) -> None:
-        """End the answers that have no end of their own."""
+        """End the endless answers."""
         self._ended = True
         self.wake()
 
@@ -124,7 +124,7 @@ class Routes:
             raise
         except TimeoutError:
             raise web.HTTPRequestTimeout(text="the body did not come\n") from None
-        except Exception:  # unknown charsets, wrong gzip, deep nesting: strangers may send anything
+        except Exception:  # unknown charset, wrong gzip, deep nesting
             raise web.HTTPBadRequest(text="this is no JSON\n") from None
         try:
             self._controls.want(wanted)
@@ -135,7 +135,7 @@ class Routes:
 
     @contextlib.asynccontextmanager
     async def _watch(self, request: web.Request, content_type: str) -> AsyncIterator[web.StreamResponse]:
-        """A response that lasts for as long as its reader stays and reads."""
+        """A response without an end. It lasts until its reader leaves or stops reading."""
         client = request.remote
         if self._watching.total() >= self._most or self._watching[client] >= max(2, self._most // 2):
             raise web.HTTPServiceUnavailable(text="too many are watching: close a page\n")
@@ -150,9 +150,9 @@ class Routes:
         finally:
             self._feed.watch(-1)
             self._watching[client] -= 1
-            self._watching += Counter()  # drops those that are 0
+            self._watching += Counter()  # drops counts of 0
         if not self._ended and request.transport is not None:
-            request.transport.abort()  # drop the data that it did not read
+            request.transport.abort()  # drop the unread data
 
     async def _picture(self, request: web.Request) -> web.StreamResponse:
         """Send one JPEG after another. A slow reader gets the latest one when it is ready for it."""
@@ -175,7 +175,7 @@ class Routes:
     async def _events(self, for_page: bool, request: web.Request) -> web.StreamResponse:
         """Send JSON lines as server-sent events, and a sign of life once a second. A slow reader loses old lines.
 
-        for_page: whether to send the events `settings`, after each change, and `alive`. Other readers take every event
+        for_page: whether to send the events `settings`, after each change, and `alive`. Other readers take each event
         for a line, so their sign of life is a comment.
         """
         loop = asyncio.get_running_loop()
@@ -210,7 +210,7 @@ async def _wait(published: asyncio.Event) -> None:
 
 
 async def _send(response: web.StreamResponse, data: bytes) -> None:
-    """Send a part of an answer without end. Raises TimeoutError where nobody reads."""
+    """Send a part of an endless answer. Raises TimeoutError if the reader does not read."""
     async with asyncio.timeout(_UNREAD_S):
         await response.write(data)
 
@@ -220,6 +220,6 @@ def _named(name: str, entry: dict[str, Any]) -> bytes:
 
 
 def _described(name: str, reading: Reading) -> dict[str, Any]:
-    """How the page writes a reading: value times `factor`, with `decimals` decimal places, and the unit."""
+    """Return the page's format of a reading: value times `factor`, with `decimals` decimal places, and the unit."""
     factor, unit = reading.people
     return {"name": name, "title": reading.title, "factor": factor, "unit": unit, "decimals": reading.decimals}

@@ -1,4 +1,4 @@
-"""The live page's server: aiohttp in a thread of its own."""
+"""The live page's server: aiohttp in a separate thread."""
 
 import asyncio
 import contextlib
@@ -20,15 +20,15 @@ from hydrart.governor.governor import Governor
 from hydrart.stream.events import Event
 from hydrart.stream.result import Result
 
-_LARGEST_BODY = 4096  # most bytes in the body of a request
-_AGAIN_S = 1.0  # seconds until a server that failed is started again
+_LARGEST_BODY = 4096  # limit of a request's body, in bytes
+_AGAIN_S = 1.0  # seconds between a failure and the restart of the server
 
 
 class Dashboard:
     """Serve a stream's page until close().
 
     - host, port: the address. Port 0 takes any free port.
-    - token: requests must have it. None is possible only on loopback.
+    - token: each request needs it. None is possible only on loopback.
     - title: the source. heads: the ks of the network. fixed_k: the k that the user fixed, if any.
     - bounds: the other bounds that the user gave to the run.
     - state, stats: of the stream.
@@ -37,7 +37,7 @@ class Dashboard:
     - on_event: called with an Event, in the loop's thread, if a setting of the page fails.
     - say: called with sentences for people, from any thread.
 
-    Raises SettingError where the address cannot be served.
+    Raises SettingError if the address cannot be served.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Dashboard:
         self._thread.start()
 
     def result(self, result: Result, line: dict[str, Any]) -> None:
-        """Take a result and its JSON line, in the loop's thread. Only there the governor may be changed."""
+        """Take a result and its JSON line, in the loop's thread. Only that thread may change the governor."""
         failure = self._controls.apply()
         if failure is not None:
             self._on_event(Event(self._state(), failure, time.monotonic(), time.time()))

@@ -1,4 +1,4 @@
-"""Goals that cannot act: nothing says what they steer by, or only one k may run."""
+"""Find goals that cannot act: their reading is missing, or only one k may run."""
 
 import logging
 import math
@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from hydrart.readings import READINGS
 
 _log = logging.getLogger("hydrart.governor")
-_PATIENCE_S = 3.0  # sensors are read once a second, and a reading may fail
+_PATIENCE_S = 3.0  # grace time in seconds; sensors are read once a second, and a reading may fail
 
 NEEDED = {"max_temp_c": "temp_c", "until_h": "battery"}  # goal -> the reading that it needs
-# goal -> its option, and where such a reading comes from
+# goal -> its option, and advice on a missing reading
 _HELP = {
     "max_temp_c": ("--max-temp", "see what `hydrart devices --here` finds, or pass temp_c to observe()"),
     "until_h": ("--until", "give --battery-cmd or a callback, or pass battery to observe()"),
@@ -18,9 +18,9 @@ _HELP = {
 
 
 class WatchedGoals:
-    """The goals that a user has set, and when the readings that they need came last.
+    """The user's goals, and the times of their last readings.
 
-    names: of max_temp_c and until_h those that were asked for.
+    names: the active goals, out of max_temp_c and until_h.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -31,15 +31,15 @@ class WatchedGoals:
         self._told: set[str] = set()
 
     def set(self, name: str, wanted: bool) -> None:
-        """Ask for a goal, or no longer."""
+        """Add or remove a goal."""
         self.names = self.names | {name} if wanted else self.names - {name}
 
     def hear(self, now: float, readings: Iterable[str]) -> None:
-        """Readings of these names came, at `now` in seconds."""
+        """Note readings of these names at `now`, in seconds."""
         self._heard.update(dict.fromkeys(readings, now))
 
     def blind(self, now: float, only: int | None) -> dict[str, str]:
-        """The goals that cannot act, each with the reason as a sentence. only: the one k that may run, if so."""
+        """Return the goals that cannot act, each with the reason as a sentence. only: the fixed k, or None."""
         found = {}
         for goal in sorted(self.names):
             (option, advice), row = _HELP[goal], READINGS[NEEDED[goal]]
@@ -50,7 +50,7 @@ class WatchedGoals:
         return found
 
     def review(self, now: float, only: int | None) -> None:
-        """Once a second, after a few seconds, report()."""
+        """Call report() at most once a second, after the first 3 s."""
         if self._started_at is None:
             self._started_at = now
         if self.names and now - self._started_at >= _PATIENCE_S and now >= self._next_at:
@@ -58,7 +58,7 @@ class WatchedGoals:
             self.report(now, only)
 
     def report(self, now: float, only: int | None) -> None:
-        """Log a warning for each goal that cannot act, once for each."""
+        """Log one warning for each goal that cannot act."""
         for goal, sentence in self.blind(now, only).items():
             if goal not in self._told:
                 self._told.add(goal)

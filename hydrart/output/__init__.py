@@ -1,1 +1,1 @@
-"""Hand the answers to terminal, log, video and systemd."""
+"""Send the answers to terminal, log, video and systemd."""

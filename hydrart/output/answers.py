@@ -10,7 +10,7 @@ _LISTS = ("top", "schema")  # fields that CSV leaves out: a list, and the versio
 
 
 def answer_text(line: dict[str, Any]) -> str:
-    """`photo.jpg: dog 87.1%, k=6`, or `frame 12: ...` where the source has no files."""
+    """Return `photo.jpg: dog 87.1%, k=6`, or `frame 12: ...` for a source without files."""
     name = line["source_name"] or f"frame {line['frame']}"
     return printable(f"{name}: {line['label']} {line['score']:.1%}, k={line['k']}")
 
@@ -22,7 +22,7 @@ class CsvRows:
         self._begun = False
 
     def rows(self, line: dict[str, Any]) -> bytes:
-        """The row of an answer, and before the first row the names. An unknown value is empty."""
+        """Return an answer's row, after the column names at the first call. An unknown value is empty."""
         cells = {name: value for name, value in line.items() if name not in _LISTS}
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")

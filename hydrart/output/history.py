@@ -33,7 +33,7 @@ class History:
         self.ks[-1] = result.prediction.k
 
     def rates(self) -> dict[str, Any]:
-        """`camera`, `processed`, `dropped`: frames per second over the last two seconds. None in the first two."""
+        """Return `camera`, `processed`, `dropped`: frames per second over the last two seconds. None before that."""
         span = self._recent[-1][0] - self._recent[0][0] if self._recent else 0.0
         if span <= 0:
             return dict.fromkeys(("camera", "processed", "dropped"))

@@ -25,9 +25,9 @@ class RotatingLog:
 
     - megabytes: largest size of a file.
     - header: the first line of each file.
-    - warn: called with one sentence when writing fails, as on a full disk, and with another when it works again.
+    - warn: called with a sentence when writing fails, for example on a full disk, and when it works again.
 
-    Lines in between are lost. No line is written in part. Raises OSError where FILE cannot be opened at first.
+    Lines in between are lost. No line is written in part. Raises OSError if FILE cannot be opened at the start.
     """
 
     def __init__(self, path: Path, megabytes: float, header: dict[str, Any], warn: Callable[[str], None]) -> None:
@@ -73,7 +73,7 @@ class RotatingLog:
             self._handle = -1
 
     def _may_rotate(self) -> bool:
-        """Whether each name in a rotation is free, or is that of a regular file that only the log uses."""
+        """Whether each name of a rotation is free or belongs to a regular file that only the log uses."""
         if not self._regular or self._unlimited:
             return False
         found = [name for name in log_files(self._path) if os.path.lexists(name)]
@@ -92,7 +92,7 @@ class RotatingLog:
         self._open()
 
     def _open(self) -> None:
-        """Open the file, and append to one that exists."""
+        """Open the file for appending."""
         with contextlib.suppress(FileNotFoundError):
             if stat.S_ISBLK(os.stat(self._path).st_mode):
                 raise OSError(errno.EINVAL, "it is a disk, name a file on it", str(self._path))
@@ -131,14 +131,14 @@ class RotatingLog:
 
 
 def log_files(path: Path | None) -> list[Path]:
-    """The files of a log, the newest first: FILE, FILE.1, FILE.2, FILE.3. Without a path there are none."""
+    """Return a log's files, the newest first: FILE, FILE.1, FILE.2, FILE.3. Without a path, return none."""
     if path is None:
         return []
     return [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, _KEEP))]
 
 
 def _open_elsewhere(handle: int) -> bool:
-    """Whether the process has the same file under another descriptor, as with `--log FILE > FILE`."""
+    """Whether the process has the file under another descriptor, for example with `--log FILE > FILE`."""
     own = os.fstat(handle)
     with contextlib.suppress(FileNotFoundError):  # /proc may not be mounted
         for name in os.listdir("/proc/self/fd"):

@@ -6,13 +6,13 @@ import time
 
 
 class Notifier:
-    """Send messages to systemd. Without $NOTIFY_SOCKET nobody listens, and nothing is sent."""
+    """Send messages to systemd. Without $NOTIFY_SOCKET it sends nothing."""
 
     def __init__(self) -> None:
         address = os.environ.get("NOTIFY_SOCKET", "")
         # a leading @ stands for the abstract name space
         self._address = "\0" + address[1:] if address.startswith("@") else address
-        # $WATCHDOG_USEC is the longest allowed silence. systemd advises to send a message after half of it.
+        # $WATCHDOG_USEC is the longest allowed silence. systemd advises a message after half of it.
         self._every_s = int(os.environ.get("WATCHDOG_USEC", "0") or 0) / 2e6
         self._kept_at = 0.0
 
@@ -41,6 +41,6 @@ class Notifier:
             self.say(WATCHDOG="1")
 
     def close(self) -> None:
-        """Tell systemd that the service ends. Nothing is sent afterwards."""
+        """Tell systemd that the service ends. Later calls send nothing."""
         self.say(STOPPING="1")
         self._address = ""

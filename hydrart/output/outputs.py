@@ -1,4 +1,4 @@
-"""Hand the results of a stream to all outputs: stdout, terminal, log, video, live page, systemd."""
+"""Send a stream's results to all outputs: stdout, terminal, log, video, live page, systemd."""
 
 import contextlib
 import sys
@@ -21,7 +21,7 @@ from hydrart.stream.stream import Stream
 
 
 class Page(Protocol):
-    """A live page, as hydrart.dashboard has one."""
+    """The interface of a live page. hydrart.dashboard implements it."""
 
     def result(self, result: Result, line: dict[str, Any]) -> None:
         """Take a result and its JSON line."""
@@ -34,12 +34,12 @@ class Page(Protocol):
 
 
 class Outputs:
-    """Hand results, events and messages to all outputs. Use it in a `with` block.
+    """Send results, events and messages to all outputs. Use it in a `with` block.
 
     - as_json: print a JSON line per result, and the summary as one.
-    - as_csv: print a row of CSV per result instead. Without either, each result is a line of text where stdout is
-      no terminal, which has the panel.
-    - log, log_mb: file for every line and event, and the size in MB at which it begins anew.
+    - as_csv: print a row of CSV per result instead. Without either, each result is a line of text, unless
+      stdout is a terminal with the panel.
+    - log, log_mb: the file for each line and event, and its largest size in MB.
     - save_video: video file to write; the stream must keep its frames.
     - on_change: print only when the label changes.
     - quiet: print nothing on stderr.
@@ -66,7 +66,7 @@ class Outputs:
         self._video: VideoWriter | None = None
         self._label: str | None = None
         self._lost = False
-        self._waits_for: str | None = ""  # why the source is not open yet; None once it is
+        self._waits_for: str | None = ""  # reason for a source that is not open yet; None once it is open
         self._page: Page | None = None
         self._notifier = Notifier()
         self._notifier.say(STATUS="getting ready")
@@ -93,7 +93,7 @@ class Outputs:
     def start(self, stream: Stream, settings: dict[str, Any]) -> None:
         """Open the files and the panel, before the first result. settings: the first line of the log.
 
-        Raises OSError where the log cannot be opened, SourceError and MissingExtraError where the video cannot.
+        Raises OSError if the log cannot be opened, SourceError or MissingExtraError if the video cannot be opened.
         """
         self._waits_for = None
         title = stream_title(stream)
@@ -128,7 +128,7 @@ class Outputs:
             print(printable(message), file=sys.stderr, flush=True)
 
     def result(self, result: Result) -> None:
-        """Hand on an answer. Raises BrokenPipeError when stdout has no reader, and SourceError when the video fails."""
+        """Send an answer to all. Raises BrokenPipeError (stdout has no reader), SourceError (the video fails)."""
         line = result.as_dict()
         if not self._on_change or line["label"] != self._label:
             self._print(line)
@@ -147,12 +147,12 @@ class Outputs:
         self._notifier.alive()
 
     def event(self, event: Event) -> None:
-        """Hand on a change of state. An ordinary beginning or end prints nothing."""
+        """Send a change of state to all outputs. An ordinary start or end prints nothing."""
         if self._log:
             self._log.write({"event": event.as_dict()})
         if self._page:
             self._page.event(event)
-        # hydrart waits for a source that gives no frames yet; systemd does not have to wait for it, too
+        # hydrart itself waits for the source. So systemd does not need to wait, too.
         ready = {"READY": "1"} if event.state in ("running", "reconnecting") else {}
         self._notifier.say(STATUS=f"{event.state}: {event.reason}", **ready)
         if event.state == "opening" and self._waits_for not in (None, event.reason):
@@ -166,7 +166,7 @@ class Outputs:
             self.say(f"running again: {event.reason}")
 
     def summary(self, summary: dict[str, Any]) -> None:
-        """Hand on the summary at the end of the run. summary: Stream.stats()."""
+        """Send the summary to all outputs at the end of the run. summary: Stream.stats()."""
         if self._show:
             self._show.end()
             self._show = None
@@ -190,12 +190,12 @@ class Outputs:
 
 
 def _to_stdout(data: bytes) -> None:
-    """Write to stdout at once, in UTF-8 whatever the locale."""
+    """Write to stdout at once, in UTF-8 in every locale."""
     click.echo(data, nl=False)
 
 
 def stream_title(stream: Stream) -> str:
-    """The stream in one line: source, what it gives, rate, classes."""
+    """Describe the stream in one line: source, its format, rate, classes."""
     parts = [stream.name, stream.detail, f"{stream.fps:g} fps" if stream.fps else ""]
     return ", ".join([*filter(None, parts), f"{len(stream.model.labels)} classes"])
 

@@ -1,4 +1,4 @@
-"""Show a running stream to people: a panel on a terminal, elsewhere a plain line each second."""
+"""Show a running stream: as a panel on a terminal, otherwise as a plain line each second."""
 
 import contextlib
 import sys
@@ -35,7 +35,7 @@ class PlainLine:
         self._label = ""
 
     def show(self, result: Result) -> None:
-        """Keep a result for the history, and show it if it is time."""
+        """Add a result to the history, and show it if an update is due."""
         self._history.add(result)
         now = time.monotonic()
         label = result.prediction.label
@@ -67,7 +67,7 @@ class LivePanel:
         self._live.start()
 
     def show(self, result: Result) -> None:
-        """Keep a result for the history, and show it if it is time."""
+        """Add a result to the history, and show it if an update is due."""
         self._history.add(result)
         self._last = result
         now = time.monotonic()
@@ -114,7 +114,7 @@ class LivePanel:
         return Panel(rows, title=self._title, title_align="left", expand=False)
 
     def _bar(self, width: int) -> str:
-        """The k of each second of the last minute, as one character. The newest fit into the width."""
+        """Return the k of each second of the last minute as one character. A narrow width shows only the newest."""
         with_blocks = (self._console.encoding or "").lower().startswith("utf")
         steps = _BLOCKS if with_blocks else _PLAIN_BLOCKS
         top = len(steps) - 1
@@ -123,7 +123,7 @@ class LivePanel:
 
 
 def line(result: Result, history: History, largest_k: int) -> str:
-    """The state in one line."""
+    """Describe the state in one line."""
     answer = result.prediction
     rate = history.rates()["processed"]
     deadline = f" of {result.deadline_ms:.0f}" if result.deadline_ms else ""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 
 def printable(text: object) -> str:
-    """Put the text on one line. Control characters, and bytes of file names that are no text, become escapes."""
+    """Put the text on one line. Control characters and undecodable bytes of file names become escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 

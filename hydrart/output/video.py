@@ -21,25 +21,25 @@ _CODECS = {".avi": ("mjpeg", "yuvj420p"), ".mp4": ("mpeg4", "yuv420p"), ".mkv": 
 _QUALITY = 3 * 118  # quality 3 of FFmpeg's scale, whose best is 2, in its unit lambda (FF_QP2LAMBDA)
 _TICKS = 65535  # most ticks per second of the clock of MPEG-4 part 2
 _LINE = 224  # grey level of the line around the part that the network sees
-# With these a killed run leaves a file that plays. By default MP4 has its index only at its end, and Matroska holds 5 s
-# back.
+# With these options a killed run leaves a file that plays. By default MP4 has its index only at its end, and Matroska
+# delays 5 s of video.
 _PLAYABLE = {
     "movflags": "frag_keyframe+empty_moov+default_base_moof",
     "cluster_time_limit": "1000",
     "flush_packets": "1",
 }
-_WAITING = 8  # most pictures that wait for the encoder
+_WAITING = 8  # limit of the queue of the encoder, in pictures
 
 
 class VideoWriter:
-    """Write each result's picture, with label, score, k and latency on it, in a thread of its own.
+    """Write each result's picture, with label, score, k and latency on it, in a separate thread.
 
-    What the network does not see is darkened.
+    The area outside the network's view is darkened.
 
     - path: ends with .avi, .mp4 or .mkv.
     - fps: frames per second of the video.
-    - whole: whether to wait for the encoder. Otherwise pictures that it has no time for are left out, and `warn` gets a
-      sentence at the end.
+    - whole: whether to wait for the encoder. Otherwise a busy encoder skips pictures, and `warn` gets a sentence at the
+      end.
     - seen: Model.seen().
 
     Pictures of another size are scaled to the size of the first. Raises SourceError (path cannot be written),
@@ -68,7 +68,7 @@ class VideoWriter:
         self._thread.start()
 
     def write(self, result: Result) -> None:
-        """Add a frame. Raises SourceError when the video cannot be written."""
+        """Add a frame. Raises SourceError if the video cannot be written."""
         if self._error:
             raise SourceError(self._error)
         if result.picture is None:
@@ -90,7 +90,7 @@ class VideoWriter:
             self._warn(self._error)
 
     def _run(self) -> None:
-        """Encode what comes. After an error it goes on to take pictures, so that nobody waits, and write() raises."""
+        """Encode the queue. After an error it still empties the queue, so that no writer waits, and write() raises."""
         while (item := self._queue.get()) is not None:
             if self._error is None:
                 with self._telling():
@@ -103,7 +103,7 @@ class VideoWriter:
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
-        """Keep the first error, which write() and close() report: the thread must not end in silence."""
+        """Keep the first error in the block. write() and close() report it."""
         try:
             yield
         except Exception as error:
@@ -118,7 +118,7 @@ class VideoWriter:
         bgr = picture[:, :, ::-1].copy()
         show_seen(bgr, self._seen(bgr.shape[0], bgr.shape[1]))
         if self._stream is None:
-            self._size = (bgr.shape[1] // 2 * 2 or 2, bgr.shape[0] // 2 * 2 or 2)  # codecs want even sizes
+            self._size = (bgr.shape[1] // 2 * 2 or 2, bgr.shape[0] // 2 * 2 or 2)  # codecs need even sizes
             self._open()
         if (bgr.shape[1], bgr.shape[0]) != self._size:
             bgr = cv2.resize(bgr, self._size)
@@ -129,7 +129,7 @@ class VideoWriter:
 
     def _open(self) -> None:
         codec, pixels = _CODECS[self._path.suffix.lower()]
-        # the prefix keeps a name with a colon from being taken for an address
+        # FFmpeg would take a name with a colon for an address without this prefix.
         self._container = self._av.open(f"file:{self._path}", "w", container_options=_PLAYABLE)
         rate = Fraction(self._fps).limit_denominator(int(min(_TICKS / self._fps, 1001)))
         self._stream = self._container.add_stream(codec, rate=rate)
@@ -140,7 +140,7 @@ class VideoWriter:
 
 
 def show_seen(picture: NDArray[np.uint8], box: Box) -> None:
-    """Darken what lies outside the box, with a light line around it, in place. picture: uint8 [H, W, 3]."""
+    """Darken the area outside the box, and draw a light line around the box, in place. picture: uint8 [H, W, 3]."""
     height, width, _ = picture.shape
     top, bottom = round(box.top * height), round((box.top + box.height) * height)
     left, right = round(box.left * width), round((box.left + box.width) * width)
@@ -153,7 +153,7 @@ def show_seen(picture: NDArray[np.uint8], box: Box) -> None:
 
 
 def overlay(cv2: Any, picture: NDArray[np.uint8], text: str) -> None:
-    """Write a line of text into the lower left corner of a BGR picture, white on black, in place."""
+    """Write a line of white text on black into the lower left corner of a BGR picture, in place."""
     height = picture.shape[0]
     scale = max(height / 600, 0.3)
     (width, tall), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)

@@ -1,4 +1,4 @@
-"""Which of a network's classes a folder of pictures, or a class of another network, is."""
+"""Match folders of pictures, or another network's classes, to a network's classes."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -9,17 +9,17 @@ _SHOWN = 160  # characters of a list in a message
 
 
 def normal(name: str) -> str:
-    """The name with composed letters (Unicode NFC): Macs decompose the names of files."""
+    """Return the name with composed letters (Unicode NFC), because macOS decomposes the names of files."""
     return unicodedata.normalize("NFC", name)
 
 
 def folded(name: str) -> str:
-    """The name without its case, composed."""
+    """Return the name casefolded and composed."""
     return normal(normal(name).casefold())
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names for a message: the first of them, and how many there are besides."""
+    """Return the first names for a message, and the number of the others."""
     known = list(names)
     shown, length = 0, 0
     while shown < len(known) and (not shown or length + len(known[shown]) <= _SHOWN):
@@ -39,16 +39,16 @@ class Classes:
             self._alike.setdefault(folded(label), []).append(i)
 
     def of(self, name: str) -> list[int]:
-        """The indices of the classes of that name, or else of those whose names differ from it in case alone."""
+        """Return the indices of the classes with that name, or else of those that differ only in case."""
         return self._exact.get(normal(name)) or self._alike.get(folded(name), [])
 
 
 def class_indices(folders: Sequence[str], labels: Sequence[str], in_order: bool = False) -> list[int]:
     """Give each folder the index of its class.
 
-    A folder's name is its label. Letters may be composed or not, and capitals count only where two labels differ in
-    nothing else. in_order: the sorted folders are the classes in their order instead, whatever their names are; names
-    that are numbers are sorted as numbers. Raises SourceError, which names the classes.
+    A folder's name is its label, with composed or decomposed letters. Case counts only if two labels differ in case
+    alone. in_order: ignore the names and match the sorted folders to the classes by position. Numbers sort as numbers.
+    Raises SourceError, which names the classes.
     """
     if in_order:
         if len(folders) != len(labels):
@@ -84,9 +84,9 @@ def class_indices(folders: Sequence[str], labels: Sequence[str], in_order: bool 
 
 
 def difference(known: Sequence[str], labels: Sequence[str]) -> str | None:
-    """How the classes `known` of a network differ from `labels`, as a clause; None where they are the same.
+    """Describe the difference between a network's classes `known` and `labels` as a clause; None if they are equal.
 
-    They are the same in the same order, with the letters composed or not, in capitals or not.
+    Order counts. Case does not count, nor does the composition of letters.
     """
     theirs, ours = Classes(known), Classes(labels)
     if lacking := [label for label in labels if not theirs.of(label)]:

@@ -16,7 +16,7 @@ PICTURE_FORMATS = {
     "AVIF": "avif",
     "JPEG2000": "jp2",
 }
-"""Pillow's names of the formats that hydrart reads -> suffixes of their files. No reader of theirs runs a program."""
+"""Pillow's names of hydrart's picture formats -> suffixes of their files. None of their readers runs a program."""
 
 PICTURE_SUFFIXES = frozenset(f".{suffix}" for suffixes in PICTURE_FORMATS.values() for suffix in suffixes.split())
 
@@ -27,9 +27,9 @@ def is_picture(path: Path) -> bool:
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """Find the pictures in a folder and below it, in the order of their names.
+    """Find the pictures in a folder and its subfolders, sorted by name.
 
-    Hidden files and folders are left out. Raises PictureError where a folder cannot be read.
+    The result has no hidden files or folders. Raises PictureError if a folder cannot be read.
     """
     found = []
     for root, folders, files in os.walk(folder, onerror=_unreadable):
@@ -40,7 +40,7 @@ def picture_files(folder: Path) -> list[Path]:
 
 
 def class_folders(root: Path) -> dict[str, list[Path]]:
-    """Find the pictures of root/CLASS/*: class name -> picture files, both sorted. Raises SourceError for none."""
+    """Find root/CLASS/*: class name -> picture files, both sorted. Raises SourceError if there are none."""
     if not os.path.isdir(root):
         raise SourceError(f"{root} is no folder: pass one that holds a folder of pictures per class")
     try:

@@ -1,4 +1,4 @@
-"""Addresses of streams: their parts, what FFmpeg gets, and what people may see."""
+"""Split the addresses of streams, quote them for FFmpeg, and hide their secrets from people."""
 
 import re
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "srt
 _HOST = r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:/?#@\[\]]*)(?::(?P<port>\d+))?"
 _STANDARD = re.compile(rf"(?:(?P<user>[^/?#]*)@)?{_HOST}(?P<rest>(?:[/?#].*)?)", re.DOTALL)
 _TYPED = re.compile(rf"(?P<user>[^:/?#@]+:.*)@{_HOST}(?P<rest>(?:[/?#].*)?)", re.DOTALL)
-_UNRESERVED = "!$&'()*+,;=-._~"  # also stand in user and password (RFC 3986, section 3.2.1)
+_UNRESERVED = "!$&'()*+,;=-._~"  # allowed in user and password (RFC 3986, section 3.2.1)
 
 
 @dataclass(frozen=True)
 class Address:
-    """An address as FFmpeg takes it: user and password hold only what RFC 3986 allows there.
+    """An address for FFmpeg. User and password hold only the characters that RFC 3986 allows there.
 
-    host: without the brackets of IPv6; empty where the address has none, as in udp://:5000.
+    host: has no brackets around an IPv6 address. It is empty if the address has no host, as in udp://:5000.
     """
 
     url: str
@@ -27,10 +27,10 @@ class Address:
 
 
 def parse(url: str) -> Address:
-    """The parts of an address as people type it: `/`, `?`, `#` and `@` in a password need no percent signs.
+    """Parse an address as people type it: `/`, `?`, `#` and `@` in a password need no percent signs.
 
-    RFC 3986 ends the password at the first of `/?#`. Its reading counts where the host or port that results is one,
-    except where the other host looks more like one. Raises SourceError, without the password.
+    RFC 3986 ends the password at the first of `/?#`. Its reading counts if it gives a valid host and port. The typed
+    reading counts instead if its host looks more like a host. Raises SourceError, whose message omits the password.
     """
     scheme, _, rest = url.partition("://")
     scheme = scheme.lower()
@@ -52,7 +52,7 @@ def parse(url: str) -> Address:
 
 
 def without_secrets(url: str) -> str:
-    """The URL for people and logs: without user, password, query, and segments of the path like password=x."""
+    """Return the URL without user, password, query, and path segments like password=x, for people and logs."""
     scheme, separator, rest = url.partition("://")
     _, at, rest = rest.rpartition("@")  # a password may hold any other character
     rest = re.sub(r"[?#].*", "?...", rest, count=1, flags=re.DOTALL)
@@ -60,17 +60,17 @@ def without_secrets(url: str) -> str:
 
 
 def has_secrets(url: str) -> bool:
-    """Whether the address holds something that people and logs may not see."""
+    """Whether the address holds a secret that people and logs may not see."""
     return "://" in url and without_secrets(url) != url
 
 
 def _looks(host: str) -> int:
-    """How much a text looks like a host: an address or a name with a dot does most."""
+    """Rate how much a text looks like a host: 2 for an address, a name with a dot or localhost; 0 for an empty text."""
     return 2 if "." in host or host.startswith("[") or host == "localhost" else 1 if host else 0
 
 
 def _quoted(text: str) -> str:
-    """The text with percent signs in place of what may not stand in a user or password. Those that it has stay."""
+    """Percent-encode the characters that a user or password may not contain. Existing percent codes stay."""
     return "".join(
         part if re.fullmatch("%[0-9A-Fa-f]{2}", part) else quote(part, safe=_UNRESERVED)
         for part in re.split("(%[0-9A-Fa-f]{2})", text)

@@ -1,4 +1,4 @@
-"""Cameras on Linux: V4L2 through OpenCV. When one cannot be opened, the error says why."""
+"""Cameras on Linux: V4L2 through OpenCV. If a camera cannot be opened, the error gives the reason."""
 
 import contextlib
 import os
@@ -13,19 +13,19 @@ from hydrart.source.shot import Shot
 from hydrart.source.v4l2 import Camera, cameras, holders, query
 
 SIZE = (640, 480)
-LIVE_FPS = 15.0  # the rate to ask a camera for, and the rate of a live source that states none
+LIVE_FPS = 15.0  # the default rate of a camera, and of a live source that states no rate
 _FORMAT = "MJPG"  # raw formats are slow over USB
 _FROZEN_S = 5.0
 _WAIT_LIMIT = "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"
-_WAIT_LIMIT_S = "5"  # OpenCV's own default is 10
-# The raw pictures of these drivers need libcamera before anyone can look at them.
+_WAIT_LIMIT_S = "5"  # OpenCV's default is 10
+# These drivers give raw sensor data, which only libcamera turns into pictures.
 _CSI_DRIVERS = ("unicam", "rp1-cfe", "bcm2835-isp", "pispbe", "csi2-cfe")
 
 
 class CameraSource:
-    """A V4L2 camera. It gives MJPG where the camera has that; the pictures are RGB.
+    """A V4L2 camera. It asks for MJPG. The pictures are uint8 RGB [H, W, 3].
 
-    fps, size: frames per second and (width, height) to ask the camera for. None asks for 15 and 640x480.
+    fps, size: the frames per second and the (width, height) that the camera gets as a request. None: 15 and 640x480.
     frozen: the detector of repeated pictures. It outlives this opening of the camera.
     """
 
@@ -78,10 +78,10 @@ class CameraSource:
 
 @contextlib.contextmanager
 def _short_waits() -> Iterator[None]:
-    """Set the time limit of OpenCV's waits for a frame, in the block.
+    """Limit OpenCV's waits for a frame to 5 s inside the block.
 
-    V4L2 has no property for that limit. OpenCV reads it from the environment, at its first wait in the process, and
-    keeps it for all later waits.
+    V4L2 has no property for that limit. OpenCV reads it from the environment at its first wait in the
+    process, and keeps it for all later waits.
     """
     ours = _WAIT_LIMIT not in os.environ
     if ours:
@@ -94,10 +94,10 @@ def _short_waits() -> Iterator[None]:
 
 
 class Frozen:
-    """Detect a camera that repeats one picture for 5 s, because no sensor is without noise for that long.
+    """Detect a camera that repeats one picture for 5 s. A sensor's noise changes each picture.
 
-    It outlives openings of the camera. A camera that still gives the same picture after it was opened again is
-    believed. It shows a still scene without noise, for example the output of a program.
+    One detector serves all openings of a camera. If the same picture follows a new opening, the detector accepts it.
+    Then the scene is still and has no noise, for example the output of a program.
     """
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class Frozen:
         self._believed: int | None = None
 
     def add(self, picture: int, now: float) -> bool:
-        """Note a picture's checksum at `now`, in seconds. True when it has been the same for 5 s."""
+        """Note a picture's checksum at `now`, in seconds. True after 5 s with the same checksum."""
         if picture != self._picture:
             self._picture, self._since = picture, now
         if picture != self._believed and now - self._since >= _FROZEN_S:
@@ -116,9 +116,9 @@ class Frozen:
 
 
 def diagnose(device: str) -> Camera:
-    """What the kernel knows of a camera. Raises SourceError, with the reason, where the camera cannot be opened.
+    """Return what the kernel knows of a camera. Raises SourceError, with the reason, if the camera cannot be opened.
 
-    It is a NotThereError where a later try may help.
+    The error is a NotThereError if a later try may help.
     """
     try:
         camera = query(device)

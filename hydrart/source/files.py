@@ -1,4 +1,4 @@
-"""Video files, and named pipes that somebody writes a video into."""
+"""Video files, and named pipes that carry a video."""
 
 import contextlib
 import os
@@ -12,13 +12,13 @@ from hydrart.errors import SourceError
 from hydrart.source.shot import Shot
 from hydrart.source.video import VideoReader, load_av, reason
 
-_WRITER_S = 20.0  # that a pipe waits for its first byte
+_WRITER_S = 20.0  # the longest wait of a pipe for its first byte
 
 
 class VideoFileSource:
     """A video file or named pipe, every frame in order.
 
-    warn: gets a sentence for each thing that is odd. Raises SourceError where it is no video.
+    warn: called with a sentence for each fault of the video. Raises SourceError if the file is no video.
     """
 
     live = False
@@ -29,7 +29,7 @@ class VideoFileSource:
         self._warn = warn
         av = load_av(f"the video file {path}")
         self._pipe = Pipe(path) if is_pipe(path) else None
-        # the prefix keeps a name with a colon from being taken for an address
+        # FFmpeg would take a name with a colon for an address without this prefix.
         file: Any = self._pipe or f"file:{path}"
         try:
             container = av.open(file, metadata_errors="replace")
@@ -73,7 +73,7 @@ class VideoFileSource:
 
 
 def is_pipe(path: Path) -> bool:
-    """Whether the path is a named pipe, whose opening and reading wait for somebody who writes."""
+    """Whether the path is a named pipe. Opening and reading one wait for a writer."""
     try:
         return stat.S_ISFIFO(os.stat(path).st_mode)
     except (OSError, ValueError):
@@ -81,17 +81,17 @@ def is_pipe(path: Path) -> bool:
 
 
 class Pipe:
-    """A named pipe, as PyAV reads a file. A read waits for whoever writes, until close(), which any thread may call."""
+    """A named pipe as a file for PyAV. A read waits for a writer, until close(). Any thread may call close()."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._wake, self._waker = os.pipe()  # close() closes one end: select() then returns
+        self._wake, self._waker = os.pipe()  # close() closes one end, which ends select()
         self._patience_s: float | None = _WRITER_S
         self._closed = False
 
     def read(self, size: int) -> bytes:
-        """At most so many bytes; none at the end. Raises SourceError where nobody writes for 20 s at the start."""
+        """Read at most `size` bytes; none at the end. Raises SourceError if no byte comes in the first 20 s."""
         if self._closed:
             return b""
         ready, _, _ = select.select([self._pipe, self._wake], [], [], self._patience_s)

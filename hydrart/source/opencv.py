@@ -1,4 +1,4 @@
-"""Reading with OpenCV. Any build of cv2 that is installed will do."""
+"""Read with OpenCV. Every build of cv2 works."""
 
 import threading
 import time
@@ -13,11 +13,11 @@ from hydrart.fork import free_in_children
 from hydrart.picture.colour import Depth, as_rgb
 from hydrart.source.shot import Shot
 
-_BAD_IN_A_ROW = 30  # pictures that cannot be decoded before the source counts as broken
+_BAD_IN_A_ROW = 30  # this many undecodable pictures in a row make the source broken
 
 
 def load_cv2(what: str) -> Any:
-    """The module cv2, silenced. `what` needs it: a MissingExtraError says so where it is missing."""
+    """Import cv2 and silence it. Raises MissingExtraError, which names `what` as in need of OpenCV."""
     try:
         import cv2
     except ImportError as error:
@@ -28,12 +28,12 @@ def load_cv2(what: str) -> Any:
 
 
 def to_rgb(picture: NDArray[Any], depth: Depth) -> NDArray[np.uint8]:
-    """A picture from OpenCV (BGR, BGRA or grey, 8 or 16 bits) as uint8 RGB [H, W, 3]. 8-bit BGR is not copied."""
+    """Convert OpenCV's picture (BGR, BGRA or grey, 8 or 16 bits) to uint8 RGB [H, W, 3]. 8-bit BGR is not copied."""
     return as_rgb(picture, depth, bgr=True)
 
 
 class CaptureReader:
-    """A cv2.VideoCapture that may be closed from any thread: OpenCV itself crashes when it is closed during a read."""
+    """A cv2.VideoCapture that any thread may close. OpenCV itself crashes if close and read overlap."""
 
     def __init__(self, cv2: Any, capture: Any) -> None:
         self.skipped = 0
@@ -44,7 +44,7 @@ class CaptureReader:
         self._closed = False
 
     def shots(self) -> Iterator[Shot]:
-        """The pictures, until there are no more. Those that cannot be decoded are left out; `skipped` counts them."""
+        """Yield the pictures until the end. `skipped` counts the undecodable pictures, which are left out."""
         bad = 0
         while bad < _BAD_IN_A_ROW:
             with self._lock:
@@ -66,13 +66,13 @@ class CaptureReader:
                 self.skipped += 1
 
     def _stamp(self) -> float:
-        """time.monotonic() when the driver had the picture, by V4L2's own stamp where that is plausible."""
+        """Return time.monotonic() of the capture: V4L2's stamp if that is plausible, else now."""
         now = time.monotonic()
         stamp = float(self._capture.get(self._cv2.CAP_PROP_POS_MSEC)) / 1000
         return stamp if now - 1 < stamp <= now else now
 
     def close(self) -> None:
         self._closed = True
-        if self._lock.acquire(blocking=False):  # else the reading thread does it
+        if self._lock.acquire(blocking=False):  # otherwise the reading thread releases it
             self._capture.release()
             self._lock.release()

@@ -1,4 +1,4 @@
-"""Where frames come from: cameras, streams, video files, pictures, stdin, arrays, the demo clip."""
+"""Open a source of frames: camera, stream, video file, pictures, stdin, arrays or the demo clip."""
 
 import glob
 import math
@@ -26,11 +26,11 @@ from hydrart.source.v4l2 import cameras
 class Source(Protocol):
     """The interface of a source of frames. A program may bring a class of its own.
 
-    - name: of the source, for people.
-    - detail: what the source was asked for and what it gives, for people; may be empty.
-    - live: whether frames come by themselves and wait for nobody.
+    - name: the source's name, for people.
+    - detail: the requested and the obtained format, for people; may be empty.
+    - live: whether frames come at times of their own, like those of a camera.
     - fps: frames per second that the source states; None if it states no rate.
-    - skipped: number of pictures so far that could not be read.
+    - skipped: number of unreadable pictures so far.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Source(Protocol):
     def skipped(self) -> int: ...
 
     def shots(self) -> Iterator[Shot]:
-        """Yield the pictures until the end. It is called once, in a thread of its own. Raises SourceError."""
+        """Yield the pictures until the end. hydrart calls it once, in a separate thread. Raises SourceError."""
 
     def close(self) -> None:
         """Release the device or file. Any thread may call it. shots() then ends as soon as it can."""
@@ -52,7 +52,7 @@ class Source(Protocol):
 
 @dataclass
 class Opener:
-    """Open a source, and open it again when it is lost.
+    """Open a source, and open it again after a loss.
 
     source: one of
         - a camera: its number, or a path like /dev/video0
@@ -63,11 +63,11 @@ class Opener:
           PIL images, or paths
         - a single array, which is one picture
         - an open Source, or a function that returns one
-    fps, size: frames per second, and (width, height) in pixels, to ask a camera for. None: 15 and 640x480.
+    fps, size: requests to a camera, in frames per second and as (width, height) in pixels. None: 15 and 640x480.
     flip: "h" mirrors left to right, "v" upside down, "hv" both. rotate: degrees clockwise, before the flip.
     loop: whether to play a file over and over.
     warn: called with a sentence for each picture that is skipped, in the thread that reads.
-    live: whether the frames of an iterable come by themselves, as those of a robot's topic do.
+    live: whether the frames of an iterable come at times of their own, like those of a robot's topic.
 
     Example: `hydrart.Stream(hydrart.Opener(0, size=(1280, 720), rotate=180), model)`.
     """
@@ -97,7 +97,7 @@ class Opener:
 
     @property
     def name(self) -> str:
-        """The source for people, before it is open."""
+        """The source's name for people, before it is open."""
         source = self.source
         if isinstance(source, int):
             return f"the camera /dev/video{source}"
@@ -108,7 +108,7 @@ class Opener:
 
     @property
     def _function(self) -> bool:
-        """Whether the source is a function that opens one. A class is one, too."""
+        """Whether the source is a function or class that returns an open source."""
         return callable(self.source) and (isinstance(self.source, type) or not hasattr(self.source, "shots"))
 
     def open(self) -> Source:
@@ -154,7 +154,7 @@ class Opener:
             return UrlSource(name, self._replay)
         if name.isdecimal() and len(name) < 10:
             device = f"/dev/video{int(name)}"
-            if os.path.exists(device) or not os.path.exists(name):  # a folder may be called 2031
+            if os.path.exists(device) or not os.path.exists(name):  # a folder may have the name 2031
                 name = device
         if name.startswith(("/dev/video", "/dev/v4l/")) or _is_device(name):
             return self._camera(name)
@@ -164,7 +164,7 @@ class Opener:
         return CameraSource(device, None if self.fps == math.inf else self.fps, self.size, self._frozen)
 
     def _files(self, name: str) -> Source:
-        """Open a folder, a file, or what a glob matches."""
+        """Open a folder, a file, or the matches of a glob."""
         path = Path(name)
         if os.path.isdir(path):
             paths = picture_files(path)
@@ -186,7 +186,7 @@ class Opener:
 
 
 class _Wrapped:
-    """A source whose pictures come from another."""
+    """A source that changes another source's pictures."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -217,7 +217,7 @@ class _Turned(_Wrapped):
 
 
 class _Loop(_Wrapped):
-    """A file that is opened again whenever it ends. `skipped` counts the pictures of every round."""
+    """A file that starts again at its end. `skipped` adds up all rounds."""
 
     def __init__(self, source: Source, again: Callable[[], Source]) -> None:
         super().__init__(source)
@@ -251,12 +251,12 @@ def _is_device(name: str) -> bool:
 
 
 def may_be_source(name: str) -> bool:
-    """Whether a text is the form of a source, or names a file that exists. "" and misspelt words are neither."""
+    """Whether a text has the form of a source or names an existing file. "" and misspelt words do not."""
     if name == "demo" or name.isdecimal() or name.startswith(("-", "@", "/dev/")) or "://" in name:
         return True
     return bool(name) and (os.path.exists(name) or bool(glob.glob(name, recursive=True)))
 
 
 def default_source() -> int | str:
-    """The number of the first camera whose driver answers. Where there is none, "demo"."""
+    """Return the number of the first camera whose driver answers, or "demo" without such a camera."""
     return next((int(camera.path.removeprefix("/dev/video")) for camera in cameras() if camera.answers), "demo")

@@ -1,4 +1,4 @@
-"""The files that a source reads, found without opening it."""
+"""Find the files that a source reads, without opening the source."""
 
 import glob
 import os
@@ -11,9 +11,9 @@ from hydrart.resources import DEMO
 
 
 def files_of(source: Any) -> list[Path]:
-    """The files behind a source: a file, the pictures of a folder, what a glob matches, or what stdin is read from.
+    """Return a source's files: a file, a folder's pictures, a glob's matches, or the file behind stdin.
 
-    source: as Opener takes it. Cameras, addresses and Python objects have no files.
+    source: see Opener. Cameras, addresses and Python objects have no files.
     """
     if not isinstance(source, str | os.PathLike):
         return []

@@ -16,12 +16,12 @@ from hydrart.picture.preprocess import decoding, open_picture, read_picture, upr
 from hydrart.resources import DEMO
 from hydrart.source.shot import Shot
 
-_SUBFILE_TYPE, _REDUCED = 254, 1  # TIFF 6.0, section 8: a reduced version of another picture in the file
+_SUBFILE_TYPE, _REDUCED = 254, 1  # TIFF 6.0, section 8: marks a reduced copy of another picture in the file
 _DEMO_PLAYS = 14  # the clip lasts 1.4 s, at 30 fps
 
 
 class PictureSource:
-    """Picture files in order. Animations give all their frames. `warn` gets a sentence for each unreadable file."""
+    """Picture files in order. An animation gives all its frames. warn: called with a sentence per unreadable file."""
 
     live = False
     detail = ""
@@ -77,9 +77,9 @@ class DemoSource:
 
 
 class ArraySource:
-    """An iterable of pictures, or of pairs (picture, stamp); read_picture() says which. A single picture is one, too.
+    """An iterable of pictures, or of pairs (picture, stamp), or one picture. read_picture() defines a picture.
 
-    Each array is copied: a program may use one buffer again and again. live: whether frames come by themselves.
+    Each array is copied, so a program may reuse one buffer. live: whether frames come at times of their own.
     """
 
     detail = ""
@@ -107,12 +107,12 @@ class ArraySource:
 
 
 def _is_picture(arrays: Any) -> bool:
-    """Whether it is one picture: an array [H, W], or [H, W, C] with as many channels as a picture has."""
+    """Whether the object is one picture: an array [H, W], or [H, W, C] with a picture's number of channels."""
     return isinstance(arrays, np.ndarray) and (arrays.ndim == 2 or (arrays.ndim == 3 and arrays.shape[2] in (1, 3, 4)))
 
 
 def _frames(path: Path) -> Iterator[NDArray[np.uint8]]:
-    """The picture of a file, or the pictures of an animation or of several pages. Raises PictureError."""
+    """Yield the picture of a file, or all pictures of an animation or of several pages. Raises PictureError."""
     if os.path.exists(path) and not os.path.isfile(path):
         raise PictureError(f"{path} is a folder, a pipe or a device: pass a picture file")
     with decoding(path), open_picture(path) as image:
@@ -122,8 +122,8 @@ def _frames(path: Path) -> Iterator[NDArray[np.uint8]]:
 
 
 def _is_copy(image: Image.Image, number: int) -> bool:
-    """Whether a picture in a file is there for programs that cannot show the others, or shows another once more."""
-    if image.format == "MPO":  # a JPEG with previews, or with the same scene for the other eye
+    """Whether a picture in a file repeats another: a preview, a fallback or a reduced copy."""
+    if image.format == "MPO":  # a JPEG with previews, or with a stereo pair
         return number > 0
     if image.format == "PNG":
         return number == 0 and bool(image.info.get("default_image")) and getattr(image, "n_frames", 1) > 1

@@ -1,4 +1,4 @@
-"""Several files one after the other: pictures and videos that a glob found."""
+"""Play the pictures and videos of a glob one after the other."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from hydrart.source.shot import Shot
 
 
 class Playlist:
-    """Files in order; at least one has no name of a picture. `warn` gets a sentence for each unreadable file.
+    """Files in order, at least one of them a video. warn: called with a sentence for each unreadable file.
 
     fps: the rate of the first video that can be opened.
     """
@@ -52,7 +52,7 @@ class Playlist:
                     read = True
                     yield shot if shot.file else replace(shot, file=source.name)
             except SourceError as error:
-                if isinstance(source, VideoFileSource):  # the pictures have been named
+                if isinstance(source, VideoFileSource):  # PictureSource has warned already
                     self._warn(f"skipped: {error}")
             finally:
                 source.close()
@@ -68,7 +68,7 @@ class Playlist:
                 source.close()
 
     def _sources(self) -> Iterator[PictureSource | VideoFileSource]:
-        """What to play, one after the other."""
+        """Yield the sources to play, in order."""
         for pictures, paths in itertools.groupby(self._paths, is_picture):
             if pictures:
                 yield PictureSource(self.name, list(paths), self._warn)
@@ -79,7 +79,7 @@ class Playlist:
                     yield source
 
     def _video(self, path: Path) -> VideoFileSource | None:
-        """The video, or None where it cannot be opened; that is said once. The first one is opened only once."""
+        """Open a video. Returns None, with one warning, if that fails. The first video is opened only once."""
         if self._first is not None and self._first.name == str(path):
             return self._first
         if path in self._bad:

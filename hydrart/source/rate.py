@@ -1,24 +1,24 @@
-"""The rate of a video, from what its container states and from the timestamps of its pictures."""
+"""Find the rate of a video from its container and from the timestamps of its pictures."""
 
 import itertools
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-SLOWEST_FPS, FASTEST_FPS = 0.01, 240.0  # what cameras record; beyond it a container states something else
-_LONG = 2.5  # medians: a longer step between two pictures is a gap
-_NEAR = 0.05  # of the measured rate: a stated rate so near is the exact one
-_REORDERED = 3  # the last pictures in order of time may have neighbours that were not read yet
+SLOWEST_FPS, FASTEST_FPS = 0.01, 240.0  # the range of cameras; outside it, a container's number is no frame rate
+_LONG = 2.5  # in median steps; a longer step between two pictures is a gap
+_NEAR = 0.05  # as a share of the measured rate; a stated rate within it is exact
+_REORDERED = 3  # the neighbours of so many last pictures may still be unread
 
 
 def is_sane(fps: float) -> bool:
-    """Whether a camera may have recorded at this rate, in frames per second. False for NaN."""
+    """Whether a camera can record at this rate, in frames per second. False for NaN."""
     return SLOWEST_FPS <= fps <= FASTEST_FPS
 
 
 def measured(times: Iterable[float]) -> float | None:
-    """The rate of pictures with these timestamps, in frames per second. None where they do not say.
+    """Measure the rate of pictures with these timestamps, in frames per second. None if it cannot be measured.
 
-    times: seconds, in any order. Gaps do not count: a recording that paused is not a slow one.
+    times: seconds, in any order. Gaps do not count, because a recording may have paused.
     """
     ordered = sorted(set(times))
     if len(ordered) > 2 * _REORDERED:
@@ -31,10 +31,10 @@ def measured(times: Iterable[float]) -> float | None:
 
 
 def rate(stated: Sequence[float], times: Iterable[float]) -> float | None:
-    """The rate in frames per second: the stated one that the timestamps confirm, else what the timestamps say.
+    """Return the stated rate that the timestamps confirm, else the measured rate, in frames per second.
 
-    stated: what the container states, the best first. Without timestamps the first sane one counts. The result may
-    be beyond what is_sane() allows: then the timestamps themselves say so.
+    stated: the container's rates, the best first. Without timestamps, the first sane rate counts. A measured rate may
+    lie outside the range of is_sane().
     """
     found = measured(times)
     if found is None:

@@ -1,4 +1,4 @@
-"""Raw frames on stdin, as ffmpeg, GStreamer and rpicam-vid write them."""
+"""Read raw frames from stdin. ffmpeg, GStreamer and rpicam-vid write them."""
 
 import contextlib
 import os
@@ -32,7 +32,7 @@ FORMATS = {
 class RawSource:
     """Frames of one size and format from stdin.
 
-    text: -:WIDTHxHEIGHT:FORMAT. It counts as live: a camera may be writing, and nobody wants its old frames.
+    text: -:WIDTHxHEIGHT:FORMAT. The source counts as live, because a camera may write the frames.
     """
 
     live = True
@@ -59,7 +59,7 @@ class RawSource:
         self._warn = warn
         self.name = f"stdin ({self._width}x{self._height} {self._format})"
         self._input = descriptor
-        self._wake, self._waker = os.pipe()  # close() closes one end: select() then returns
+        self._wake, self._waker = os.pipe()  # close() closes one end, which ends select()
         self._closed = False
 
     def shots(self) -> Iterator[Shot]:
@@ -83,7 +83,7 @@ class RawSource:
             self._warn(f"the last frame on stdin is incomplete, {filled} of {self._bytes} bytes: it was left out")
 
     def _fill(self, room: memoryview) -> int:
-        """Read until the room is full, the input ends, or close() is called. Returns how many bytes were read."""
+        """Read until the buffer is full, the input ends, or close() is called. Returns the number of bytes read."""
         filled = 0
         while filled < len(room):
             ready, _, _ = select.select([self._input, self._wake], [], [])

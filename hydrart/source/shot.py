@@ -13,8 +13,8 @@ class Shot:
     picture: NDArray[np.uint8]
     """uint8 RGB [H, W, 3]."""
     t_capture: float | None = None
-    """time.monotonic() when the device captured the picture; None: it counts as captured when the source gives it."""
+    """time.monotonic() at the capture. None: the time at which the source gives the picture counts."""
     stamp: object = None
-    """Any object of the caller's. The result has it, too."""
+    """Any object of the caller. The result carries it, too."""
     file: str | None = None
-    """Path of the file that the picture is from, where a source has several or it is a picture file; else None."""
+    """Path of the picture's file, if that is a picture file or one of several files; else None."""

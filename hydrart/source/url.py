@@ -1,4 +1,4 @@
-"""Streams from the network, as FFmpeg reads them: RTSP, HTTP and others."""
+"""Read streams from the network with FFmpeg: RTSP, HTTP and others."""
 
 import socket
 import time
@@ -12,19 +12,19 @@ from hydrart.source.shot import Shot
 from hydrart.source.video import VideoReader, load_av, reason
 
 _TIMEOUT_S = 5.0  # for opening, and for each read
-_SERVED_PICTURES = ("mpjpeg", "mjpeg")  # without timestamps: the first picture of two openings may be the same
+_SERVED_PICTURES = ("mpjpeg", "mjpeg")  # no timestamps: two openings of a live stream may begin alike
 
 
 class Replay:
-    """Detects a server that sends one recording again to everybody who asks. It outlives openings of the stream."""
+    """Detect a server that sends one recording to each client from its start. One detector serves all openings."""
 
     def __init__(self) -> None:
         self._first: int | None = None
         self.played = False
-        """Whether the stream came to an end in good order."""
+        """Whether the last opening ended without an error."""
 
     def add(self, data: bytes) -> bool:
-        """Note the first packet of an opening. True when it is the recording that ended before."""
+        """Note the first packet of an opening. True if the recording that ended before starts again."""
         before, self._first = self._first, zlib.crc32(data)
         return self.played and before == self._first
 
@@ -32,7 +32,8 @@ class Replay:
 class UrlSource:
     """A stream from a URL. It is live unless the server states its length.
 
-    replay: outlives this opening of the stream. Raises NotThereError where a later try may help, else SourceError.
+    replay: the detector that serves all openings of the stream. Raises NotThereError if a later try may help, else
+    SourceError.
     """
 
     detail = ""
@@ -45,7 +46,7 @@ class UrlSource:
         av = load_av(f"the stream {self.name}")
         start = time.monotonic()
         try:
-            # without the flag, FFmpeg asks RTSP servers for UDP first, which loses packets
+            # Without the flag, FFmpeg asks RTSP servers for UDP first, and UDP loses packets.
             container = av.open(
                 address.url, options={"rtsp_flags": "prefer_tcp"}, timeout=_TIMEOUT_S, metadata_errors="replace"
             )
@@ -65,7 +66,7 @@ class UrlSource:
 
     def _failed(self, av: Any, error: Exception, late: bool) -> SourceError:
         why = reason(error)
-        if late:  # then FFmpeg gives any reason
+        if late:  # after the time limit, FFmpeg's reason may be wrong
             return NotThereError(f"{self.name} cannot be reached (it did not answer in time): check port and network")
         if isinstance(error, av.HTTPUnauthorizedError | av.HTTPForbiddenError | av.InvalidDataError | ValueError):
             return SourceError(f"{self.name} gives no video ({why}): check path, user and password")
@@ -102,14 +103,14 @@ class UrlSource:
 
 
 def _is_file(container: Any) -> bool:
-    """Whether the server sends something that has an end: it states how many bytes, or the container how long it is."""
-    if container.format.name in ("hls", "dash"):  # the size is that of the list of parts
+    """Whether the content has an end: the server states its bytes, or the container its length."""
+    if container.format.name in ("hls", "dash"):  # the size counts only the list of parts
         return container.duration is not None
     return container.size > 0 or container.duration is not None
 
 
 def _check_host(host: str, name: str) -> None:
-    """Raise NotThereError where the host's name is not known: FFmpeg gives no reason."""
+    """Raise NotThereError if the host's name is unknown. FFmpeg itself gives no reason for that."""
     try:
         socket.getaddrinfo(host, None)
     except (socket.gaierror, UnicodeError):

@@ -1,4 +1,4 @@
-"""Ask Linux about video devices, with the ioctls of linux/videodev2.h. No camera is started for that."""
+"""Query video devices with the ioctls of linux/videodev2.h. A query starts no camera."""
 
 import contextlib
 import errno
@@ -21,8 +21,8 @@ _ENUM_FRAMEINTERVALS = 0xC034564B
 _CAPTURE, _CAPTURE_MPLANE, _DEVICE_CAPS = 0x00000001, 0x00001000, 0x80000000
 _BUF_CAPTURE, _BUF_CAPTURE_MPLANE, _MEMORY_MMAP = 1, 9, 1
 _DISCRETE = 1
-_PATIENCE_S = 2.0  # longest wait for a driver's answer
-_MOST = 256  # most entries of one list, because the list of a broken driver may never end
+_PATIENCE_S = 2.0  # the longest wait for a driver's answer
+_MOST = 256  # limit of one list, because a broken driver's list may be endless
 
 Ioctl = Callable[[int, int, bytearray], object]
 
@@ -32,8 +32,7 @@ class Format:
     """A pixel format that a camera offers.
 
     - pixels: the four-character code.
-    - sizes: (width, height) -> frames per second, both descending. A driver that offers every size between two sizes
-      has these two.
+    - sizes: (width, height) -> frames per second, both descending. For a range of sizes, only its two ends.
     """
 
     pixels: str
@@ -46,7 +45,7 @@ class Camera:
 
     - readable: whether this process may open the device.
     - busy: whether a program captures from it now.
-    - holders: (process, name) of the programs that have it open, as far as this process may see them.
+    - holders: (process, name) of the programs that have it open, if this process may see them.
     - answers: False where its driver hangs.
     """
 
@@ -60,7 +59,7 @@ class Camera:
     answers: bool = True
 
     def as_dict(self) -> dict[str, Any]:
-        """The camera's JSON line."""
+        """Return the camera's JSON line."""
         line = asdict(self)
         line["holders"] = [{"pid": pid, "name": name} for pid, name in self.holders]
         line["formats"] = [
@@ -74,13 +73,13 @@ class Camera:
 
 
 def cameras() -> list[Camera]:
-    """The video devices that give pictures, and those that cannot be asked, sorted by their numbers."""
+    """Return the video devices that give pictures or cannot be queried, sorted by number."""
     matches = (re.fullmatch(r"video(\d+)", path.name) for path in Path("/dev").glob("video*"))
     return query_all(f"/dev/video{number}" for number in sorted(int(match[1]) for match in matches if match))
 
 
 def query(path: str, ioctl: Ioctl = fcntl.ioctl) -> Camera | None:
-    """Ask Linux about a device. None for a device that gives no pictures, such as a decoder or a metadata node.
+    """Query a device. None for a device without pictures, such as a decoder or a metadata node.
 
     ioctl: in place of fcntl.ioctl, for tests. Raises FileNotFoundError.
     """
@@ -101,15 +100,15 @@ def query(path: str, ioctl: Ioctl = fcntl.ioctl) -> Camera | None:
 
 
 def query_all(paths: Iterable[str], ask: Callable[[str], Camera | None] = query) -> list[Camera]:
-    """query() of each path that gives pictures. Each has a thread of its own: a driver that hangs delays no other.
+    """Query each path in a separate thread, so that a driver that hangs delays no other.
 
-    ask: in place of query(), for tests.
+    The result has no devices without pictures. ask: in place of query(), for tests.
     """
     found: dict[str, Camera | None] = {}
 
     def work(path: str) -> None:
         found[path] = None
-        with contextlib.suppress(FileNotFoundError):  # it may have been unplugged meanwhile
+        with contextlib.suppress(FileNotFoundError):  # the camera may have been unplugged meanwhile
             found[path] = ask(path)
 
     threads = {path: threading.Thread(target=work, args=(path,), daemon=True) for path in paths}
@@ -147,7 +146,7 @@ def _name(path: str) -> str | None:
 
 
 def _busy(ask: Callable[[int, bytearray], object], kind: int) -> bool | None:
-    """Whether another program captures: a request for no buffers, which changes nothing, then fails."""
+    """Whether another program captures. Then a request for zero buffers fails, which otherwise changes nothing."""
     try:
         ask(_REQBUFS, bytearray(struct.pack("=IIIIB3x", 0, kind, _MEMORY_MMAP, 0, 0)))
     except OSError as error:
@@ -201,11 +200,11 @@ def _rates(ask: Callable[[int, bytearray], object], pixels: bytes, size: tuple[i
 
 
 def holders(path: str) -> tuple[tuple[int, str], ...]:
-    """(process, name) of the programs that have the device open, as far as this process may see them."""
+    """Return (process, name) of the programs that have the device open, if this process may see them."""
     device = os.path.realpath(path)
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it may have ended, or belong to somebody else
+        with contextlib.suppress(OSError):  # the process may have ended, or may belong to another user
             if int(folder.name) != os.getpid() and any(
                 os.readlink(link) == device for link in folder.joinpath("fd").iterdir()
             ):

@@ -1,4 +1,4 @@
-"""Video as FFmpeg decodes it, through PyAV. Every picture comes from the source, or the reader says why it does not."""
+"""Decode video with FFmpeg, through PyAV. The reader gives no invented picture and reports the reason of each end."""
 
 import contextlib
 import ctypes
@@ -17,15 +17,15 @@ from hydrart.picture.preprocess import MAX_PIXELS
 from hydrart.source.rate import is_sane, rate
 from hydrart.source.shot import Shot
 
-_BAD_IN_A_ROW = 30  # packets that cannot be decoded before the source counts as broken
-_AHEAD, _AHEAD_BYTES = 40, 32 << 20  # packets, and bytes, that are read ahead for the rate
-_MOST_BYTES = 288 << 20  # of one block of memory: a picture of MAX_PIXELS in RGB fits
-_WHOLE = 0.9  # of the stated length: containers are often off by a little
-_TEXT = frozenset(("ansi", "bintext", "idf", "xbin"))  # FFmpeg draws text files: that is no video
+_BAD_IN_A_ROW = 30  # this many undecodable packets in a row make the source broken
+_AHEAD, _AHEAD_BYTES = 40, 32 << 20  # limits of reading ahead for the rate, in packets and bytes
+_MOST_BYTES = 288 << 20  # limit of one block of memory; an RGB picture of MAX_PIXELS fits
+_WHOLE = 0.9  # share of the stated length; containers often err a little
+_TEXT = frozenset(("ansi", "bintext", "idf", "xbin"))  # FFmpeg renders text files as video
 
 
 def load_av(what: str) -> Any:
-    """The module av. `what` needs it: a MissingExtraError says so where it is missing."""
+    """Import av. Raises MissingExtraError, which names `what` as in need of PyAV."""
     try:
         import av
     except ImportError as error:
@@ -36,9 +36,9 @@ def load_av(what: str) -> Any:
 
 @functools.cache
 def _bound_memory() -> None:
-    """Bound what FFmpeg allocates at once: a container may state a packet of gigabytes, a codec a huge picture.
+    """Bound each of FFmpeg's allocations. A container may state a packet of gigabytes, and a codec a huge picture.
 
-    PyAV does not offer av_max_alloc() of libavutil/mem.h. It counts for the whole process.
+    PyAV does not offer av_max_alloc() of libavutil/mem.h. The bound holds for the whole process.
     """
     with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
         paths = {line.split(maxsplit=5)[5].rstrip("\n") for line in maps if "/libavutil" in line}
@@ -48,17 +48,16 @@ def _bound_memory() -> None:
 
 
 class VideoReader:
-    """The best video stream of an open av container. It may be closed from any thread.
+    """The best video stream of an open av container. Any thread may close it.
 
-    container: it belongs to the reader, which closes it. name: for messages. live: whether it comes in real time:
-    then nothing is read ahead, and no picture waits for the next. Raises SourceError where there is no video that can
-    be decoded.
+    container: the reader owns and closes it. name: for messages. live: whether the video comes in real time. Then
+    nothing is read ahead, and no picture waits for the next. Raises SourceError without a decodable video.
     """
 
     def __init__(self, container: Any, name: str, live: bool) -> None:
         self.skipped = 0
         self.ended_by: str | None = None
-        """Why the container broke off; None where it ended in good order."""
+        """Why the container broke off; None after a regular end."""
         self._name = name
         self._container = container
         self._lock = free_in_children(threading.Lock())
@@ -68,25 +67,25 @@ class VideoReader:
         self._convert = self._av.video.reformatter.VideoReformatter().reformat
         try:
             self._stream = self._best()
-            self._stream.thread_type = "SLICE" if live else "AUTO"  # whole frames in parallel are late by some frames
+            self._stream.thread_type = "SLICE" if live else "AUTO"  # parallel frames would add a delay of some frames
             self._packets = container.demux(self._stream)
             self._first = deque([] if live else self._read_ahead())
         except BaseException:
             container.close()
             raise
         self.length_s = self._length_s()
-        """Seconds of video that the container states; None where it does not."""
+        """Seconds of video that the container states; None without a statement."""
         self.end_s = 0.0
         """Seconds from the start to the last picture so far."""
         self._start_s = float((self._stream.start_time or 0) * self._stream.time_base)
         stated = [float(fps) for fps in (self._stream.guessed_rate, self._stream.average_rate) if fps]
         found = rate(stated, self._times())
         self.claimed_fps = found if found is not None and not is_sane(found) else None
-        """A rate that the timestamps give and no camera has; else None."""
+        """The measured rate if no camera has such a rate; else None."""
         self.fps = None if self.claimed_fps else found
 
     def _best(self) -> Any:
-        """The video stream to decode. A cover picture of a piece of music is none."""
+        """Return the video stream to decode. The cover picture of a piece of music does not count."""
         stream = self._container.streams.best("video")
         if stream is None or stream.disposition & self._av.stream.Disposition.attached_pic:
             raise SourceError(f"{self._name} holds no video: check the file")
@@ -105,7 +104,7 @@ class VideoReader:
             )
 
     def _read_ahead(self) -> Iterator[Any]:
-        """The first packets, until their timestamps tell the rate."""
+        """Yield the first packets. Their timestamps give the rate."""
         size = 0
         for _ in range(_AHEAD):
             packet = self._next_packet()
@@ -117,18 +116,18 @@ class VideoReader:
                 return
 
     def _times(self) -> list[float]:
-        """When the packets that were read ahead are due, in seconds."""
+        """Return the timestamps of the packets read ahead, in seconds."""
         return [float(packet.pts * packet.time_base) for packet in self._first if packet.pts is not None]
 
     def first_bytes(self) -> bytes:
-        """The data of the first packet, which is still to be decoded. Empty where there is none."""
+        """Return the data of the first packet, without decoding it. Empty without a packet."""
         if not self._first:
             packet = self._next_packet()
             self._first.extend([packet] * (packet is not None))
         return bytes(self._first[0]) if self._first else b""
 
     def shots(self) -> Iterator[Shot]:
-        """The pictures, until there are no more. Those that cannot be decoded are left out; `skipped` counts them."""
+        """Yield the pictures until the end. `skipped` counts the undecodable pictures, which are left out."""
         bad, damage = 0, ""
         while bad < _BAD_IN_A_ROW:
             with self._lock:
@@ -156,7 +155,7 @@ class VideoReader:
         self.ended_by = damage
 
     def _next_packet(self) -> Any:
-        """The next packet, or None where the container ends. `ended_by` says why, where it broke off."""
+        """Return the next packet, or None at the end. If the container broke off, `ended_by` has the reason."""
         try:
             return next(self._packets, None)
         except self._av.FFmpegError as error:
@@ -164,7 +163,7 @@ class VideoReader:
             return None
 
     def _decode(self) -> list[Any] | None:
-        """The pictures of the next packet; None at the end. Raises FFmpegError where it cannot be decoded."""
+        """Return the pictures of the next packet; None at the end. Raises FFmpegError if decoding fails."""
         packet = self._first.popleft() if self._first else self._next_packet()
         if packet is not None:
             return list(packet.decode())
@@ -172,14 +171,14 @@ class VideoReader:
             return None
         self._flushed = True
         try:
-            return list(self._stream.codec_context.decode(None))  # the pictures that the decoder holds back
+            return list(self._stream.codec_context.decode(None))  # the pictures still in the decoder
         except self._av.EOFError:
-            return None  # it has given them already: the last packet of a container that ends in order is empty
+            return None  # the empty last packet of a regular end has already flushed the decoder
 
     def _rgb(self, frame: Any) -> NDArray[np.uint8] | None:
-        """A decoded frame as uint8 RGB [H, W, 3], upright. None where the source did not give all of it."""
+        """Convert a decoded frame to uint8 RGB [H, W, 3], upright. None if parts of it are missing."""
         self._check_size(frame.width, frame.height)
-        if frame.is_corrupt:  # the decoder made up parts of it
+        if frame.is_corrupt:  # the decoder invented parts of it
             return None
         try:
             rgb = self._convert(frame, format="rgb24").to_ndarray()
@@ -189,31 +188,31 @@ class VideoReader:
         return rgb if matrix is None else upright(rgb, np.frombuffer(matrix, np.int32))
 
     def _length_s(self) -> float | None:
-        """Seconds of video that the container states; None where it does not."""
+        """Seconds of video that the container states; None without a statement."""
         if self._stream.duration:
             return float(self._stream.duration * self._stream.time_base)
         container = self._container
-        # that of all streams says nothing about one of them, which may be shorter
+        # The container's length covers all its streams. One stream may be shorter.
         return container.duration / 1e6 if container.duration and len(container.streams) == 1 else None
 
     @property
     def ended_early(self) -> bool:
-        """Whether the last picture so far comes well before the end that the container states."""
+        """Whether the last picture so far lies well before the stated end."""
         return self.length_s is not None and self.end_s + 1 / (self.fps or 1) < _WHOLE * self.length_s
 
     def close(self) -> None:
-        """End shots() as soon as it can. From any thread."""
+        """End shots() as soon as possible. Any thread may call it."""
         self.closed = True
-        if self._lock.acquire(blocking=False):  # else the reading thread does it
+        if self._lock.acquire(blocking=False):  # otherwise the reading thread closes it
             self._container.close()
             self._lock.release()
 
 
 def upright(picture: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """The picture as a player shows it. A view.
+    """Turn and mirror a picture as a player shows it. Returns a view.
 
-    picture: uint8 [H, W, 3]. matrix: int32 [9], the display matrix of libavutil/display.h: a pixel at (x, y) is shown
-    at (m0 x + m3 y, m1 x + m4 y). Only quarter turns and mirrors are done; the nearest is.
+    picture: uint8 [H, W, 3]. matrix: int32 [9], the display matrix of libavutil/display.h. It maps a pixel at (x, y) to
+    (m0 x + m3 y, m1 x + m4 y). The function applies the nearest combination of quarter turn and mirrors.
     """
     across, down = int(matrix[0]), int(matrix[4])
     if abs(int(matrix[1])) > abs(across):
@@ -223,7 +222,7 @@ def upright(picture: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np
 
 
 def reason(error: Exception) -> str:
-    """Why FFmpeg failed, in its own words. Never the address: it may hold a password."""
-    if type(error).__name__ == "ExitError":  # what it says when PyAV's time limit ended it
+    """Return FFmpeg's reason for an error, without the address, because that may hold a password."""
+    if type(error).__name__ == "ExitError":  # FFmpeg's name for the end by PyAV's time limit
         return "nothing came in time"
     return getattr(error, "strerror", None) or type(error).__name__

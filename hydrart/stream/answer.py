@@ -1,4 +1,4 @@
-"""Turn a frame into its result: choose k, classify, and note the times and the readings."""
+"""Turn a frame into its result: choose k, classify, and record times and readings."""
 
 import logging
 import math
@@ -21,8 +21,8 @@ class Answerer:
     """Answer one frame after another, in one thread.
 
     - may_drop: whether the governor may drop a frame.
-    - read_ahead: whether frames were read before they were due, as those of a file are.
-    - smooth: number of frames whose probabilities are averaged.
+    - read_ahead: whether frames are read before they are due, like those of a file.
+    - smooth: number of frames in the mean of the probabilities.
     - keep_frame: whether results carry their picture.
     """
 
@@ -48,27 +48,27 @@ class Answerer:
         self._last_k: int | None = None
 
     def prepare(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
-        """uint8 RGB [H, W, 3] -> the network's input, float32 [1, 3, size, size], and the milliseconds that it took."""
+        """Turn uint8 RGB [H, W, 3] into the input, float32 [1, 3, size, size]. Returns it and its milliseconds."""
         start = time.perf_counter()
         x = self._model.preprocess(picture)
         return x, (time.perf_counter() - start) * 1e3
 
     def forget(self) -> None:
-        """Do not average the next frame's probabilities with those of the frames before it."""
+        """Start a new mean with the next frame's probabilities."""
         self._smoother.forget()
 
     def __call__(self, frame: Frame, dropped: int) -> Result | None:
-        """The result; None if the governor drops the frame. dropped: frames lost since the last result."""
+        """Answer a frame. Returns None if the governor drops it. dropped: frames lost since the last result."""
         now = time.monotonic()
         t_capture, t_wall = frame.t_capture, frame.t_wall
         ahead_ms = frame.prepared[1] if frame.prepared else 0.0
         if frame.prepared and self._read_ahead:
-            # The frame was read ahead, and counts as read just in time. Its stamp grows by at least a microsecond,
-            # the last digit of a JSON line.
+            # A frame that was read ahead counts as captured just before its preprocessing. Stamps grow by at least a
+            # microsecond, the last digit of a JSON line.
             t_capture = max(now - ahead_ms / 1e3, self._captured + 1e-6)
             t_wall = time.time() - (now - t_capture)
         self._captured = t_capture
-        # the latency that the governor expects of a k includes the preprocessing
+        # The governor's expected latency of a k includes the preprocessing.
         waited_ms = max((now - t_capture) * 1e3 - ahead_ms, 0.0)
         decision = self._governor.choose(now, waited_ms, queued_ms=min((now - frame.t_ready) * 1e3, waited_ms))
         if decision.drop and self._may_drop:

@@ -1,4 +1,4 @@
-"""Read one source in a thread of its own, so that a read that blocks delays nothing else."""
+"""Read one source in a separate thread, so that a blocked read delays nothing else."""
 
 import contextlib
 import itertools
@@ -21,14 +21,14 @@ Prepare = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], float]]
 
 
 class Capture:
-    """Put the frames of one source into `mailbox`, until the source ends or fails, or stop(). Then close the source.
+    """Put the frames of one source into `mailbox` until the end, an error or stop(). Then close the source.
 
-    - opening: returns the source. It is called in the thread.
+    - opening: called in the thread. It returns the source.
     - first: the number of the first frame.
     - lossy: see Mailbox.
-    - fps: frames per second at which a source that waits, such as a file, is read; None: as fast as possible.
-    - expect: called with height and width before the first picture of a size is handed on.
-    - prepare: makes the network's input in this thread already; None: the loop makes it.
+    - fps: frames per second for a source that waits, such as a file; None: as fast as possible.
+    - expect: called with height and width before the first picture of each size goes into the mailbox.
+    - prepare: makes the network's input in this thread; None: the loop makes it.
     """
 
     def __init__(
@@ -56,23 +56,23 @@ class Capture:
 
     @property
     def next_number(self) -> int:
-        """The number that the next frame gets."""
+        """The number of the next frame."""
         return self._first + self.seen
 
     @property
     def alive(self) -> bool:
-        """Whether the thread still runs. It may be in a read that never returns."""
+        """Whether the thread still runs. Its read may never return."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Take no more frames. Any thread may call it."""
+        """Read no more frames. Any thread may call it."""
         self._stop.set()
         self.mailbox.close()
         if self.source is not None:
             self.source.close()
 
     def join(self, timeout: float) -> None:
-        """Wait for the thread, for at most `timeout` seconds. If it hangs in a read, it closes its source later."""
+        """Wait for the thread, at most `timeout` seconds. A thread that hangs in a read closes its source later."""
         self._thread.join(timeout)
 
     def _run(self) -> None:
@@ -82,7 +82,7 @@ class Capture:
             self._read(self.source)
         except Exception as failure:  # take() raises it in the loop's thread
             error = failure
-        except BaseException as failure:  # as when a program's own source calls sys.exit(): it would end in silence
+        except BaseException as failure:  # sys.exit() in a program's own source would end the thread in silence
             error = SourceError(f"the source ended with {type(failure).__name__}: return, or raise another error")
         finally:
             if self.source is not None:

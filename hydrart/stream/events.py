@@ -11,8 +11,8 @@ class Event:
     """A change of the state of a source."""
 
     state: str
-    """`opening`, `running` (a frame came), `stalled` (none comes), `reconnecting` (the source is lost and will be
-    opened again after a pause) or `ended`."""
+    """`opening`, `running` (a frame came), `stalled` (no frame comes), `reconnecting` (the source is lost, and opens
+    again after a pause) or `ended`."""
     reason: str
     """The cause of the change, for people."""
     t_mono: float
@@ -21,7 +21,7 @@ class Event:
     """time.time() at the change, in seconds."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON line of the event."""
+        """Return the JSON line of the event."""
         return {
             "state": self.state,
             "reason": self.reason,

@@ -1,4 +1,4 @@
-"""A picture on its way from a source to the network."""
+"""A picture with its stamps, between the source and the network."""
 
 import time
 from dataclasses import dataclass, replace
@@ -12,13 +12,13 @@ class Frame:
     """A picture with its stamps.
 
     - picture: uint8 RGB [H, W, 3].
-    - number: counted from 0. Frames that nobody takes count, too.
+    - number: counted from 0. Dropped frames count, too.
     - t_capture, t_wall: time.monotonic() and time.time() when the picture was captured.
-    - capture_ms: milliseconds that the source worked for the picture.
-    - asleep_s: asleep_s() when the picture was captured.
-    - prepared: the network's input, and the milliseconds that it took; None if the loop has to make it.
-    - stamp: an object of the caller's.
-    - t_ready: time.monotonic() when the frame was ready to be taken.
+    - capture_ms: the source's work for the picture, in milliseconds.
+    - asleep_s: asleep_s() at the capture.
+    - prepared: the network's input, and the milliseconds of its preprocessing; None if the loop makes it.
+    - stamp: an object of the caller.
+    - t_ready: time.monotonic() at which the frame was ready for the loop.
     - file: path of the picture's file; None if it has none.
     """
 
@@ -34,11 +34,11 @@ class Frame:
     file: str | None = None
 
     def due(self, t: float) -> "Frame":
-        """The frame as one whose turn comes at t, in seconds of time.monotonic(): until then it does not age."""
+        """Return the frame as captured at t, in seconds of time.monotonic(). It does not age before t."""
         wait = t - self.t_capture
         return replace(self, t_capture=t, t_wall=self.t_wall + wait) if wait > 0 else self
 
 
 def asleep_s() -> float:
-    """Seconds that the machine was suspended since it booted. time.monotonic() does not count them."""
+    """Return the seconds of suspension since boot. time.monotonic() does not count them."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()

@@ -1,4 +1,4 @@
-"""A one-slot mailbox between the thread that captures and the loop that answers."""
+"""A mailbox with one slot between the capture thread and the loop."""
 
 import threading
 
@@ -7,9 +7,9 @@ from hydrart.stream.frame import Frame
 
 
 class Mailbox:
-    """One slot between one writer and one reader, each in a thread of its own.
+    """One slot between one writer thread and one reader thread.
 
-    lossy: whether the next frame replaces one that was not taken. Otherwise the writer waits until it is taken.
+    lossy: whether the next frame replaces an untaken one. Otherwise the writer waits for the reader.
     """
 
     def __init__(self, lossy: bool = True) -> None:
@@ -20,7 +20,7 @@ class Mailbox:
         self._error: Exception | None = None
 
     def put(self, frame: Frame) -> bool:
-        """Put the frame into the slot. Returns False when the mailbox is closed."""
+        """Put the frame into the slot. Returns False if the mailbox is closed."""
         with self._changed:
             if not self._lossy:
                 self._changed.wait_for(lambda: self._frame is None or self._closed)
@@ -39,7 +39,7 @@ class Mailbox:
     def take(self, timeout: float) -> Frame | None:
         """Wait for a frame, at most `timeout` seconds. Returns None at the end.
 
-        Raises TimeoutError, and the error that close() got.
+        Raises TimeoutError, or the error from close().
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._frame is not None or self._closed, timeout):

@@ -1,4 +1,4 @@
-"""The first opening of a source: a driver that hangs is left behind, a source that is not there yet is waited for."""
+"""Open a source for the first time: wait for an absent source, and abandon a driver that hangs."""
 
 import contextlib
 import threading
@@ -10,24 +10,24 @@ from hydrart.fork import free_in_children
 from hydrart.source.opener import Opener, Source
 from hydrart.stream.events import Event
 
-_LIMIT_S = 30.0  # opening has several steps, each with a limit of its own
-_TICK_S = 0.5  # between two looks around during a wait
-_PAUSE_S = 1.0  # between two tries
-_STREAM_S = 10.0  # that a stream from the network is waited for by default
+_LIMIT_S = 30.0  # opening has several steps, each with its own limit
+_TICK_S = 0.5  # interval of the checks during a wait
+_PAUSE_S = 1.0  # pause between two tries
+_STREAM_S = 10.0  # default wait for a stream from the network
 
 
 def default_wait_s(opener: Opener, on_loss: str) -> float:
-    """Seconds to wait for the source at the start: 10 for a stream that is opened again when it is lost, else 0."""
+    """Return the default wait for a source at the start, in seconds: 10 for a stream that reconnects, else 0."""
     return _STREAM_S if opener.is_url and on_loss == "reconnect" else 0.0
 
 
 def open_source(
     opener: Opener, wait_s: float, *, on_event: Callable[[Event], None], on_wait: Callable[[], None]
 ) -> Source:
-    """Open the source. While it is not there, try again every second, for at most `wait_s` seconds.
+    """Open the source. If it is absent, try again every second, for at most `wait_s` seconds.
 
-    on_event: is called with an Event for each try that failed. on_wait: is called at least twice a second. Raises
-    what the last try raised, and SourceError where opening hangs.
+    on_event: called with an Event for each failed try. on_wait: called at least twice a second. Raises the error of the
+    last try, or SourceError if opening hangs.
     """
     end = time.monotonic() + wait_s
     while True:
@@ -46,7 +46,7 @@ def open_source(
 
 
 def _within(limit_s: float, opener: Opener, on_wait: Callable[[], None]) -> Source:
-    """Open the source in a thread of its own. Raises SourceError after so many seconds."""
+    """Open the source in a separate thread. Raises SourceError after the time limit."""
     attempt = _Attempt(opener)
     end = time.monotonic() + limit_s
     try:
@@ -54,14 +54,14 @@ def _within(limit_s: float, opener: Opener, on_wait: Callable[[], None]) -> Sour
             on_wait()
             if time.monotonic() >= end:
                 raise SourceError(f"{opener.name} did not open within {limit_s:g} s: its driver or server hangs")
-    except BaseException:  # Ctrl-C, too
+    except BaseException:  # includes Ctrl-C
         attempt.abandon()
         raise
     return attempt.result()
 
 
 class _Attempt:
-    """Opens a source in a thread of its own. A source that nobody waits for any more is closed."""
+    """Opens a source in a separate thread. After abandon(), the thread closes the source."""
 
     def __init__(self, opener: Opener) -> None:
         self.done = free_in_children(threading.Event())
@@ -96,7 +96,7 @@ class _Attempt:
                 self._source.close()
 
     def result(self) -> Source:
-        """The open source. Raises what opening it raised."""
+        """Return the open source. Raises the error of the opening."""
         if self._error is not None:
             raise self._error
         assert self._source is not None

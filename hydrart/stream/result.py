@@ -25,25 +25,25 @@ class Result:
     prediction: Prediction
     """Label, score, k and the time that each stage took."""
     capture_ms: float
-    """Milliseconds that the source worked for the frame."""
+    """The source's work for the frame, in milliseconds."""
     age_ms: float
     """Milliseconds from capture to answer."""
     deadline_ms: float | None
-    """The most that age_ms may be, in milliseconds; None without a rate."""
+    """The limit of age_ms, in milliseconds; None without a rate."""
     dropped: int
-    """Frames that were lost since the last result."""
+    """Frames lost since the last result."""
     decision: Decision
     """Why the governor chose k."""
     readings: Readings = field(default_factory=dict)
     """The sensors' readings by the names of `hydrart.readings.READINGS`. An unknown reading is absent."""
     picture: NDArray[np.uint8] | None = None
-    """uint8 RGB [H, W, 3] if the stream keeps it, else None."""
+    """The picture, uint8 RGB [H, W, 3], if the stream keeps it; else None."""
     stamp: object = None
-    """The caller's own object, as it came with the frame."""
+    """The caller's object that came with the frame."""
     blind: tuple[str, ...] = ()
     """Goals that are set but cannot act: `max_temp_c`, `until_h`. Governor.blind() has the reasons."""
     source_name: str | None = None
-    """Path of the picture file, or of the one of several videos, that the frame is from; else None."""
+    """Path of the frame's file, if that is a picture file or one of several videos; else None."""
 
     def __repr__(self) -> str:
         answer = self.prediction
@@ -54,11 +54,11 @@ class Result:
 
     @property
     def missed(self) -> bool:
-        """Whether the answer came after its deadline."""
+        """Whether the answer came after the deadline."""
         return self.deadline_ms is not None and self.age_ms > self.deadline_ms
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON line of this frame, with the version of its fields. An unknown value is None."""
+        """Return the JSON line of this frame, with the version of its fields. An unknown value is None."""
         answer = self.prediction
         line = {
             "frame": self.frame,

@@ -1,4 +1,4 @@
-"""Labels that do not flicker: the mean of the last probabilities."""
+"""Smooth labels with the mean of the last probabilities."""
 
 from collections import deque
 from dataclasses import replace
@@ -10,18 +10,18 @@ from hydrart.model import Prediction
 
 
 class Smoother:
-    """Averages the probabilities of the last n predictions; at the start, of fewer. n=1 changes nothing."""
+    """Average the probabilities of the last n predictions, or of fewer at the start. n=1 changes nothing."""
 
     def __init__(self, n: int) -> None:
         self._recent: deque[NDArray[np.float32]] = deque(maxlen=n)
 
     def __call__(self, prediction: Prediction) -> Prediction:
-        """The prediction with the mean instead of its own probabilities."""
+        """Return the prediction with the mean probabilities."""
         if self._recent.maxlen == 1:
             return prediction
         self._recent.append(prediction.probabilities)
         return replace(prediction, probabilities=np.mean(np.stack(self._recent), axis=0, dtype=np.float32))
 
     def forget(self) -> None:
-        """Leave what came before out of the averages to come."""
+        """Start a new mean."""
         self._recent.clear()

@@ -18,11 +18,11 @@ class Stats:
     """Counts since the start, and the last latencies of each stage.
 
     - start: time.monotonic() at the start.
-    - seen: frames that the source gave.
-    - skipped: pictures that could not be read.
-    - processed: frames that were answered.
-    - dropped: frames that were replaced before they were taken, and frames that the governor dropped.
-    - missed: frames that were answered after their deadline.
+    - seen: frames from the source.
+    - skipped: unreadable pictures.
+    - processed: answered frames.
+    - dropped: frames that a newer frame replaced, and frames that the governor dropped.
+    - missed: answers after the deadline.
     - switches: changes of k from one answered frame to the next.
     """
 
@@ -38,12 +38,12 @@ class Stats:
     end: float | None = None
     throttled_s: float | None = None
     heat_at: float | None = None
-    # allocated once, so that memory does not grow while the stream runs
+    # These arrays have their full size from the start, so that memory does not grow.
     _times: NDArray[np.float32] = field(default_factory=lambda: np.full((_WINDOW, len(STAGES)), -1, np.float32))
     _max: list[float] = field(default_factory=lambda: [0.0] * len(STAGES))
 
     def add(self, result: Result) -> None:
-        """Count an answered frame and the frames that were dropped before it."""
+        """Count an answered frame and the frames dropped before it."""
         answer = result.prediction
         times = (result.capture_ms, answer.preprocess_ms, answer.infer_ms, result.age_ms)
         self._times[self.processed % _WINDOW] = times
@@ -56,19 +56,19 @@ class Stats:
         self.last_k = answer.k
 
     def heat(self, now: float, throttled: bool | None) -> None:
-        """Add the time since the last call if the device is throttled. None: no sensor says so or denies it."""
+        """Add the time since the last call if the device is throttled. None: no sensor measures it."""
         if throttled is not None:
             seconds = now - self.heat_at if throttled and self.heat_at is not None else 0.0
             self.throttled_s = (self.throttled_s or 0.0) + seconds
         self.heat_at = now
 
     def rate(self, count: int, now: float) -> float:
-        """Count per second since the start."""
+        """Return a count per second since the start."""
         seconds = (self.end or now) - self.start
         return count / seconds if seconds > 0 else 0.0
 
     def summary(self, now: float) -> dict[str, Any]:
-        """The summary line: rates, misses, percentiles per stage in milliseconds, mean k, switches."""
+        """Return the summary line: rates, misses, percentiles per stage in milliseconds, mean k, switches."""
         lines: dict[str, Any] = {
             "seconds": round((self.end or now) - self.start, 3),
             "frames": self.processed,

@@ -29,7 +29,7 @@ from hydrart.stream.result import Result
 from hydrart.stream.stats import Stats
 from hydrart.stream.watch import Watch
 
-_FIRST_READING_S = 3.0  # for readings that a goal needs; readers run since before the ks were measured
+_FIRST_READING_S = 3.0  # longest wait for a goal's readings; the readers start before the measurement of the ks
 
 
 class Stream:
@@ -44,8 +44,8 @@ class Stream:
             for result in stream:
                 print(result.prediction.label, result.age_ms)
 
-    Before it opens the source it runs every k. So no frame pays for the first call of a k, and the governor starts
-    from latencies of this machine. While it runs, it reads the machine's sensors.
+    Before it opens the source, it runs every k. So no frame pays for the first call of a k, and the governor
+    starts from this machine's latencies. While it runs, it reads the machine's sensors.
 
     - source: a camera (0 or "/dev/video0"), a URL, a video file, a folder, a glob, a picture or "demo". It may also be
       an iterable of uint8 RGB arrays [H, W, 3], or an Opener, which also sets size, rotation and more.
@@ -53,51 +53,51 @@ class Stream:
 
     What to answer:
 
-    - fps: frames per second to answer. Each is due 1/fps seconds after its capture. Default: the governor's rate if a
-      governor is given; else the rate that the source states; else 15 for a live source. A source without any rate,
-      for example a folder, has no deadline. A camera is asked for this rate, by default for 15. math.inf answers a
-      file as fast as it goes, without a deadline.
-    - frames: "latest" answers the newest frame and drops those that came meanwhile. "all" answers each frame.
+    - fps: frames per second to answer. Each is due 1/fps seconds after its capture. Default: with a governor, its rate;
+      else the source's stated rate; else 15 for a live source. A source without any rate, for example a folder, has no
+      deadline. A camera gets this rate as a request, by default 15. math.inf answers a file as fast as possible,
+      without a deadline.
+    - frames: "latest" answers the newest frame and drops older ones. "all" answers each frame.
       Default: latest for live sources, all for others.
-    - smooth: average the probabilities of so many frames. Default 1: no averaging.
+    - smooth: number of frames in the mean of the probabilities. Default 1: no averaging.
     - keep_frame: results carry their picture. Default False.
 
     How k is chosen:
 
     - k: always run this number of heads. Default: the governor chooses.
-    - min_k, max_k: bounds of the choice. Default: the fewest and the most heads that were trained.
-    - max_temp_c: temperature to stay below, in degrees Celsius. Default: 2 below where the device profile says that
-      the device throttles; without a profile, none.
-    - until_h: hours that the battery shall last. Default: no such goal.
-    - device: the device profile to start from: the name of one that ships, or a path. It also names the sensors.
-      Default: none; the sensors are found.
-    - governor: a Governor of your own, in place of these goals. It starts from what is measured here.
+    - min_k, max_k: bounds of the choice. Default: the smallest and the largest trained k.
+    - max_temp_c: temperature to stay below, in degrees Celsius. Default: 2 below the device profile's throttling
+      temperature; without a profile, none.
+    - until_h: hours for which the battery must last. Default: no such goal.
+    - device: the device profile for the start: a shipped profile's name, or a path. It also names the sensors.
+      Default: no profile; hydrart finds the sensors.
+    - governor: your own Governor, in place of these goals. It starts from the latencies measured here.
     - measure: False skips the runs before the first frame. Default True.
-    - progress: wraps the sequence of ks during these runs, as tqdm does. Default: nothing shows them.
-    - sensors: running Sensors of your own; they stay open. Default: the stream opens and closes the device's.
+    - progress: a wrapper of the sequence of ks during these runs, like tqdm. Default: no display.
+    - sensors: your own running Sensors; they stay open. Default: the stream opens and closes the device's sensors.
 
     When the source fails:
 
     - on_loss: "reconnect" opens a live source again, after pauses from 0.5 to 30 s. "exit" raises. Default reconnect.
-    - wait_s: seconds to try again at the start, while a camera or stream is not there yet. Default: 10 for a URL,
+    - wait_s: seconds of further tries at the start if a camera or stream is absent. Default: 10 for a URL,
       unless on_loss is "exit"; else 0.
     - patience_s: seconds without a frame after which a live source counts as lost, at least 3 periods. Default 5;
-      math.inf waits for ever.
-    - on_event: is called with an Event at each change of the state, in the thread that iterates.
-    - on_wait: is called about twice a second while there is no frame, in the thread that iterates.
-    - warn: is called with a sentence for each picture that is skipped, in the thread that reads.
+      math.inf waits without a limit.
+    - on_event: called with an Event at each change of the state, in the thread that iterates.
+    - on_wait: called about twice a second during a wait for a frame, in the thread that iterates.
+    - warn: called with a sentence for each skipped picture, in the thread that reads.
 
     Attributes:
 
-    - model: of the stream.
-    - governor: yours, or the one that the stream made.
+    - model: the model that answers.
+    - governor: your governor, or the stream's own.
     - fps: the rate in force; None: no rate.
-    - source_fps: the rate that the source states, or None.
+    - source_fps: the source's stated rate, or None.
     - answers_all: whether frames is "all".
 
-    Raises SettingError (an impossible setting), HeadsError (a k that was not trained), ProfileError (no such device
-    profile). Raises SourceError (the source cannot be opened), MissingExtraError (the source needs OpenCV or PyAV). The
-    loop raises SourceError when the source is lost for good, and PictureError when an iterable gives no pictures.
+    Raises SettingError (an impossible setting), HeadsError (an untrained k), ProfileError (no such device profile).
+    Raises SourceError (the source cannot be opened), MissingExtraError (the source needs OpenCV or PyAV). The loop
+    raises SourceError if the source is lost for good, and PictureError if an item of an iterable is no picture.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Stream:
             model.architecture.check_k(k)
         profile = model.profile(device)
         unpaced = fps == math.inf
-        Governor(profile, fps=None if unpaced else fps, **goals)  # a wrong rate or goal raises before the long part
+        Governor(profile, fps=None if unpaced else fps, **goals)  # a wrong rate or goal raises before the measurement
         self.model = model
         self._on_wait = on_wait or _ignore
         self._stop = free_in_children(threading.Event())
@@ -161,7 +161,7 @@ class Stream:
             if sensors is None:
                 names = load_device(device).sensors if device is not None else None
                 sensors = self._own_sensors.enter_context(Sensors(names))
-            model.preprocess(np.zeros((8, 8, 3), np.uint8))  # compiles it, also where nothing is measured
+            model.preprocess(np.zeros((8, 8, 3), np.uint8))  # compiles the preprocessing, also without a measurement
             latency_ms = model.measure(progress) if measure else {}
             opener = source if isinstance(source, Opener) else Opener(source, fps=fps, warn=warn)
             wait_s = default_wait_s(opener, on_loss) if wait_s is None else wait_s
@@ -177,14 +177,14 @@ class Stream:
                 self.fps = None if unpaced else fps or governor.fps
                 if measure:
                     governor.start_from(latency_ms)
-            if governor.blind(time.monotonic()):  # until the first readings come, each goal is
+            if governor.blind(time.monotonic()):  # every goal is blind before the first readings
                 sensors.wait(_FIRST_READING_S)
                 governor.observe(time.monotonic(), **sensors.new())
                 governor.report_blind(time.monotonic())
             failed.pop_all()
         self.governor = governor
         self._live = opened.live
-        self._pace = None if opened.live or unpaced else opened.fps or self.fps  # a file plays as a camera would
+        self._pace = None if opened.live or unpaced else opened.fps or self.fps  # a file plays at the pace of a camera
         self.answers_all = not opened.live if frames is None else frames == "all"
         self._answer = Answerer(
             model,
@@ -214,31 +214,31 @@ class Stream:
 
     @property
     def name(self) -> str:
-        """The source, for people."""
+        """The source's name, for people."""
         return self._watch.source.name
 
     @property
     def detail(self) -> str:
-        """What the source was asked for and what it gives, for people. It may be empty."""
+        """The requested and the obtained format, for people. It may be empty."""
         return self._watch.source.detail
 
     @property
     def state(self) -> str:
-        """opening, running, stalled, reconnecting or ended."""
+        """The state: opening, running, stalled, reconnecting or ended."""
         return self._watch.state
 
     def stats(self) -> dict[str, Any]:
-        """The summary so far, as in the last line of `hydrart run --json`. From any thread."""
+        """Return the summary so far, like the last line of `hydrart run --json`. Any thread may call it."""
         self._stats.seen, self._stats.skipped = self._watch.seen, self._watch.skipped
         return self._stats.summary(time.monotonic())
 
     def stop(self) -> None:
-        """End the loop after the present frame. From any thread."""
+        """End the loop after the current frame. Any thread may call it."""
         self._stop.set()
         self._watch.stop()
 
     def close(self) -> None:
-        """End the stream, and release its source and its sensors. From any thread."""
+        """End the stream, and release its source and sensors. Any thread may call it."""
         self.stop()
         self._watch.close()
         self._own_sensors.close()
@@ -257,7 +257,7 @@ class Stream:
                         self._answer.forget()
                     result = self._answer(frame, dropped=frame.number - previous - 1)
                     if result is None:
-                        continue  # counted as dropped before the next one
+                        continue  # the next frame counts this one as dropped
                     self._stats.add(result)
                     self._stats.heat(time.monotonic(), result.readings.get("throttled"))
                     previous = frame.number
@@ -266,14 +266,14 @@ class Stream:
             self.close()
 
     def _capture(self, opening: Any, first: int) -> Capture:
-        """How a source of this stream is read."""
+        """Make the thread that reads a source of this stream."""
         expect = self.model.expect
         if self.answers_all:
             return Capture(opening, first=first, lossy=False, expect=expect, prepare=self._answer.prepare)
         return Capture(opening, first=first, expect=expect, fps=self._pace)
 
     def _frames(self) -> Generator[Frame, None, None]:
-        """The frames to answer, at most fps a second."""
+        """Yield the frames to answer, at most fps per second."""
         with contextlib.closing(self._watch.frames()) as frames:
             if not self.answers_all:
                 yield from self._due(frames)
@@ -287,7 +287,7 @@ class Stream:
                 yield frame.due(due) if self._live and self.fps else frame
 
     def _due(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        """Frames as they come: none waits for its turn. Of those that are too early, only the very last is answered."""
+        """Yield frames without a wait. Leave out a frame that comes too early, unless it is the stream's last."""
         limit = RateLimit(self.fps)
         early = None
         for frame in frames:
@@ -301,4 +301,4 @@ class Stream:
 
 
 def _ignore(*values: object) -> None:
-    """What is called where nobody wants to know."""
+    """A callback that does nothing."""

@@ -1,4 +1,4 @@
-"""Keep a source running: notice when no frame comes, open the source again, and report each change."""
+"""Keep a source running: detect silence, open the source again, and report each change."""
 
 import contextlib
 import threading
@@ -13,7 +13,7 @@ from hydrart.stream.frame import Frame, asleep_s
 
 _TICK_S = 0.5  # seconds between two checks during a wait
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
-_MOST_STUCK = 3  # most reads that never return, because each holds a thread and a device
+_MOST_STUCK = 3  # limit of reads that never return, because each holds a thread and a device
 _SLEPT_S = 1.0
 
 
@@ -21,12 +21,12 @@ class Watch:
     """The frames of a source that may fail.
 
     - source: the opened source.
-    - reopen: opens it again. None: a loss raises, because the source cannot or must not be opened again.
-    - capture: makes the thread that reads, from the function that opens and the number of the first frame.
+    - reopen: opens it again. None: a loss raises.
+    - capture: makes the thread that reads. Its arguments are the opening function and the first frame's number.
     - patience_s: seconds of silence after which a live source counts as lost.
     - stop: an event that ends frames().
     - on_event: called with each Event.
-    - on_wait: called at least twice a second while no frame comes.
+    - on_wait: called at least twice a second during a wait for a frame.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class Watch:
 
     @property
     def seen(self) -> int:
-        """Number of frames that the source has given so far."""
+        """Number of frames from the source so far."""
         return self._capture.next_number if self._capture else 0
 
     @property
     def skipped(self) -> int:
-        """Number of pictures so far that could not be read."""
+        """Number of unreadable pictures so far."""
         return self._skipped + self.source.skipped
 
     def stop(self) -> None:
@@ -69,17 +69,17 @@ class Watch:
             self._capture.stop()
 
     def close(self) -> None:
-        """Release the source. Any thread may call it. It waits for a read that hangs, but not for ever."""
+        """Release the source. Any thread may call it. It waits at most 6 s for a read that hangs."""
         if self._capture is None:
             self.source.close()
             return
         self._capture.stop()
         if self._capture not in self._stuck:
-            self._capture.join(6)  # FFmpeg returns after 5 s from a network that is silent
+            self._capture.join(6)  # FFmpeg gives a silent network up after 5 s
             self._stuck += [self._capture] * self._capture.alive
 
     def frames(self) -> Generator[Frame, None, None]:
-        """The frames, across all losses. Raises SourceError when the source is lost for good."""
+        """Yield the frames, across all losses. Raises SourceError if the source is lost for good."""
         self._tell("opening", self.source.name)
         why = "closed"
         try:
@@ -111,12 +111,12 @@ class Watch:
 
     def _start(self, opening: Callable[[], Source], first: int) -> Capture:
         capture = self._make(opening, first)
-        if self._stop.is_set():  # stop() may have been called before this reader existed
+        if self._stop.is_set():  # stop() may have come before this reader existed
             capture.stop()
         return capture
 
     def _read(self, capture: Capture) -> Generator[Frame, None, None]:
-        """The frames of one opening, until it ends. Raises the source's own error, and SourceError at silence."""
+        """Yield the frames of one opening. Raises the source's own error, or SourceError after a silence."""
         while True:
             frame = self._take(capture)
             if frame is None:
@@ -133,7 +133,7 @@ class Watch:
             yield frame
 
     def _take(self, capture: Capture) -> Frame | None:
-        """The next frame, or None at the end. Raises the source's own error, and SourceError at silence."""
+        """Return the next frame, or None at the end. Raises the source's own error, or SourceError after a silence."""
         tick = min(_TICK_S, self._patience_s / 5)
         silent = 0.0
         opened = capture.source is not None
@@ -146,23 +146,23 @@ class Watch:
                 silent, opened = 0.0, True
             if not self.source.live:
                 continue
-            # a jump of the clock, or a pause of this process, is no silence of the source
+            # A jump of the clock, or a pause of this process, does not count as silence.
             silent += min(time.monotonic() - before, 2 * tick)
-            # opening takes longer, because it has several steps, each with a limit of its own
+            # Opening may take longer. It has several steps, each with its own limit.
             if silent > self._patience_s * (1 if opened else 6):
                 raise SourceError(f"{self.source.name} gave no frame for {silent:.0f} s: check its cable and supply")
             if self.state == "running" and silent > self._patience_s / 5:
                 self._tell("stalled", f"no frame for {silent:.1f} s")
 
     def _pause(self, seconds: float) -> bool:
-        """Wait this many seconds. Returns True if `stop` was set."""
+        """Wait. Returns True if `stop` was set."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and not self._stop.wait(min(left, _TICK_S)):
             self._on_wait()
         return self._stop.is_set()
 
     def _lose(self, capture: Capture) -> None:
-        """Abandon a failed reader. Raises SourceError when too many of them hang."""
+        """Abandon a failed reader. Raises SourceError if too many of them hang."""
         self.losses += 1
         capture.stop()
         capture.join(0.1)
