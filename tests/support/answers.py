@@ -1,4 +1,4 @@
-"""Answers of the reference that other engines are compared with, on networks of several shapes."""
+"""The reference's answers on networks of several shapes. Tests compare other engines with them."""
 
 import importlib.util
 from dataclasses import replace
@@ -38,7 +38,7 @@ def pictures(arch: Architecture, batch: int = 1) -> FloatArray:
 
 
 def expected(file: WeightFile, x: FloatArray, k: int) -> tuple[FloatArray, FloatArray]:
-    """The reference's logits and features."""
+    """Return the reference's logits and features."""
     arch, state = file.meta.architecture, dict(file.state(k))
     features = reference.features(state, arch, x, k)
     return reference.classify(state, arch, features, k), features

@@ -1,4 +1,4 @@
-"""Shapes and precisions that tests of the weight file run over."""
+"""Shapes and precisions for the tests of the weight file."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Shared by the tests of hydrart bench: a small shape, a report, the peers that are installed."""
+"""Helpers of the tests of hydrart bench: a small shape, a report, the installed peers."""
 
 import importlib.util
 
@@ -63,7 +63,7 @@ REPORT = BenchReport(
     preprocessing=[PreprocessRow("480p", 640, 480, Times(1.0, 2.0, 0.5, 9))],
     seconds=61.5,
 )
-"""A report that nobody measured: its figures are made up, some are unknown, a peer's answers disagree."""
+"""Return an invented report. Some figures are unknown, and one peer's answers disagree."""
 
 _MODULES = {
     "onnxruntime": ("onnx", "onnxruntime"),
@@ -73,11 +73,11 @@ _MODULES = {
 
 
 def available() -> list[str]:
-    """The peers that are installed."""
+    """Return the installed peers."""
     return [name for name in PEERS if all(importlib.util.find_spec(module) for module in _MODULES[name])]
 
 
 def needs(peer: str) -> None:
-    """Skip the test where it is not."""
+    """Skip the test without the peer."""
     if peer not in available():
         pytest.skip(f"{peer} is not installed (extra: {'train' if peer == 'torch' else 'bench'})")

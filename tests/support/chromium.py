@@ -18,16 +18,16 @@ PATIENCE_S = 120.0
 
 
 def program() -> str | None:
-    """The browser, if there is one."""
+    """Return the browser's path, or None."""
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 class NavigatedError(Exception):
-    """The tab went to another address while it was asked."""
+    """The tab left its page during a request."""
 
 
 class Page:
-    """A tab. requests: every URL that it asked for; errors: what its scripts failed with or complained about."""
+    """A tab. requests: the URLs of all its requests; errors: its scripts' exceptions and console errors."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.requests: list[str] = []
@@ -36,7 +36,7 @@ class Page:
         self._numbers = itertools.count(1)
 
     async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """A command of the protocol, and its result."""
+        """Send a command of the protocol, and return its result."""
         number = next(self._numbers)
         await self._socket.send_json({"id": number, "method": method, "params": parameters})
         while True:
@@ -63,7 +63,7 @@ class Page:
         await self.call("Page.navigate", url=url)
 
     async def evaluate(self, script: str) -> Any:
-        """The value of a JavaScript expression."""
+        """Return the value of a JavaScript expression."""
         answer = await self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
@@ -79,23 +79,23 @@ class Page:
             await asyncio.sleep(0.1)
 
     async def look(self, width: int, height: int, dark: bool) -> bytes:
-        """The page on a screen of that size, as PNG."""
+        """Return the page on a screen of this size, as PNG."""
         phone = width < 600
         await self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.call("Emulation.setEmulatedMedia", features=[scheme])
-        await self.evaluate("new Promise(done => setTimeout(done, 700))")  # charts are drawn twice a second
+        await self.evaluate("new Promise(done => setTimeout(done, 700))")  # the page draws its charts twice a second
         return base64.b64decode((await self.call("Page.captureScreenshot", format="png"))["data"])
 
 
 @contextlib.asynccontextmanager
 async def browser(folder: Path) -> AsyncIterator[Page]:
-    """Start the browser with its files in the folder: its first tab."""
+    """Start the browser with its files in the folder, and give its first tab."""
     name = program()
     assert name is not None
-    # as root it has no sandbox; in containers /dev/shm is small
+    # Chromium has no sandbox for root, and containers have a small /dev/shm.
     flags = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --remote-debugging-port=0"
     command = [name, *flags.split(), "--disable-background-networking", f"--user-data-dir={folder}", "about:blank"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:

@@ -1,4 +1,4 @@
-"""A made-up data set for the tests of the training tools: pictures that are red or blue."""
+"""An invented data set for the tests of the training tools: red and blue pictures."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ SMALL = ("--depth", 1, "--patch", 8, "--image-size", 16, "--batch", 8, "--thread
 
 
 def make_colours(root: Path, pictures: int = 16) -> Path:
-    """train/ and test/ with red/ and blue/, so many pictures each, of two sizes."""
+    """Make train/ and test/ with red/ and blue/, each with pictures of two sizes."""
     rng = np.random.default_rng(0)
     for part in ("train", "test"):
         for label, channel in (("red", 0), ("blue", 2)):
@@ -26,7 +26,7 @@ def make_colours(root: Path, pictures: int = 16) -> Path:
 
 
 def run_tool(command: click.Command, *arguments: Any) -> Result:
-    """Run a tool in this process; only exit codes may come out of it."""
+    """Run a tool in this process. Any exception other than an exit code fails the test."""
     result = CliRunner().invoke(command, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

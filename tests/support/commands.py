@@ -1,4 +1,4 @@
-"""Helpers of the tests that call commands, or feed them what they cannot use."""
+"""Helpers of the tests that call commands, also with bad input."""
 
 import contextlib
 import json
@@ -37,11 +37,11 @@ COMMANDS = (
     *("devices", "cameras", "bench", "warmup", "simulate", "replay"),
 )
 PROGRAM = (sys.executable, "-c", "from hydrart.cli.main import main; main(prog_name='hydrart')")
-PATIENCE_S = 120  # only a hang takes so long, on however busy a machine
+PATIENCE_S = 120  # only a hang takes longer, even on a busy machine
 
 
 def call(*args: object) -> Result:
-    """Run a command in this process. Whatever it raises but an exit code fails the test."""
+    """Run a command in this process. Any exception other than an exit code fails the test."""
     result = CliRunner().invoke(main, [str(arg) for arg in args])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -57,7 +57,7 @@ def good(*args: object) -> Result:
 
 
 def sentence(*args: object) -> str:
-    """Run a command that must fail: exit code 1, and the last line on stderr is the one and only sentence."""
+    """Run a command that must fail with exit code 1. The last line on stderr is the only sentence."""
     result = call(*args)
     assert result.exit_code == 1, result.output
     lines = result.stderr.splitlines()
@@ -68,7 +68,7 @@ def sentence(*args: object) -> str:
 
 
 def unsealed(line: str) -> dict[str, Any]:
-    """A JSON line without its last field, the version."""
+    """Return a JSON line without its last field, the version."""
     entry = json.loads(line)
     assert list(entry)[-1] == "schema" and entry.pop("schema") == SCHEMA
     return dict(entry)
@@ -79,7 +79,7 @@ def json_lines(text: str) -> list[dict[str, Any]]:
 
 
 def run_json(*args: object) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """What `hydrart run --json` prints: frames and summary."""
+    """Return the frames and the summary of `hydrart run --json`."""
     *frames, last = json_lines(good("run", "--json", *args).stdout)
     assert list(last) == ["summary"]
     assert sorted(last["summary"]) == sorted(SUMMARY_KEYS.split())
@@ -95,7 +95,7 @@ def noise(seed: int) -> NDArray[np.uint8]:
 
 @contextlib.contextmanager
 def closed(path: Path) -> Iterator[None]:
-    """Nobody but root may use the path."""
+    """Deny the path to all users but root."""
     mode = path.stat().st_mode
     path.chmod(0)
     try:
@@ -105,7 +105,7 @@ def closed(path: Path) -> Iterator[None]:
 
 
 def told(error: pytest.ExceptionInfo[HydrartError]) -> str:
-    """The message: one printable line of bearable length."""
+    """Return the message. It must be one printable line of limited length."""
     said = str(error.value)
     assert said.isprintable() and 10 < len(said) < 600, said[:700]
     return said
@@ -128,7 +128,7 @@ def video(path: Path, frames: int = 6, fps: int = 10) -> Path:
 
 
 def class_tree(root: Path, answers: dict[int, str]) -> Path:
-    """A folder per class; picture i lies in the folder answers[i]."""
+    """Make a folder per class. Picture i lies in the folder answers[i]."""
     for i, name in answers.items():
         (root / name).mkdir(parents=True, exist_ok=True)
         Image.fromarray(noise(i)).save(root / name / f"{i}.png")
@@ -136,14 +136,14 @@ def class_tree(root: Path, answers: dict[int, str]) -> Path:
 
 
 def tree(root: Path, files: dict[str, object]) -> None:
-    """Files below a root folder, with their texts."""
+    """Make files below a root folder, with these texts."""
     for name, value in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(f"{value}\n")
 
 
 def sensors(root: Path) -> None:
-    """A board at 51.2 C on a half-empty battery, throttled a little."""
+    """A slightly throttled board at 51.2 C, with a half-empty battery."""
     battery, cpu = "sys/class/power_supply/BAT0", "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"
     tree(
         root,

@@ -1,4 +1,4 @@
-"""What the tests of the converter share: small networks, the command, comparisons with torch_vit.py."""
+"""Helpers of the converter's tests: small networks, the command, comparisons with torch_vit.py."""
 
 import argparse
 import collections
@@ -18,7 +18,7 @@ from hydrart.cli.main import main  # noqa: E402
 from hydrart.convert.parity import one_thread  # noqa: E402
 from tests.support.torch_vit import logits, random_state  # noqa: E402
 
-torch.set_num_threads(1)  # the networks are small: several threads would only wait for each other
+torch.set_num_threads(1)  # the networks are too small for several threads
 
 KS = tuple(range(3, 13))
 HEAD_DIM = 16
@@ -30,7 +30,7 @@ State = dict[str, Any]
 
 
 def nested(seed: int = 1, **options: Any) -> State:
-    """12 heads of 16, 2 blocks: as HydraViT, but small."""
+    """A small HydraViT: 12 heads of 16 channels, 2 blocks."""
     return random_state(seed, 192, 2, PATCH, SIZE, CLASSES, **options)
 
 
@@ -39,7 +39,7 @@ def run(*arguments: object) -> Result:
 
 
 def converted(checkpoint: Path, *options: object) -> WeightFile:
-    """Convert beside the checkpoint; the file, checked by its own checksums."""
+    """Convert beside the checkpoint, verify the file's checksums, and return the file."""
     out = checkpoint.parent / "converted.safetensors"
     result = run(checkpoint, "-o", out, *options)
     assert result.exit_code == 0, result.output
@@ -49,7 +49,7 @@ def converted(checkpoint: Path, *options: object) -> WeightFile:
 
 
 def answers(file: WeightFile, k: int) -> Any:
-    """The logits of the weight file, in float64."""
+    """Return the logits of the weight file, in float64."""
     arch, state = file.meta.architecture, file.state(k)
     with one_thread():
         return reference.classify(state, arch, reference.features(state, arch, X.double().numpy(), k), k)
@@ -65,7 +65,7 @@ def assert_same(file: WeightFile, state: State, ks: tuple[int, ...] = KS, within
 
 
 def sentence(result: Result) -> str:
-    """The one sentence of a failure."""
+    """Return the single sentence of a failure."""
     assert result.exit_code == 1, result.output
     assert isinstance(result.exception, SystemExit)
     assert result.stdout == ""
@@ -76,7 +76,7 @@ def sentence(result: Result) -> str:
 
 
 def failure(path: Path, content: Any, *options: object) -> str:
-    """What is said about a checkpoint that cannot be converted; nothing may be left behind."""
+    """Return the message about a checkpoint that cannot be converted. No file may remain."""
     if content is not None:
         torch.save(content, path)
     out = path.parent / "out.safetensors"
@@ -87,7 +87,7 @@ def failure(path: Path, content: Any, *options: object) -> str:
 
 
 def timm_checkpoint(raw: State, ema: State) -> dict[str, Any]:
-    """As timm's saver writes it, with what real training runs leave in there."""
+    """A checkpoint in the form of timm's saver, with the extra entries of a real training run."""
     arguments = argparse.Namespace(model=NAME, heads=list(KS), mean=None, crop_pct=None, interpolation="", drop=0.1)
     arguments.output = Path("/runs/1")
     parameters = [torch.nn.Parameter(tensor) for tensor in raw.values()]

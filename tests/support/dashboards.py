@@ -1,4 +1,4 @@
-"""A live page that runs, and how to ask it."""
+"""A running live page, and requests to it."""
 
 import http.client
 import itertools
@@ -22,9 +22,9 @@ TOKEN = "a token"
 
 @dataclass
 class Page:
-    """A page that runs, and the governor behind it. said: what it said to people; dashboard: the page itself.
+    """A running page and its governor. said: its sentences for people; dashboard: the page itself.
 
-    pause: while it is set, the stream has no frames.
+    pause: an event; while it is set, the stream has no frames.
     """
 
     port: int
@@ -35,18 +35,18 @@ class Page:
 
     @property
     def complaints(self) -> Any:
-        """What the page hands its sentences to."""
+        """Return the page's receiver of sentences."""
         return self.dashboard._complaints
 
     def latest_frame(self) -> int:
-        """The number of the last frame that was answered."""
+        """Return the number of the last answered frame."""
         frame: int = self.dashboard.feed.latest.frame
         return frame
 
     def ask(
         self, path: str, method: str = "GET", body: object = None, **headers: str
     ) -> tuple[int, bytes, http.client.HTTPMessage]:
-        """Status, body and headers of an answer."""
+        """Return an answer's status, body and headers."""
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)) as connection:
             sent = {name.replace("_", "-"): value for name, value in headers.items()}
             data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
@@ -55,14 +55,14 @@ class Page:
             return answer.status, answer.read(), answer.headers
 
     def raw(self, request: bytes) -> int:
-        """The status of the answer to these bytes; 0 where the connection is closed without one."""
+        """Return the status of the answer to these bytes; 0 if the connection closes without an answer."""
         with socket.create_connection(("127.0.0.1", self.port), PATIENCE_S) as connection:
             connection.sendall(request)
             answer = connection.recv(1 << 16)
         return int(answer.split()[1]) if answer else 0
 
     def read(self, path: str, until: Callable[[bytes], bool]) -> bytes:
-        """The beginning of an answer that never ends."""
+        """Return the start of an endless answer."""
         with socket.create_connection(("127.0.0.1", self.port), PATIENCE_S) as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
             data = b""
@@ -82,7 +82,7 @@ def page(
     port: int = 0,
     **more: Any,
 ) -> Iterator[Page]:
-    """A page of a stream of noise at 50 frames a second. more: for Dashboard."""
+    """Serve a page of a stream of noise at 50 frames per second. more: further arguments of Dashboard."""
     for package in ("aiohttp", "prometheus_client", "simplejpeg"):
         pytest.importorskip(package, reason=f"{package} is not installed (extra: dashboard)")
     from hydrart.dashboard.server import Dashboard

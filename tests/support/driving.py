@@ -1,4 +1,4 @@
-"""Parts of the network called one by one, on the buffers of an engine."""
+"""Call parts of the network one by one, on an engine's buffers."""
 
 from dataclasses import replace
 from typing import Any
@@ -40,19 +40,19 @@ def _run(network: Array, part: int, index: int) -> None:
 
 
 class Parts:
-    """An engine of one thread that is made ready for a call of K heads and BATCH pictures, and then driven by hand."""
+    """An engine with one thread, prepared for K heads and BATCH pictures. The tests call its parts."""
 
     def __init__(self, file: WeightFile, x: NDArray[np.float32]) -> None:
         self.arch: Architecture = file.meta.architecture
         self._pictures = x
         self._engine = NativeEngine(file, 1)
-        self._engine.logits(x, K)  # fills the tables and the record of the call
+        self._engine.logits(x, K)  # fills the tables and the call's record
         self.network: Array = self._engine._network
         self.network["pictures"] = x.ctypes.data
         self.p = self.arch.width(K)
 
     def rows(self, name: str, count: int, width: int) -> NDArray[np.float32]:
-        """A buffer of the engine as float32 [count, width]; a view."""
+        """Return a buffer of the engine as a view, float32 [count, width]."""
         buffers = self._engine._buffers
         begin = int(self.network[0][name]) - buffers.ctypes.data
         stride = layers.row_bytes(width)
@@ -95,7 +95,7 @@ def norm(x: Array, state: State, name: str) -> Array:
 
 
 def block(x: Array, state: State, index: int) -> Array:
-    """[BATCH, tokens, p] -> the same"""
+    """[BATCH, tokens, p] -> [BATCH, tokens, p]"""
     name = f"blocks.{index}"
 
     def linear(y: Array, layer: str) -> Array:

@@ -1,4 +1,4 @@
-"""The emitted functions of an instruction set, as machine code that tests read and call."""
+"""The emitted functions of an instruction set, as machine code for tests to read and call."""
 
 import ctypes
 from collections.abc import Callable
@@ -27,19 +27,19 @@ HERE = [i for i in ISAS if isa.host_features().issuperset(i.needs)]
 
 
 def quantise_name(i: Isa) -> str:
-    """The name of the function that makes the activations of an instruction set's int8 dot."""
+    """Return the name of the function that quantises activations for an instruction set's int8 dot."""
     low, high = ACTIVATIONS[i.int8]
     return f"quantise.{low}.{high}"
 
 
 def named(value: Any) -> str | None:
-    """An instruction set in the name of a test."""
+    """Return an instruction set's name for a test's id."""
     return value.name if isinstance(value, Isa) else None
 
 
 @cache
 def module(i: Isa) -> Any:
-    """All functions of an instruction set, through LLVM's passes."""
+    """Return all functions of an instruction set, after LLVM's passes."""
     out = ir.Module()
     functions = [
         (amx_microkernel if dot in AMX_DOTS else microkernel)(out, i, dot, vectors)
@@ -57,18 +57,18 @@ def module(i: Isa) -> Any:
     if i.int8 in ACTIVATIONS:
         functions.append(emit_rows.quantise(out, i, *ACTIVATIONS[i.int8]))
     for each in functions:
-        each.linkage = ""  # a function that nothing calls would be dropped
+        each.linkage = ""  # LLVM would drop a function without callers
     return optimised(out, i)
 
 
 @cache
 def assembly(i: Isa) -> str:
-    """The same as text."""
+    """Return the assembly of the module as text."""
     return str(target_machine(triple(i), "").emit_assembly(module(i)))
 
 
 def _compiled(i: Isa, code: Any) -> Any:
-    """A compiler that holds the machine code of an optimised module."""
+    """Return a compiler with the machine code of an optimised module."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_triple(triple(i)).create_target_machine(opt=3, jit=True)
@@ -90,26 +90,26 @@ def _callable(compiler: Any, i: Isa, name: str, args: int) -> Callable[..., None
 
 
 def function(i: Isa, name: str, args: int) -> Callable[..., None]:
-    """An emitted function, to be called with arrays, addresses and numbers."""
+    """Return an emitted function. Its arguments are arrays, addresses and numbers."""
     return _callable(_engine(i), i, name, args)
 
 
 def written(i: Isa, args: int, body: Callable[[Any, list[Any]], None]) -> Callable[..., None]:
-    """The function that body(builder, arguments) writes, to be called with arrays, addresses and numbers."""
+    """Compile the function that body(builder, arguments) emits. Its arguments are arrays, addresses and numbers."""
     out = ir.Module()
     emit.define(out, i, "test", args, body).linkage = ""
     compiler = _compiled(i, optimised(out, i))
     run = _callable(compiler, i, "test", args)
-    run.compiler = compiler  # type: ignore[attr-defined] # it must live as long as its code
+    run.compiler = compiler  # type: ignore[attr-defined] # the code lives only as long as its compiler
     return run
 
 
 def random_bf16(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """Random bfloat16: the values as float32, and their bits as uint16."""
+    """Return random bfloat16: the values as float32, and their bits as uint16."""
     bits = (rng.standard_normal(shape).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
     return (bits.astype(np.uint32) << 16).view(np.float32), bits
 
 
 def from_bf16(bits: Array) -> Array:
-    """The values of bfloat16, as float32."""
+    """Convert the bits of bfloat16 to float32."""
     return (bits.astype(np.uint32) << 16).view(np.float32)

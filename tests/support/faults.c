@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A thermal zone whose temperature a test sets, and devices that hang. Only the tests' virtual machine loads it; it
- * is under the GPL, unlike hydrart, for the kernel lends the functions that register a thermal zone to nothing else.
+ * A thermal zone with a temperature that tests set, and devices that hang. Only the tests' virtual machine loads it.
+ * It is under the GPL, unlike hydrart, because the kernel exports the functions of thermal zones only to GPL modules.
  *
  * millicelsius: the zone's temperature, writable; INT_MIN: reading it fails.
- * nodes: names of up to two devices below /dev. Who opens one waits until the writable `hang` is 0; at the first a
- * signal that kills ends that too, but no other, as file systems wait; at the second none does, as broken drivers wait.
+ * nodes: names of up to two devices below /dev. Opening one waits until the writable `hang` is 0. Only a fatal signal
+ * ends the wait at the first device, like waits of file systems. No signal ends it at the second, like broken drivers.
  */
 #include <linux/fs.h>
 #include <linux/miscdevice.h>

@@ -1,10 +1,10 @@
-"""Hostile bytes for everything that reads a file, a pipe or a request.
+"""Feed hostile bytes to each reader of a file, a pipe or a request.
 
     python -m tests.support.fuzz READER RUNS [SEED]     structured mutation, in a process of its own
     python -m tests.support.fuzz READER RUNS --guided   coverage-guided, with atheris (pip install atheris)
 
-A reader may refuse what it gets with one sentence, a HydrartError. Any other exception, a crash, or ten
-seconds of CPU time is a finding: the bytes are then written to READER.found in the working directory.
+A reader may refuse its input with one sentence, a HydrartError. Any other exception, a crash, or ten
+seconds of CPU time is a finding. Its bytes go into READER.found in the working directory.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ _TEXTS = (b"null", b"true", b"[]", b"{}", b'""', b"[" * 2000, b"{" * 50, b"\x00"
 
 @dataclass
 class Reader:
-    """Something that reads bytes. feed: raises for whatever is a finding. framed: a safetensors header comes first."""
+    """A reader of bytes. feed: raises for a finding. framed: the bytes start with a safetensors header."""
 
     seeds: list[bytes]
     feed: Callable[[bytes], object]
@@ -42,7 +42,7 @@ class Reader:
 
 
 def _refuses(read: Callable[[bytes], object]) -> Callable[[bytes], object]:
-    """The same, where one sentence is an answer, too."""
+    """Return a feed that also accepts a refusal with one sentence."""
     from hydrart.errors import HydrartError
 
     def feed(data: bytes) -> None:
@@ -58,7 +58,7 @@ def _of_file(folder: Path, name: str, read: Callable[[Path], object]) -> Callabl
     path = folder / name
 
     def feed(data: bytes) -> None:
-        path.unlink(missing_ok=True)  # an earlier one may still be mapped
+        path.unlink(missing_ok=True)  # an earlier file may still be mapped
         path.write_bytes(data)
         read(path)
 
@@ -97,7 +97,7 @@ def _checkpoint(folder: Path) -> Reader:
 
 
 def _shipped(pattern: str, most: int = 4000) -> list[bytes]:
-    """The first bytes of files that ship."""
+    """Return the first bytes of shipped files."""
     return [path.read_bytes()[:most] for path in sorted((ROOT / "devices").rglob(pattern))[:6]]
 
 
@@ -125,11 +125,11 @@ def _log(folder: Path) -> Reader:
 
 
 def _stdin(folder: Path) -> Reader:
-    """The first line is what --source says of the bytes that follow."""
+    """Read raw frames. The first line is the value of --source, and the frames follow."""
     from hydrart.source.raw import FORMATS, RawSource
 
     def read(data: bytes) -> None:
-        text, _, frames = data[:60_000].partition(b"\n")  # a pipe takes 64 KB without a reader
+        text, _, frames = data[:60_000].partition(b"\n")  # a pipe holds 64 KB without a reader
         out, into = os.pipe()
         try:
             os.write(into, frames)
@@ -149,7 +149,7 @@ def _stdin(folder: Path) -> Reader:
 
 
 def _control(folder: Path) -> Reader:
-    """The body of a request that changes the run."""
+    """Parse the body of a request that changes the run."""
     import hydrart
     from hydrart.dashboard.controls import Bounds, Controls
     from tests.support.commands import TINY
@@ -183,7 +183,7 @@ READERS: dict[str, Callable[[Path], Reader]] = {
 
 
 def mutate(draw: random.Random, reader: Reader) -> bytes:
-    """A seed with one to five changes. Where a header is framed, most changes are in it, and its length is right."""
+    """Change a seed one to five times. With a framed header, most changes are in it, and its length stays right."""
     data = bytearray(draw.choice(reader.seeds))
     if reader.framed and draw.random() < 0.8:
         size = int.from_bytes(data[:8], "little")
@@ -228,7 +228,7 @@ def _late(number: int, frame: object) -> None:
 
 
 def try_one(name: str, reader: Reader, data: bytes) -> None:
-    """Feed it. What is found is kept beside, and raised."""
+    """Feed the bytes. A finding is saved and raised."""
     signal.setitimer(signal.ITIMER_PROF, _PATIENCE_S)
     try:
         try:
@@ -242,13 +242,13 @@ def try_one(name: str, reader: Reader, data: bytes) -> None:
 
 @contextlib.contextmanager
 def scratch() -> Any:
-    """A folder in memory, where there is one."""
+    """Return a folder in memory if possible."""
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
         yield Path(folder)
 
 
 def main(name: str, runs: int, *more: str) -> None:
-    """Feed a reader so many inputs. Raises what is found."""
+    """Feed a reader this number of inputs. Raises a finding."""
     faulthandler.enable()
     signal.signal(signal.SIGPROF, _late)
     with scratch() as folder:

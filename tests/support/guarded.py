@@ -1,7 +1,7 @@
-"""Networks of random shapes, whose weights, tables and buffers lie between pages that cannot be read or written.
+"""Random networks with weights, tables and buffers between inaccessible pages.
 
-python -m tests.support.guarded SEED COUNT makes and calls so many. A kernel that reads or writes beside them ends the
-process with SIGSEGV; the last line of stdout then names the network.
+python -m tests.support.guarded SEED COUNT makes and calls COUNT networks. A kernel's access beside
+them ends the process with SIGSEGV. The last line of stdout then names the network.
 """
 
 import ctypes
@@ -38,21 +38,21 @@ def _protect(address: int, size: int) -> None:
 
 
 class Pages:
-    """Makes arrays that end where an unreadable page begins, or begin where one ends, in turn.
+    """Makes arrays beside unreadable pages. They end at such a page or begin after one, in turn.
 
-    align: bytes that an array's address is a multiple of.
+    align: the alignment of an array's address, in bytes.
     """
 
     def __init__(self) -> None:
         self._at_end = False
 
     def zeros(self, shape: Any, dtype: Any = np.float64, align: int = 0) -> Array:
-        """As np.zeros()."""
+        """Same as np.zeros()."""
         self._at_end = not self._at_end
         return self.placed(shape, dtype, align, self._at_end)
 
     def placed(self, shape: Any, dtype: Any, align: int, at_end: bool) -> Array:
-        """As np.zeros(), at the end of its pages or at their beginning."""
+        """Same as np.zeros(), at the end of its pages or at their beginning."""
         dtype = np.dtype(dtype)
         size = int(np.prod(shape)) * dtype.itemsize
         align = align or min(dtype.itemsize, 8)
@@ -68,7 +68,7 @@ class Pages:
 
 
 class Guarded(NativeEngine):
-    """The native engine. Nothing beside what it may use for one k can be touched."""
+    """The native engine. Only the memory for one k is accessible."""
 
     def __init__(self, file: WeightFile, threads: int, k: int, pages: Pages) -> None:
         self._pages = pages
@@ -87,7 +87,7 @@ class Guarded(NativeEngine):
 
 
 def random_architecture(rng: np.random.Generator) -> Architecture:
-    """Small, with every kind of layer, odd sizes and few heads as likely as many."""
+    """Return a random small shape: any kind of layer, odd sizes, and few heads as likely as many."""
     head_dim = int(rng.choice([16, 32, 64]))
     most = int(rng.integers(1, 6))
     heads = tuple(sorted({most, *map(int, rng.integers(1, most + 1, rng.integers(0, 3)))}))
@@ -105,12 +105,12 @@ def random_architecture(rng: np.random.Generator) -> Architecture:
     )
 
 
-# what is fetched ahead after the classifier is one tile high, a fraction of a group
+# the prefetch after the classifier is one tile high, a fraction of a group
 WIDE_PATCH = replace(SMALL, image_size=33, patch=33, head_dim=16, heads=(1,), depth=1)
 
 
 def check(arch: Architecture, precision: str, seed: int, folder: Path) -> None:
-    """One network, for one of its ks: the same bits as without unreadable pages, for batches of 1 to 5."""
+    """Check one network at one k: it gives the same bits as without unreadable pages, for batches of 1 to 5."""
     rng = np.random.default_rng(seed)
     file = make_file(folder / f"{seed}.safetensors", arch, precision, seed)
     k = int(rng.choice(arch.heads))
@@ -127,7 +127,7 @@ def check(arch: Architecture, precision: str, seed: int, folder: Path) -> None:
         inputs = pages.zeros(pictures.shape, np.float32)
         inputs[:] = pictures
         engine = Guarded(WeightFile(file), threads, k, pages)
-        for part in (1, batch):  # the buffers grow at the second call
+        for part in (1, batch):  # the second call makes the buffers grow
             np.testing.assert_array_equal(engine.logits(inputs[:part], k), expected[0][:part])
             np.testing.assert_array_equal(engine.features(inputs[:part], k), expected[1][:part])
     finally:
@@ -136,7 +136,7 @@ def check(arch: Architecture, precision: str, seed: int, folder: Path) -> None:
 
 
 def main(seed: int, count: int) -> None:
-    """Make and call so many networks, the first of them WIDE_PATCH."""
+    """Make and call COUNT networks. WIDE_PATCH is the first."""
     faulthandler.enable()
     with tempfile.TemporaryDirectory() as folder:
         for number in range(seed, seed + count):

@@ -1,4 +1,4 @@
-"""An HTTP server that sends one file as servers do: with and without its length, ranges and a password."""
+"""An HTTP server of one file, with or without a stated length and a password."""
 
 import base64
 import contextlib
@@ -19,10 +19,10 @@ def serving(
     after: int | None = None,
     port: int = 0,
 ) -> Iterator[tuple[int, list[str]]]:
-    """The port, and the requests so far.
+    """Serve the file. Gives the port and the list of requests.
 
-    length: whether it states the length; else it sends chunks. It knows no ranges. password: of the user "me".
-    after: it hangs up after so many bytes. port: 0 takes any.
+    length: whether the server states the length; otherwise it sends chunks. It supports no ranges.
+    password: of the user "me". after: number of bytes before it hangs up. port: 0 takes any free port.
     """
     data = path.read_bytes()
     requests: list[str] = []
@@ -53,7 +53,7 @@ def serving(
                 self.wfile.write(b"0\r\n\r\n")
 
         def handle(self) -> None:
-            with contextlib.suppress(OSError):  # the client has left
+            with contextlib.suppress(OSError):  # the client may have left
                 super().handle()
 
         def log_message(self, *args: object) -> None:

@@ -1,4 +1,4 @@
-"""Numba's compiler for tests: functions that call the kernels, which Python cannot call."""
+"""Numba's compiler for tests. Its functions call the kernels, which Python cannot call."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -9,6 +9,6 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def jitted(function: Function) -> Function:
-    """The function compiled when it is first called, not cached; other threads run beside it."""
+    """Compile the function at its first call, without a cache. It releases the GIL."""
     compiled: Function = numba.njit(nogil=True)(function)
     return compiled

@@ -1,4 +1,4 @@
-"""docs/json.md as a schema: its tables, and a comparison with what commands print."""
+"""Read the tables of docs/json.md as a schema, and compare commands' output with it."""
 
 import re
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ Table = dict[str, Field]  # path -> row, in the order of the page
 
 
 def tables() -> dict[str, Table]:
-    """The table below each heading."""
+    """Return the table below each heading."""
     found: dict[str, Table] = {}
     heading = ""
     for line in PAGE.read_text("utf-8").splitlines():
@@ -43,10 +43,10 @@ def tables() -> dict[str, Table]:
 
 
 def check(heading: str, lines: Iterable[dict[str, Any]]) -> None:
-    """Each line has the fields of the table, in its order, with the types, ranges and nulls that it says.
+    """Check that each line has the table's fields, in its order, with its types, ranges and nulls.
 
-    lines: without their versions. Every object and every list of objects must have something in it in one of the lines:
-    what never appears is not compared.
+    lines: without their versions. Each object and each list of objects must be filled in at least one line. Otherwise
+    the check fails.
     """
     table = tables()[heading]
     seen: set[str] = set()

@@ -1,7 +1,7 @@
-"""What a grey camera gives, written to v4l2loopback: this runs inside the virtual machine, as a program, for ever.
+"""Write a grey camera's pictures to v4l2loopback. This program runs inside the virtual machine, without an end.
 
-Eight bars from dark to bright, in 8, 10, 12 or 16 bits. The bits below the eight that count are noise, and so is the
-top left corner: a camera that gives the same picture again and again counts as frozen.
+The pictures have eight bars from dark to bright, in 8, 10, 12 or 16 bits. The bits below the upper eight are noise. The
+top left corner is noise, too, because a camera that repeats one picture counts as frozen.
 """
 
 import fcntl
@@ -11,12 +11,12 @@ import time
 
 import numpy as np
 
-LEVELS = (0, 20, 60, 100, 140, 180, 220, 255)  # of the bars, from left to right
-# the number of the device -> its pixel format, the bits of its sensor, width, height
+LEVELS = (0, 20, 60, 100, 140, 180, 220, 255)  # grey levels of the bars, from left to right
+# device number -> pixel format, bits of the sensor, width, height
 CAMERAS = {
     10: ("GREY", 8, 160, 120),
     11: ("Y16 ", 16, 160, 120),
-    12: ("Y16 ", 12, 160, 120),  # Y16 says how many bits there are in memory, not how many the sensor has
+    12: ("Y16 ", 12, 160, 120),  # Y16 states the bits in memory, not those of the sensor
     13: ("Y12 ", 12, 160, 120),
     14: ("Y10 ", 10, 160, 120),
     15: ("GREY", 8, 161, 121),
@@ -29,7 +29,7 @@ _FPS = 4
 
 
 def frame(bits: int, width: int, height: int, rng: np.random.Generator) -> bytes:
-    """The bars, the values as the sensor gives them."""
+    """Return the bars as the sensor's values."""
     bars = np.repeat(np.array(LEVELS, np.uint16), -(-width // len(LEVELS)))[:width]
     noise = rng.integers(0, 1 << (bits - 8), (height, width), np.uint16)
     picture = (bars << (bits - 8)) + noise

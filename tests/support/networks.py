@@ -19,10 +19,10 @@ State = dict[str, NDArray[np.float32]]
 
 
 def random_state(arch: Architecture, seed: int = 0) -> State:
-    """Dense random weights of the largest network, in timm's names and shapes."""
+    """Return dense random weights of the largest network, in timm's names and shapes."""
     rng = np.random.default_rng(seed)
     state: State = {}
-    # Bounds of the tests were set with numbers that were drawn in this order.
+    # The tests' bounds depend on this order of the random numbers.
     for parameter in sorted(parameters_of(arch).values(), key=_drawn):
         shape, part = parameter.shape(arch.heads[-1]), parameter.part
         fan_in = np.prod(shape[1:]) if len(shape) > 1 and parameter.role is not POSITIONS else 25
@@ -34,7 +34,7 @@ def random_state(arch: Architecture, seed: int = 0) -> State:
 
 
 def _drawn(parameter: Parameter) -> tuple[bool, int, bool]:
-    """First what the network has once, then block by block with layer scale at its end, then classifiers."""
+    """Return the sort key of drawing: tensors outside the blocks, each block with its layer scale last, classifiers."""
     block = parameter.index if parameter.role.each is Each.BLOCK else None
     return parameter.role in (CLASSIFIER, CLASSIFIERS), -1 if block is None else block, parameter.part in SCALE
 

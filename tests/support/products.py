@@ -1,4 +1,4 @@
-"""Weight matrices and activations for the kernels, made without the weight file, and a product of them."""
+"""Make weight matrices and activations for the kernels without a weight file, and multiply them."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,14 +17,14 @@ from tests.support.jitted import jitted
 Array = NDArray[Any]
 
 CODES = {"fp32": gemm.FP32, "bf16": gemm.BF16, "int8": gemm.INT8}
-GUARD = np.float32(7.25)  # what lies where nothing may be written
+GUARD = np.float32(7.25)  # marks memory that no kernel may write
 _product_at = record_at(PRODUCT)
 _gemm = gemm.gemm
 
 
 @jitted
 def run_gemm(network: Array, product: int) -> None:
-    """gemm() for one NETWORK record and the address of a PRODUCT record."""
+    """Call gemm() with one NETWORK record and the address of a PRODUCT record."""
     _gemm(network[0], _product_at(product))
 
 
@@ -33,7 +33,7 @@ def address(array: Array) -> int:
 
 
 def bf16(values: Array) -> tuple[Array, Array]:
-    """float32 rounded to bfloat16, nearest, ties to even: the values, and their bits."""
+    """Round float32 to bfloat16, to nearest, ties to even. Returns the values and their bits."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
     return from_bf16(rounded), rounded
@@ -66,7 +66,7 @@ class Weights:
 def random_weights(
     rng: np.random.Generator, precision: str, head_dim: int, output_tiles: int, input_tiles: int, **fields: Any
 ) -> Weights:
-    """Random weights of so many tiles, each somewhere else in memory."""
+    """Return random weights of this number of tiles, scattered in memory."""
     shape = (output_tiles * head_dim, input_tiles * head_dim)
     scales = np.ones(shape[0], np.float32)
     if precision == "int8":
@@ -89,7 +89,7 @@ def random_weights(
 
 @dataclass
 class Table:
-    """The NETWORK record, MATRIX records and table of tiles of some matrices; keep it while they are used."""
+    """The NETWORK record, MATRIX records and table of tiles of some matrices. It must outlive their use."""
 
     weights: list[Weights]
     network: Array = field(init=False)
@@ -124,26 +124,26 @@ class Table:
 
 @dataclass
 class Activations:
-    """Rows in the type that a dot takes. values: float64 [rows, inputs], what they stand for; magnitude: see there."""
+    """Rows in the type of a dot's input. values: their values, float64 [rows, inputs]."""
 
     values: Array
     stored: Array
     scales: Array
 
     def magnitude(self, w: Weights) -> Array:
-        """[rows, outputs]: the sums of the absolute values that a float32 sum of this product adds."""
+        """Return the sums of the absolute values of this product's float32 terms, [rows, outputs]."""
         if not w.integer:
             return np.abs(self.values) @ np.abs(w.values).T
         step, low = self.scales.astype(np.float64).T[:, :, None]
         q = (self.values - low) / step
-        tiles = range(0, q.shape[1], w.head_dim)  # sums of integers are exact, until those of chunks are added
+        tiles = range(0, q.shape[1], w.head_dim)  # sums of integers are exact within a chunk
         exact = sum(np.abs(q[:, t : t + w.head_dim] @ w.raw[:, t : t + w.head_dim].T) for t in tiles)
         added: Array = (step * exact + np.abs(low * w.raw.sum(axis=1))) * w.scales
         return added
 
 
 def activations(rng: np.random.Generator, precision: str, rows: int, inputs: int) -> Activations:
-    """Random rows, for weights of that precision."""
+    """Return random rows for weights of this precision."""
     dot, x = ISA.dot(precision), rng.standard_normal((rows, inputs)).astype(np.float32)
     scales = np.ones((rows, 2), np.float32)
     if dot == "fma":
@@ -161,10 +161,10 @@ def activations(rng: np.random.Generator, precision: str, rows: int, inputs: int
 def multiply(
     table: Table, a: Activations, outputs: tuple[int, int], first_row: int = 0, start: Array | None = None
 ) -> Array:
-    """The product with matrix 0 of the table: these of its output tiles, the rows from first_row on, in whole strips.
+    """Multiply with matrix 0 of the table: these output tiles, and whole strips of rows from first_row on.
 
-    start: float32 [rows, columns], what is there before. Returns float32 [rows, columns], GUARD where nothing was
-    written; fails where something was written beside it.
+    start: float32 [rows, columns], the output's initial content. Returns float32 [rows, columns], with GUARD in
+    unwritten places. Fails if the kernel wrote beside the output.
     """
     w, (first, end) = table.weights[0], outputs
     rows, columns = len(a.values), (end - first) * w.head_dim

@@ -1,4 +1,4 @@
-"""Results that no network gave."""
+"""Invented results, without a network."""
 
 import numpy as np
 

@@ -1,6 +1,6 @@
-"""A real RTSP server, GStreamer's, that wants a password. Debian's Python runs it: it has the bindings.
+"""GStreamer's RTSP server, with a password. Debian's Python runs it, because that has the bindings.
 
-Arguments: the port, 0 for any that is free. Prints the port when it is ready.
+Argument: the port, 0 for any free port. It prints the port when it is ready.
 """
 
 import sys

@@ -1,12 +1,12 @@
-"""hydrart as a service of a user of the virtual machine: what the tests of it share."""
+"""Helpers of the tests of hydrart as a user's service in the virtual machine."""
 
 from tests.support import vm
 
 USER, UID = "watcher", 1000
-# the kernels would compile for minutes in emulation, and this is about systemd
+# In emulation the kernels would compile for minutes. These tests are about systemd.
 MODEL = "--weights /share/w.safetensors --backend reference"
 PROPERTIES = "LoadState,UnitFileState,ActiveState,SubState,Result,NRestarts,StatusText,MainPID"
-# as after su: without XDG_RUNTIME_DIR, for hydrart has to find its systemd by itself
+# After su there is no XDG_RUNTIME_DIR, so hydrart must find the user's systemd itself.
 _SHELL = f"""
 cd /share
 NAME=eye
@@ -26,7 +26,7 @@ for i in $(seq 300); do [ -S /run/user/{UID}/systemd/private ] && break; sleep 1
 
 
 def job(name: str, script: str) -> vm.Job:
-    """Of the user who has the service."""
+    """Return a job of the service's user."""
     return vm.Job(name, ("runuser", "-u", USER, "--", "sh", "-c", _SHELL + script))
 
 
@@ -35,7 +35,7 @@ def root(name: str, script: str) -> vm.Job:
 
 
 def facts(answer: vm.Answer) -> dict[str, str]:
-    """The lines name=value that a job printed."""
+    """Return the lines name=value of a job's output."""
     assert "is never" not in answer.stderr, answer
     return dict(line.split("=", 1) for line in answer.stdout.splitlines() if "=" in line and "\t" not in line)
 

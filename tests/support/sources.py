@@ -1,4 +1,4 @@
-"""Sources that tests make up."""
+"""Invented sources."""
 
 import itertools
 import threading
@@ -14,12 +14,12 @@ ENDLESS = itertools.repeat("frame")
 
 
 def numbered(n: int) -> list[NDArray[np.uint8]]:
-    """So many pictures, each of one grey: its number."""
+    """Return pictures of one grey each: the picture's number."""
     return [np.full((8, 8, 3), i, np.uint8) for i in range(n)]
 
 
 class Camera:
-    """A live source that follows a script: it gives a "frame", fails with an exception, or waits for an event."""
+    """A live source with a script. Each step gives a "frame", raises an exception, or waits for an event."""
 
     name, detail, live, skipped = "fake camera", "640x480", True, 0
     fps: float | None = None

@@ -1,7 +1,7 @@
 """The nested network in PyTorch, written from DESIGN.md alone: the oracle of the converter's tests.
 
-It shares no code with hydrart or with convert/nested_vit.py: patches are unfolded, heads are computed one by one, the
-LayerNorm and the GELU are spelled out, and everything is in float64.
+It shares no code with hydrart. It unfolds the patches, computes the heads one by one, writes LayerNorm and GELU out,
+and uses float64 throughout.
 """
 
 import torch
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 def logits(state: dict[str, Tensor], x: Tensor, k: int, head_dim: int) -> Tensor:
-    """x [B, 3, S, S] -> float64 [B, classes], by the first k heads of head_dim channels.
+    """x [B, 3, S, S] -> logits, float64 [B, classes], with the first k heads of head_dim channels.
 
-    state: tensors in timm's names, with layer scale and with classifiers of their own per k where those are there.
+    state: tensors in timm's names. Layer scales and classifiers per k are optional.
     """
     s = {name: tensor.double() for name, tensor in state.items()}
     p = k * head_dim
@@ -56,7 +56,7 @@ def random_state(
     layer_scale: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Tensor]:
-    """Random tensors in timm's names, scaled so that signals keep their size through the layers."""
+    """Return random tensors in timm's names. Their scale keeps the signals' size through the layers."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int, scale: float, mean: float = 0.0) -> Tensor:
@@ -95,7 +95,7 @@ def random_state(
 def separate_classifiers(
     state: dict[str, Tensor], seed: int, heads: tuple[int, ...], head_dim: int, full_width: bool = False
 ) -> dict[str, Tensor]:
-    """The same network with a classifier for each k, heads.K.*, instead of the common one."""
+    """Return the network with a classifier for each k, heads.K.*, instead of the common one."""
     generator = torch.Generator().manual_seed(seed)
     classes, width = state["head.weight"].shape
     out = {name: tensor for name, tensor in state.items() if not name.startswith("head.")}

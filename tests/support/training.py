@@ -1,4 +1,4 @@
-"""A recipe for the made-up data set, and a place to train in; trainings through the command."""
+"""A recipe for the invented data set, a folder for training, and runs of the command."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,6 @@ def place(checkpoint: Path, threads: int = 1, save_every: float = 1e9) -> "Place
 
 
 def meta_of(*arguments: Any) -> Metadata:
-    """Train; what the written file says."""
+    """Train, and return the metadata of the file."""
     check("hydrart train", json_lines(good("train", *arguments, "--json").stdout))
     return WeightFile(arguments[arguments.index("-o") + 1]).meta

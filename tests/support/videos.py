@@ -1,4 +1,4 @@
-"""Videos that tests make, of pictures whose colours are known."""
+"""Videos of pictures with known colours."""
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
@@ -13,7 +13,7 @@ RED, GREEN, BLUE = (190, 60, 30), (30, 160, 60), (30, 50, 220)
 
 
 def stripes(height: int = 576, width: int = 720, colours: Sequence[tuple[int, int, int]] = (RED, GREEN, BLUE)) -> Any:
-    """Stripes of these colours from left to right: uint8 RGB [H, W, 3]."""
+    """Return stripes of these colours from left to right: uint8 RGB [H, W, 3]."""
     columns = np.repeat(np.arange(len(colours)), -(-width // len(colours)))[:width]
     return np.broadcast_to(np.array(colours, np.uint8)[columns], (height, width, 3)).copy()
 
@@ -31,7 +31,7 @@ def encode(
 ) -> Path:
     """Write a video.
 
-    times_ms: when each picture is shown; None: at the rate. container, options: of the container and the encoder.
+    times_ms: each picture's time; None: at the rate. container, options: options of the container and the encoder.
     """
     av = pytest.importorskip("av", reason="PyAV is not installed (extra: video)")
     with av.open(str(path), "w", container_options=container or {}) as file:
@@ -54,7 +54,7 @@ def encode(
 
 
 def colours(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The mean colour of each third of a picture, from left to right, without its edges: [3, 3]."""
+    """Return the mean colour of each third of a picture, from left to right, without its edges: [3, 3]."""
     height, width = picture.shape[:2]
     third = width // 3
     parts = [picture[height // 4 : -height // 4, i * third + 16 : (i + 1) * third - 16] for i in range(3)]

@@ -1,7 +1,7 @@
 """A small Debian in QEMU's software emulation, with systemd and the kernel's virtual camera, battery and sensors.
 
-It needs neither a device nor KVM, but Debian packages (see `missing`) and the network. This file is also what runs
-inside, as the first program or as a service of systemd: it works through a list of jobs and powers the machine off.
+It needs Debian packages (see `missing`) and the network, but no device and no KVM. This file also runs inside the
+machine, as the first program or as a service of systemd. There it does a list of jobs and powers the machine off.
 """
 
 import configparser
@@ -21,14 +21,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 _PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 _TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "mmdebstrap": "mmdebstrap", "mkfs.ext4": "e2fsprogs"}
 _KERNEL = "linux-image-amd64"
-_DISK = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "9pnet_virtio", "9p")  # what the initrd needs
-# what modprobe finds inside: a camera; an I2C bus without devices, and drivers of a gauge and a thermometer on it
+_DISK = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "9pnet_virtio", "9p")  # modules of the initrd
+# modprobe finds these inside: a camera; an I2C bus without devices, and drivers of a gauge and a thermometer on it
 _DEVICES = ("vivid", "i2c_stub", "i2c_dev", "sbs_battery", "lm75")
 _PACKAGES = "python3,kmod,v4l-utils,i2c-tools,busybox-static,systemd,libpam-systemd,dbus"
 _FAULTS = Path(__file__).with_name("faults.c")
-_LOOPBACK = "v4l2loopback*/v4l2loopback.c"  # a camera that gives what a program writes, where Debian puts its source
+_LOOPBACK = "v4l2loopback*/v4l2loopback.c"  # a camera that shows a program's output; the path of its source in Debian
 _SHARE = "/share"
-_JOB_S = 900.0  # emulation is slow: only a hang takes so long
+_JOB_S = 900.0  # emulation is slow; only a hang takes longer
 _MACHINE = """
 -machine q35 -accel tcg -cpu max -m 2048 -nodefaults -no-user-config -no-reboot -display none -serial stdio
 -kernel kernel -initrd initrd -device virtio-blk-pci,drive=disk
@@ -60,7 +60,7 @@ StandardOutput=journal+console
 
 @dataclass(frozen=True)
 class Job:
-    """A program to run inside; once it printed `after` lines, `then` runs in a shell that knows its PID."""
+    """A program to run inside. After it has printed `after` lines, `then` runs in a shell with its PID."""
 
     name: str
     command: tuple[str, ...]
@@ -70,7 +70,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a job printed, and how it ended: its exit code, or None if it had to be killed."""
+    """A job's output and its exit code; None if it was killed."""
 
     exit_code: int | None
     stdout: str
@@ -78,14 +78,14 @@ class Answer:
 
 
 def missing() -> list[str]:
-    """The Debian packages that are not installed."""
+    """Return the Debian packages that are not installed."""
     tools = _TOOLS if os.geteuid() == 0 else _TOOLS | {"newuidmap": "uidmap"}
     packages = [package for tool, package in tools.items() if not shutil.which(tool, path=_PATH)]
     return packages if _kernels() else [*packages, _KERNEL]
 
 
 def not_compiled() -> list[str]:
-    """The Debian packages without which the machine lacks v4l2loopback and faults.c, which no kernel ships."""
+    """Return the missing Debian packages for v4l2loopback and faults.c. No kernel ships these modules."""
     version = _kernels()[-1]
     tools = {"gcc": "gcc", "make": "make"}
     packages = [package for tool, package in tools.items() if not shutil.which(tool, path=_PATH)]
@@ -94,7 +94,7 @@ def not_compiled() -> list[str]:
 
 
 def build(folder: Path) -> None:
-    """Make kernel, initrd and disk.ext4 in the folder: Debian with Python and systemd, and what hydrart needs."""
+    """Make kernel, initrd and disk.ext4 in the folder: Debian with Python, systemd and hydrart's requirements."""
     version = _kernels()[-1]
     modules = Path("/lib/modules", version)
     shutil.copy(f"/boot/vmlinuz-{version}", folder / "kernel")
@@ -116,26 +116,26 @@ def build(folder: Path) -> None:
     (root / _SHARE[1:]).mkdir()
     (root / "init").write_text(_INIT)
     (root / "init").chmod(0o755)
-    # for every user: services do not get the environment of /init
+    # for all users, because services do not get the environment of /init
     (root / "usr/lib/python3/dist-packages/hydrart.pth").write_text(f"{_SHARE}\n/site\n")
     units = root / "etc/systemd/system"
     (units / "jobs.service").write_text(_UNIT)
     (units / "multi-user.target.wants/jobs.service").symlink_to("/etc/systemd/system/jobs.service")
-    (root / "etc/machine-id").write_text(f"{1:032x}\n")  # without one systemd takes this for an installation
-    # systemd asks that the files are root's
+    (root / "etc/machine-id").write_text(f"{1:032x}\n")  # without an id systemd starts its first-boot setup
+    # systemd requires root as the owner of the files
     as_root = () if os.geteuid() == 0 else ("unshare", "--map-root-user")
     _call(*as_root, "mkfs.ext4", "-q", "-O", "^has_journal", "-d", str(root), str(folder / "disk.ext4"), "1500M")
     shutil.rmtree(root)
 
 
 def run(folder: Path, share: Path, jobs: list[Job], timeout_s: float, systemd: bool = False) -> dict[str, Answer]:
-    """Boot what `build` made with `share` as /share, hydrart in it, and do the jobs in their order, as root.
+    """Boot the machine of `build` with `share` as /share and hydrart in it. Do the jobs in order, as root.
 
-    systemd: whether it runs the machine, and the jobs; else they are alone there.
+    systemd: whether systemd runs the machine and the jobs; otherwise the jobs run alone.
     """
     shutil.copy(__file__, share / "vm.py")
     shutil.copytree(REPOSITORY / "hydrart", share / "hydrart", ignore=shutil.ignore_patterns("__pycache__"))
-    share.chmod(0o755)  # for the users inside
+    share.chmod(0o755)  # readable for the users inside
     (share / "jobs.json").write_text(json.dumps([asdict(job) for job in jobs]))
     shared = f"local,path={share},mount_tag=share,security_model=none"
     kernel = f"console=ttyS0 panic=-1 quiet first={_SYSTEMD if systemd else '/init'} systemd.unit=multi-user.target"
@@ -156,7 +156,7 @@ def run(folder: Path, share: Path, jobs: list[Job], timeout_s: float, systemd: b
 
 
 def _kernels() -> list[str]:
-    """The installed kernels that have the camera, oldest first."""
+    """Return the installed kernels with the camera's module, oldest first."""
     found = [path.relative_to("/lib/modules").parts[0] for path in Path("/lib/modules").glob("*/kernel/**/vivid.ko*")]
     readable = [version for version in found if os.access(f"/boot/vmlinuz-{version}", os.R_OK)]
     return sorted(readable, key=lambda version: [int(number) for number in re.findall(r"\d+", version)])
@@ -169,7 +169,7 @@ def _call(*command: str) -> None:
 
 
 def _install(folder: Path) -> None:
-    """Wheels of hydrart's requirements for Debian 12's Python 3.11, whatever Python runs the tests."""
+    """Install wheels of hydrart's requirements for Debian 12's Python 3.11, independent of the tests' Python."""
     settings = configparser.ConfigParser()
     settings.read(REPOSITORY / "setup.cfg")
     needed = settings["options"]["install_requires"] + settings["options.extras_require"]["video"]
@@ -179,12 +179,12 @@ def _install(folder: Path) -> None:
 
 
 def _compile(folder: Path, headers: Path) -> list[Path]:
-    """The modules that no kernel ships."""
+    """Compile the modules that no kernel ships."""
     (loopback,) = list(Path("/usr/src").glob(_LOOPBACK))[-1:]
     shutil.copytree(loopback.parent, folder)
     shutil.copy(_FAULTS, folder)
     formats = folder / "v4l2loopback_formats.h"
-    # it takes 10 and 12 bits for packed ones, but in memory each value has 16
+    # It treats 10 and 12 bits as packed, but in memory each value has 16 bits.
     formats.write_text(re.sub(r"(_Y1[02],\s+\.depth = )1[02],", r"\g<1>16,", formats.read_text()))
     (folder / "Kbuild").write_text("obj-m := v4l2loopback.o faults.o\n")
     _call("make", "-s", "-C", str(headers), f"M={folder}", "modules")
@@ -196,14 +196,14 @@ def _stem(module: str) -> str:
 
 
 def _load_order(modules: Path, wanted: tuple[str, ...]) -> list[str]:
-    """The paths of modules below /lib/modules/VERSION, each after those it needs."""
+    """Return the paths of modules below /lib/modules/VERSION, each after its dependencies."""
     needs = dict(line.split(":") for line in (modules / "modules.dep").read_text().splitlines())
     paths = {_stem(path): path for path in needs}
     order: list[str] = []
     for name in wanted:
-        if name in paths:  # else it is built in
+        if name in paths:  # other modules are built in
             path = paths[name]
-            # modules.dep lists what must be loaded first last
+            # modules.dep lists the deepest dependency last.
             order += [needed for needed in (*reversed(needs[path].split()), path) if needed not in order]
     return order
 
@@ -214,7 +214,7 @@ def _module(path: Path) -> bytes:
 
 
 def _write_initrd(path: Path, busybox: bytes, modules: list[Path]) -> None:
-    """A cpio archive in the kernel's format: /init, busybox and the modules."""
+    """Write a cpio archive in the kernel's format: /init, busybox and the modules."""
     names = [f"{number:02}-{_stem(str(module))}.ko" for number, module in enumerate(modules)]
     script = _INITRD.format(modules=" ".join(names)).encode()
     files = [("init", script), ("bin/busybox", busybox)]
@@ -231,7 +231,7 @@ def _write_initrd(path: Path, busybox: bytes, modules: list[Path]) -> None:
 
 
 def _do(job: Job) -> Answer:
-    """Inside: run a job. Its output goes to files, which no reader can hold up."""
+    """Inside: run a job. Its output goes to files, because a slow reader could block a pipe."""
     out, err = Path("/tmp/out"), Path("/tmp/err")
     with open(out, "wb") as stdout, open(err, "wb") as stderr:
         program = subprocess.Popen(job.command, cwd=_SHARE, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)

@@ -1,4 +1,4 @@
-"""Small worlds for the tests of the laboratory: a board of three ks, with or without heat, and no luck; a log."""
+"""Small worlds for the laboratory's tests: a board of three ks, with or without heat, without noise; a log."""
 
 import json
 from dataclasses import replace
@@ -44,7 +44,7 @@ def outcome(name: str, of: World) -> Outcome:
 
 
 def entry(i: int, heads: int, infer_ms: float, **other: Any) -> str:
-    """A line of a log: frame i, a tenth of a second after the one before."""
+    """Return a log's line for frame i. Frames are a tenth of a second apart."""
     frame = {"frame": i, "t_capture": 100 + i / 10, "k": heads, "preprocess_ms": 1.0, "infer_ms": infer_ms}
     late = {"age_ms": infer_ms + 2, "deadline_ms": 100.0, "missed": infer_ms > 98, "dropped": 0}
     return json.dumps(frame | late | other)
