@@ -1,6 +1,6 @@
 """Keep machine code in files of the user's cache. hydrart executes this code, so it reads only the user's own files.
 
-A file must have a right checksum, and a place in which only the user and root can write. Each write is atomic. The
+A file must have a valid checksum, and only the user and root may be able to write it. Each write is atomic. The
 caller decides on the content: jit.py keeps one object file in each.
 
 The rules for owners and modes follow StrictModes of OpenSSH (sshd_config(5)).
@@ -26,7 +26,7 @@ _DIGEST_BYTES = 32
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _PART = ".part"  # suffix of a file during its write
 _warned = set[str]()  # folders with a logged warning
-_DEAD_S = 3600.0  # age in seconds at which such a file counts as left by a dead process
+_DEAD_S = 3600.0  # age in seconds of an unfinished file of a dead process
 
 
 class _NotOursError(Exception):

@@ -15,7 +15,7 @@ from hydrart.readings import View, shown
 from hydrart.stream.events import Event
 from hydrart.stream.result import Result
 
-_EVERY_S = 0.1  # least seconds between two rounds of sending
+_EVERY_S = 0.1  # shortest interval of two rounds of sending, in seconds
 _WIDEST, _TALLEST = 640, 1280  # largest picture in pixels; a larger one sends every n-th pixel
 _QUALITY = 75
 _LINES = 256  # limit of a slow reader's lag, in lines

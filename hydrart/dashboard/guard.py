@@ -32,11 +32,11 @@ _AGAIN = '<!doctype html><meta http-equiv="refresh" content="0; url=./"><title>h
 class _Claims(NamedTuple):
     """The claims of a request about itself."""
 
-    host: str  # the name, without its port
-    in_query: str  # the token
+    host: str  # host name without the port
+    in_query: str  # token in the query string
     in_header: str
     in_cookie: str
-    own_origin: bool  # whether it claims to come from this page
+    own_origin: bool  # whether the request claims this page as its origin
     content_type: str
 
 
@@ -53,7 +53,7 @@ class Guard:
 
     def __init__(self, token: str | None) -> None:
         self._token = token
-        # Cookies ignore ports, so each token has a cookie of its own. A digest stands in its name, because a token may
+        # Cookies ignore ports, so each token has its own cookie. The cookie's name has a digest, because a token may
         # have any characters.
         digest = hashlib.sha256((token or "").encode(errors="surrogatepass")).hexdigest()
         self._cookie, self._in_cookie = f"hydrart-{digest[:8]}", digest[8:]
@@ -73,7 +73,7 @@ class Guard:
                 if not is_loopback(claims.host):
                     raise web.HTTPForbidden(text="this page is for this machine: open it as localhost\n")
             elif claims.in_query and knows and request.method == "GET" and request.path == "/":
-                found = web.HTTPFound("./")  # relative, because a proxy may have put a path before it
+                found = web.HTTPFound("./")  # relative, because a proxy may add a path prefix
                 found.set_cookie(self._cookie, self._in_cookie, httponly=True, samesite="Strict")
                 raise found
             elif not knows and not _equal(claims.in_cookie, self._in_cookie):
@@ -115,7 +115,7 @@ def _claims(request: web.Request, cookie: str) -> _Claims:
 
 
 def _equal(given: str, wanted: str) -> bool:
-    """Whether both are equal. The time does not depend on where they differ."""
+    """Whether both are equal. The time is independent of the place of a difference."""
     # headers may have undecodable bytes
     one, other = (text.encode(errors="surrogatepass") for text in (given, wanted))
     return hmac.compare_digest(one, other)

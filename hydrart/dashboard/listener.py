@@ -22,7 +22,7 @@ from hydrart.dashboard.complaints import Complaints
 from hydrart.errors import SettingError
 
 _MOST, _FEWEST = 200, 4  # bounds of the number of connections
-_QUIET_S = 15.0  # longest time that a connection may be silent, or take for its headers
+_QUIET_S = 15.0  # time limit of a connection's silence, and of its headers, in seconds
 _UNREAD_BYTES = 1 << 18  # limit of the bytes that Linux buffers for a slow reader
 _WAITING = 128  # limit of connections in the accept queue
 _PAUSE_S = 0.5  # pause after an error of accept()
@@ -54,7 +54,7 @@ class _Connection:
     address: str
     transport: asyncio.Transport
     since: float = field(default_factory=time.monotonic)  # time of its last answer
-    answering: int = 0  # number of requests that are being answered
+    answering: int = 0  # number of requests in progress
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -144,13 +144,13 @@ class Connections:
         while True:
             try:
                 new, address = await loop.sock_accept(listening)
-            except OSError as error:  # no descriptor is left, or the client has gone again
+            except OSError as error:  # no descriptor is left, or the client has disconnected
                 self._complaints.tell("accept", f"the live page takes no connection: {error.strerror}")
                 await asyncio.sleep(_PAUSE_S)
                 continue
             client = _client(address[0])
             if self._admits(client):
-                with contextlib.suppress(OSError):  # the client has gone again
+                with contextlib.suppress(OSError):  # the client has disconnected
                     transport, handler = await loop.connect_accepted_socket(server, new)
                     self._open[handler] = _Connection(client, transport)
             else:
@@ -194,7 +194,7 @@ class Connections:
 
     def _allowance(self, client: str) -> Allowance:
         if client not in self._requests and len(self._requests) >= _MOST_ADDRESSES:
-            # forget the client whose last request is the oldest
+            # forget the client with the oldest last request
             del self._requests[min(self._requests, key=lambda name: self._requests[name].at)]
         return self._requests.setdefault(client, Allowance(100, 25))
 

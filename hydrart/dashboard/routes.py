@@ -21,11 +21,11 @@ from hydrart.readings import Reading, View, shown
 _FILES = Path(__file__).parent
 _SCRIPT = "text/javascript"
 _TYPES = {"page.html": "text/html", "page.css": "text/css", "page.js": _SCRIPT, "chart.js": _SCRIPT}
-_SILENT_S = 10.0  # longest time without a result of a healthy run, in seconds
+_SILENT_S = 10.0  # a run without a result for this many seconds is not healthy
 _BOUNDARY = "frame"
 _ALIVE_S = 1.0  # seconds between two signs of life in the events
-_BODY_S = 5.0  # longest time that the body of a request may take
-_UNREAD_S = 30.0  # longest time without a read of a reader
+_BODY_S = 5.0  # time limit of a request's body, in seconds
+_UNREAD_S = 30.0  # time limit of a reader that does not read, in seconds
 
 
 class Routes:
@@ -143,7 +143,7 @@ class Routes:
         self._watching[client] += 1
         self._feed.watch(1)
         try:
-            # the reader left, or does not read
+            # the reader has left or does not read
             with contextlib.suppress(ConnectionError, TimeoutError):
                 await response.prepare(request)
                 yield response
@@ -163,7 +163,7 @@ class Routes:
                 number, data = self._feed.picture
                 if number == shown:
                     await _wait(self._published)
-                    if request.transport is None:  # the reader left while no picture came
+                    if request.transport is None:  # the reader left before the next picture
                         break
                     continue
                 shown = number

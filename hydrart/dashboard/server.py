@@ -102,7 +102,7 @@ class Dashboard:
         self._complaints.tell("encoding", f"the live page keeps its last picture: {short(error)}")
 
     def _complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Report what asyncio says about a connection."""
+        """Report asyncio's error about a connection."""
         error = context.get("exception")
         why = short(error) if error is not None else context["message"]
         self._complaints.tell(f"asyncio: {context['message']}", f"the live page lost a connection: {why}")
@@ -113,7 +113,7 @@ class Dashboard:
             while not self._stop.is_set():
                 try:
                     self._loop.run_until_complete(self._serve())
-                except Exception as error:  # the run goes on, and the page comes again
+                except Exception as error:  # the run goes on, and the page restarts
                     self._routes.restarts += 1
                     self._complaints.tell("server", f"the live page failed and starts again: {short(error)}")
                     time.sleep(_AGAIN_S)

@@ -40,7 +40,7 @@ class RotatingLog:
         self._handle = -1
         self._size = 0
         self._regular = self._own = False
-        self._begun = b""  # the rest of a line that a full pipe has taken in part
+        self._begun = b""  # unwritten rest of a line after a partial write to a full pipe
         self._unlimited = False
         self._open()
 

@@ -108,7 +108,7 @@ class Outputs:
             return
         if self._notifier.heard and not self._on_change:  # a line per second would flood the journal
             return
-        # imported late, because importing rich takes a moment, and only this needs it
+        # late import, because rich loads slowly and only this branch needs it
         from hydrart.output.terminal import LivePanel, PlainLine
 
         largest_k = stream.model.heads[-1]

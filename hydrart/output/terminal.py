@@ -18,7 +18,7 @@ from hydrart.readings import View, shown
 from hydrart.stream.result import Result
 
 _BLOCKS, _PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "12345678"
-_EVERY_S = 0.25  # seconds between two drawings of the panel, because each takes a few milliseconds
+_EVERY_S = 0.25  # seconds between two drawings of the panel; each takes a few milliseconds
 _ROWS = ("last minute", *(reading.title for reading in shown(View.TERMINAL).values()))  # the longest names among them
 _FRAME, _LEAST = 6, 8  # columns of the panel's frame and gaps, and of the narrowest value
 

@@ -18,9 +18,9 @@ from hydrart.source.video import load_av, reason
 from hydrart.stream.result import Result
 
 _CODECS = {".avi": ("mjpeg", "yuvj420p"), ".mp4": ("mpeg4", "yuv420p"), ".mkv": ("mjpeg", "yuvj420p")}
-_QUALITY = 3 * 118  # quality 3 of FFmpeg's scale, whose best is 2, in its unit lambda (FF_QP2LAMBDA)
-_TICKS = 65535  # most ticks per second of the clock of MPEG-4 part 2
-_LINE = 224  # grey level of the line around the part that the network sees
+_QUALITY = 3 * 118  # quality 3 of FFmpeg's scale (2 is best), in units of lambda (FF_QP2LAMBDA)
+_TICKS = 65535  # clock limit of MPEG-4 part 2, in ticks per second
+_LINE = 224  # grey level of the line around the network's view
 # With these options a killed run leaves a file that plays. By default MP4 has its index only at its end, and Matroska
 # delays 5 s of video.
 _PLAYABLE = {

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from hydrart.errors import SourceError
 
-_SHOWN = 160  # characters of a list in a message
+_SHOWN = 160  # length limit of a list in a message, in characters
 
 
 def normal(name: str) -> str:

@@ -30,7 +30,7 @@ def parse(url: str) -> Address:
     """Parse an address as people type it: `/`, `?`, `#` and `@` in a password need no percent signs.
 
     RFC 3986 ends the password at the first of `/?#`. Its reading counts if it gives a valid host and port. The typed
-    reading counts instead if its host looks more like a host. Raises SourceError, whose message omits the password.
+    reading counts instead if its host looks more like a host. Raises SourceError; the message omits the password.
     """
     scheme, _, rest = url.partition("://")
     scheme = scheme.lower()

@@ -48,7 +48,7 @@ class CameraSource:
         got = tuple(int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         pixels = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1").strip("\0 ")
         if pixels == "Y16":
-            # OpenCV takes the upper byte. The sensor may fill fewer than 16 bits: to_rgb() finds out how many.
+            # OpenCV takes the upper byte. The sensor may fill fewer than 16 bits, and to_rgb() detects their number.
             capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
         rate = float(capture.get(cv2.CAP_PROP_FPS))
         self.fps: float | None = rate if 0 < rate <= 1000 else None

@@ -17,7 +17,7 @@ _BAD_IN_A_ROW = 30  # this many undecodable pictures in a row make the source br
 
 
 def load_cv2(what: str) -> Any:
-    """Import cv2 and silence it. Raises MissingExtraError, which names `what` as in need of OpenCV."""
+    """Import cv2 and silence it. Raises MissingExtraError; its message says that `what` needs OpenCV."""
     try:
         import cv2
     except ImportError as error:
@@ -33,7 +33,7 @@ def to_rgb(picture: NDArray[Any], depth: Depth) -> NDArray[np.uint8]:
 
 
 class CaptureReader:
-    """A cv2.VideoCapture that any thread may close. OpenCV itself crashes if close and read overlap."""
+    """A cv2.VideoCapture that any thread may close. OpenCV itself crashes if a close and a read overlap."""
 
     def __init__(self, cv2: Any, capture: Any) -> None:
         self.skipped = 0

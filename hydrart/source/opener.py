@@ -24,7 +24,7 @@ from hydrart.source.v4l2 import cameras
 
 
 class Source(Protocol):
-    """The interface of a source of frames. A program may bring a class of its own.
+    """The interface of a source of frames. A program may define its own class.
 
     - name: the source's name, for people.
     - detail: the requested and the obtained format, for people; may be empty.

@@ -11,7 +11,7 @@ from hydrart.source.address import parse, without_secrets
 from hydrart.source.shot import Shot
 from hydrart.source.video import VideoReader, load_av, reason
 
-_TIMEOUT_S = 5.0  # for opening, and for each read
+_TIMEOUT_S = 5.0  # time limit of the opening and of each read, in seconds
 _SERVED_PICTURES = ("mpjpeg", "mjpeg")  # no timestamps: two openings of a live stream may begin alike
 
 

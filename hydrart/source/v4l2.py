@@ -41,12 +41,12 @@ class Format:
 
 @dataclass(frozen=True)
 class Camera:
-    """A video device. A field is None where this process may not ask.
+    """A video device. A field is None if this process lacks permission to query it.
 
     - readable: whether this process may open the device.
     - busy: whether a program captures from it now.
     - holders: (process, name) of the programs that have it open, if this process may see them.
-    - answers: False where its driver hangs.
+    - answers: False if its driver hangs.
     """
 
     path: str

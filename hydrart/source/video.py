@@ -1,4 +1,4 @@
-"""Decode video with FFmpeg, through PyAV. The reader gives no invented picture and reports the reason of each end."""
+"""Decode video with FFmpeg, through PyAV. The reader gives no invented picture, and reports faults."""
 
 import contextlib
 import ctypes
@@ -25,7 +25,7 @@ _TEXT = frozenset(("ansi", "bintext", "idf", "xbin"))  # FFmpeg renders text fil
 
 
 def load_av(what: str) -> Any:
-    """Import av. Raises MissingExtraError, which names `what` as in need of PyAV."""
+    """Import av. Raises MissingExtraError; its message says that `what` needs PyAV."""
     try:
         import av
     except ImportError as error:

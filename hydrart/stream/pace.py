@@ -1,4 +1,4 @@
-"""Keep a rate: wait for evenly spaced times, or drop early items."""
+"""Keep a rate: wait for evenly spaced times, or drop items that come too early."""
 
 import math
 import threading

@@ -1,6 +1,6 @@
 """Feed hostile bytes to each reader of a file, a pipe or a request.
 
-    python -m tests.support.fuzz READER RUNS [SEED]     structured mutation, in a process of its own
+    python -m tests.support.fuzz READER RUNS [SEED]     structured mutation, in a separate process
     python -m tests.support.fuzz READER RUNS --guided   coverage-guided, with atheris (pip install atheris)
 
 A reader may refuse its input with one sentence, a HydrartError. Any other exception, a crash, or ten
