@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from hydrart.bench.signal_stack import kept_signal_stack
 from hydrart.bench.torch_network import network
 from hydrart.engine.onnx_engine import load_runtime, session_options
 from hydrart.engine.onnx_export import attention_nodes, export
@@ -123,6 +124,7 @@ class OpenVinoPeer:
         self.version: str = self._openvino.__version__.split("-")[0]
         self.precision, self.executed, self.threads, self.plain = precision, "", threads, plain
 
+    @kept_signal_stack()
     def prepare(self, k: int) -> LogitsFunction:
         arch = self._file.meta.architecture
         model = export(self._file.state(k), arch, k, batch=1, gemm=False, all_tokens=self.plain)

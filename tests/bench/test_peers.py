@@ -12,6 +12,7 @@ import pytest
 
 import hydrart
 from hydrart.bench.peers import PEERS, make_peer
+from hydrart.bench.signal_stack import signal_stack
 from hydrart.errors import HeadsError, MissingExtraError, SettingError
 from hydrart.format.reader import WeightFile
 from hydrart.installation import install_command
@@ -99,7 +100,7 @@ def test_a_peer_equals_the_reference(
     if not installed(*modules):
         pytest.skip(f"{', '.join(modules)} are not installed (extra: {extra})")
     file = WeightFile(make_weights(SHAPES[arch]))
-    environment = dict(os.environ)
+    environment, stack = dict(os.environ), signal_stack().address
     peer = make_peer(name, file, precision, threads=2, plain=plain)
     assert dict(os.environ) == environment, "whether telemetry is off is no other program's affair"
     assert (peer.name, peer.precision, peer.threads, peer.executed) == (name, precision, 2, "")
@@ -113,6 +114,9 @@ def test_a_peer_equals_the_reference(
             else:
                 assert logits.shape == (1, 10) and np.corrcoef(logits, wanted)[0, 1] > 0.9
         assert peer.executed in {"bf16": ("bf16", "fp32")}.get(precision, (precision,))
+        assert signal_stack().address == stack, "the next Ctrl-C would end the process"
+    del run
+    assert signal_stack().address == stack
     with pytest.raises(HeadsError):
         peer.prepare(99)
 
