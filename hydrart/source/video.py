@@ -184,7 +184,11 @@ class VideoReader:
             rgb = self._convert(frame, format="rgb24").to_ndarray()
         except self._av.FFmpegError:
             return None
-        matrix = frame.side_data.get("DISPLAYMATRIX")
+        try:
+            matrix = frame.side_data.get("DISPLAYMATRIX")
+        except ValueError:  # FFmpeg gives a kind that PyAV does not know, such as EXIF. Only the turn can be read then.
+            turned: NDArray[np.uint8] = np.rot90(rgb, round(frame.rotation / 90))
+            return turned
         return rgb if matrix is None else upright(rgb, np.frombuffer(matrix, np.int32))
 
     def _length_s(self) -> float | None:

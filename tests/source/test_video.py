@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hydrart.errors import SourceError
 from hydrart.source import video
@@ -53,6 +54,21 @@ def test_pictures_of_any_format_have_their_colours(pixels: str, tmp_path: Path) 
         )
     else:
         assert np.abs(means - (RED, GREEN, BLUE)).max() < 5
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, -1), (8, 1)])
+def test_jpegs_with_exif_in_a_stream_are_upright(orientation: int, turns: int, tmp_path: Path) -> None:
+    """As a camera writes them (EXIF 2.3, tag 274). FFmpeg passes the EXIF block on as side data. turns: to the left."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / "x.mjpeg"
+    with path.open("wb") as file:
+        for _ in range(3):
+            Image.fromarray(stripes(96, 144)).save(file, "JPEG", exif=exif, quality=95)
+    found = pictures(path)
+    assert len(found) == 3
+    for picture in found:
+        assert np.abs(colours(np.rot90(picture, -turns)) - (RED, GREEN, BLUE)).max() < 8
 
 
 @pytest.mark.parametrize("flags", ["+cgop", "+ilme+ildct"])
