@@ -69,6 +69,8 @@ class Device:
 
 def load_device(name: str | os.PathLike[str]) -> Device:
     """Read a profile: the name of one that ships, or a path. Raises ProfileError."""
+    if not isinstance(name, str | os.PathLike):
+        raise ProfileError(f"device={name!r:.80} is no device profile: pass a path, or the name of one that ships")
     path = find(name, "devices", ".yaml", ProfileError)
     entries = load_yaml(path, "devices/generic.yaml")
     _known(entries, _KEYS, str(path))

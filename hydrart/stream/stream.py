@@ -128,6 +128,11 @@ class Stream:
     ) -> None:
         if not isinstance(model, Model):
             raise SettingError(f"model={model!r:.80} is no model: pass what hydrart.load() returns")
+        for name, value, kind in (("governor", governor, Governor), ("sensors", sensors, Sensors)):
+            if not isinstance(value, kind | None):
+                raise SettingError(
+                    f"{name}={value!r:.80} is no {name}: pass a hydrart.{kind.__name__}, or leave it out"
+                )
         if frames not in (None, "latest", "all"):
             raise SettingError(f"frames={frames!r} is unknown: choose latest or all")
         if on_loss not in ("reconnect", "exit"):

@@ -322,3 +322,10 @@ def test_a_file_as_fast_as_it_goes(model: hydrart.Model, tmp_path: Path) -> None
 def test_what_is_no_model(model: object) -> None:
     with pytest.raises(SettingError, match=r"is no model: pass what hydrart.load\(\) returns"):
         Stream([], model)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["governor", "sensors", "device"])
+@pytest.mark.parametrize("value", [3, b"generic", object()])
+def test_what_is_no_governor_no_sensors_and_no_device(name: str, value: object) -> None:
+    with pytest.raises(hydrart.HydrartError, match=f"^{name}=.* is no.*: pass a "):
+        Stream([], hydrart.load("hydravit-cifar10"), **{name: value})  # type: ignore[arg-type]
