@@ -64,7 +64,13 @@ def test_the_options_of_a_model_are_the_arguments_of_load() -> None:
         given.update(options)
 
     assert CliRunner().invoke(command, []).exit_code == 0
-    assert given == {"weights": "hydravit-cifar10", "precision": "auto", "threads": None, "backend": "native"}
+    assert given == {
+        "weights": "hydravit-cifar10",
+        "precision": "auto",
+        "threads": None,
+        "mmap": True,
+        "backend": "native",
+    }
     for wrong in (["--threads", "0"], ["--precision", "int4"]):
         assert CliRunner().invoke(command, wrong).exit_code == 2
 

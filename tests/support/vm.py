@@ -17,7 +17,6 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 _PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 _TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "mmdebstrap": "mmdebstrap", "mkfs.ext4": "e2fsprogs"}
 _KERNEL = "linux-image-amd64"
@@ -77,6 +76,11 @@ class Answer:
     stderr: str
 
 
+def _repository() -> Path:
+    """Return the checkout. Inside the machine, where this file lies alone, there is none."""
+    return Path(__file__).resolve().parents[2]
+
+
 def missing() -> list[str]:
     """Return the Debian packages that are not installed."""
     tools = _TOOLS if os.geteuid() == 0 else _TOOLS | {"newuidmap": "uidmap"}
@@ -134,7 +138,7 @@ def run(folder: Path, share: Path, jobs: list[Job], timeout_s: float, systemd: b
     systemd: whether systemd runs the machine and the jobs; otherwise the jobs run alone.
     """
     shutil.copy(__file__, share / "vm.py")
-    shutil.copytree(REPOSITORY / "hydrart", share / "hydrart", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(_repository() / "hydrart", share / "hydrart", ignore=shutil.ignore_patterns("__pycache__"))
     share.chmod(0o755)  # readable for the users inside
     (share / "jobs.json").write_text(json.dumps([asdict(job) for job in jobs]))
     shared = f"local,path={share},mount_tag=share,security_model=none"
@@ -171,7 +175,7 @@ def _call(*command: str) -> None:
 def _install(folder: Path) -> None:
     """Install wheels of hydrart's requirements for Debian 12's Python 3.11, independent of the tests' Python."""
     settings = configparser.ConfigParser()
-    settings.read(REPOSITORY / "setup.cfg")
+    settings.read(_repository() / "setup.cfg")
     needed = settings["options"]["install_requires"] + settings["options.extras_require"]["video"]
     platforms = [f"--platform=manylinux{glibc}_x86_64" for glibc in ("2014", "_2_27", "_2_28", "_2_34")]
     options = ["-q", "--only-binary=:all:", "--implementation=cp", "--python-version=3.11", *platforms]
