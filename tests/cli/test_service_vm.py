@@ -94,7 +94,7 @@ def test_a_hang_is_ended_and_shown_and_it_runs_again(answers: Answers) -> None:
     answer = answers["hang"]
     assert state(answer) == ("active", "running", "success", "1")
     assert "Watchdog timeout (limit 1min)!" in answer.stderr and "Failed with result 'watchdog'" in answer.stderr
-    assert "Fatal Python error: Aborted" in answer.stderr and "in follow\n" in answer.stderr
+    assert "Fatal Python error: Aborted" in answer.stderr and "in _follow\n" in answer.stderr
 
 
 def test_a_crash_is_followed_by_a_restart(answers: Answers) -> None:
