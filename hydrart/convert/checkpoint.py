@@ -16,7 +16,8 @@ from hydrart.format.roles import CLASS_TOKEN
 
 EMA_ENTRIES = ("state_dict_ema", "model_ema")
 RAW_ENTRIES = ("state_dict", "model")  # the weights' entry in timm's files, and in DeiT's releases
-PREFIXES = ("module.", "_orig_mod.")  # added by DistributedDataParallel and by torch.compile
+# what DistributedDataParallel, torch.compile, FSDP and checkpointed activations put into names, also within them
+WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 COUNTERS = ("n_averaged", "num_batches_tracked")  # of PyTorch's SWA and BatchNorm: integers that are no weights
 WEIGHTS, CONFIG = "model.safetensors", "config.json"  # the files of a folder from timm or the Hugging Face Hub
 
@@ -138,16 +139,14 @@ def _weights(path: Path, root: dict[Any, Any], ema: bool) -> tuple[str, dict[Any
 def _clean(path: Path, state: Mapping[Any, Any]) -> dict[str, Stored]:
     """Remove the prefixes of wrappers from the names, and check that every tensor is a dense one of floats."""
     weights: dict[str, Stored] = {}
-    prefixes = (*PREFIXES, *_module(state))
+    prefix = _module(state)
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, np.ndarray | Unusable):
             raise CheckpointError(
                 f"{path} holds a {type(value).__name__} named {str(key)[:80]!r} among its weights: "
                 "only tensors belong there"
             )
-        name = key
-        while found := next((prefix for prefix in prefixes if name.startswith(prefix)), None):
-            name = name.removeprefix(found)
+        name = _unwrapped(key).removeprefix(prefix)
         if name.rpartition(".")[2] in COUNTERS:
             continue
         if not name.isprintable() or len(name) > 100:
@@ -160,10 +159,15 @@ def _clean(path: Path, state: Mapping[Any, Any]) -> dict[str, Stored]:
     return weights
 
 
-def _module(state: Mapping[Any, Any]) -> tuple[str, ...]:
+def _unwrapped(name: str) -> str:
+    """The name without the parts that wrappers add."""
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+
+
+def _module(state: Mapping[Any, Any]) -> str:
     """The prefix of a network within a larger module, as in Lightning's checkpoints: that of its class token."""
-    names = [key for key in state if isinstance(key, str) and key.endswith(f".{CLASS_TOKEN.at()}")]
-    return (names[0].removesuffix(CLASS_TOKEN.at()),) if len(names) == 1 else ()
+    names = [_unwrapped(key) for key in state if isinstance(key, str) and key.endswith(f".{CLASS_TOKEN.at()}")]
+    return names[0].removesuffix(CLASS_TOKEN.at()) if len(names) == 1 else ""
 
 
 def _strings(*values: Any) -> tuple[str, ...]:

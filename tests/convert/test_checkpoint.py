@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -113,13 +114,25 @@ def test_a_folder_that_lacks_a_file(tmp_path: Path, name: str) -> None:
     assert "without model.safetensors and config.json" in failure(root, None)
 
 
-@pytest.mark.parametrize("prefix", ["model.", "net.backbone.", "model.module._orig_mod."])
+@pytest.mark.parametrize(
+    "prefix", ["model.", "net.backbone.", "model.module._orig_mod.", "module.model.", "module._orig_mod.model.module."]
+)
 def test_a_network_within_a_module_is_found(prefix: str, tmp_path: Path) -> None:
     """Lightning's modules hold the network as self.model, or under another name."""
     state = nested()
     content = {"state_dict": {f"{prefix}{name}": tensor for name, tensor in state.items()}, "global_step": 3}
     torch.save(content, tmp_path / "hydra.pth")
     assert_same(converted(tmp_path / "hydra.pth", "--heads", "3-12"), state)
+
+
+def test_blocks_that_were_wrapped_one_by_one(tmp_path: Path) -> None:
+    """FSDP and regional compilation wrap each block, so that their names stand in the middle."""
+    state = nested()
+    for wrapper in ("_fsdp_wrapped_module._checkpoint_wrapped_module.", "_orig_mod."):
+        content = {re.sub(r"(blocks\.\d+\.)", rf"model.\1{wrapper}", name): value for name, value in state.items()}
+        content = {name if name.startswith("model.") else f"model.{name}": value for name, value in content.items()}
+        torch.save({"state_dict": content}, tmp_path / "hydra.pth")
+        assert_same(converted(tmp_path / "hydra.pth", "--heads", "3-12"), state)
 
 
 def test_averaged_weights_of_swa_are_weights(tmp_path: Path) -> None:
