@@ -61,11 +61,11 @@ def needed_macs(arch: Architecture, k: int) -> int:
     They are fewer than Architecture.macs, because only the class token is classified. In the last block, the other
     tokens need keys and values, but no queries, no attention and nothing after it.
     """
-    p, others = arch.width(k), arch.patches
+    p, others = arch.width(k), arch.patches(k)
     last = [parameter for role in BLOCK_MATRICES for parameter in role.parameters(arch, arch.depth - 1)]
     block = sum(prod(parameter.shape(k)) for parameter in last if parameter.part.is_matrix)
     keys_and_values = 2 * p * p
-    return arch.macs(k) - others * (block - keys_and_values + 2 * arch.tokens * p)
+    return arch.macs(k) - others * (block - keys_and_values + 2 * arch.tokens(k) * p)
 
 
 def assembly(precision: str) -> str:

@@ -39,9 +39,9 @@ def network(
     def tensors(role: Role, index: int | None = None) -> list[Any]:
         """The role's tensors, multiplied by the layer scale."""
         found = [torch.tensor(state[name]) for name in role.names(index)]
-        if role.layer_scale and role.layer_scale.used(arch):
+        if scale := role.scale(arch):
             weight, bias = found
-            (gamma,) = tensors(role.layer_scale, index)
+            (gamma,) = tensors(scale, index)
             found = [weight * gamma[:, None], bias * gamma]
         return found
 

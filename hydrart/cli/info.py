@@ -2,6 +2,7 @@
 
 import os
 import platform
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -46,6 +47,7 @@ def info(weights: str, threads: int | None, verify: bool, as_json: bool) -> None
         f"depth {arch.depth}, head_dim {arch.head_dim}, {arch.image_size}x{arch.image_size} pixels in patches of "
         f"{arch.patch}, {arch.classes} classes"
     )
+    click.echo(f"weight file version {meta.version}, {_looks(file)}")
     click.echo(f"licence {meta.licence}; from {meta.source}")
     if accuracy:
         click.echo(f"accuracy measured on {accuracy.pictures} pictures of {accuracy.dataset}")
@@ -73,12 +75,13 @@ def _report(file: WeightFile, verified: bool, threads: int | None) -> dict[str, 
     top1 = meta.accuracy.top1 if meta.accuracy else {}
     return {
         "path": str(file.path),
+        "version": meta.version,
         "precision": meta.precision,
         "licence": meta.licence,
         "source": meta.source,
         "source_sha256": meta.source_sha256,
         "history": meta.history,
-        "architecture": vars(arch),
+        "architecture": asdict(arch),
         "preprocessing": vars(meta.preprocessing),
         "labels": meta.labels,
         "accuracy": meta.accuracy and vars(meta.accuracy),
@@ -104,6 +107,14 @@ def _report(file: WeightFile, verified: bool, threads: int | None) -> dict[str, 
             "blind": blind_goals(),
         },
     }
+
+
+def _looks(file: WeightFile) -> str:
+    arch = file.meta.architecture
+    if not arch.looks:
+        return "one look at a picture, with any k"
+    looks = (f"k={look.heads} at {look.image_size}x{look.image_size} pixels" for look in arch.looks)
+    return f"looks at a picture with {', then '.join(looks)}; fusion {arch.fusion}"
 
 
 def _isa() -> str | None:

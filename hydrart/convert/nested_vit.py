@@ -107,8 +107,8 @@ class NestedViT(Network):
 
     def _linear(self, role: Role, i: int, x: Tensor, k: int) -> Tensor:
         y = F.linear(x, *self._cut(role, k, i))
-        if role.layer_scale and role.layer_scale.used(self.architecture):
-            y = y * self._cut(role.layer_scale, k, i)[0]
+        if scale := role.scale(self.architecture):
+            y = y * self._cut(scale, k, i)[0]
         return y
 
 

@@ -120,6 +120,8 @@ class FromWeightFile:
                 "convert the checkpoint itself"
             )
         self._copied = same and heads == file.heads[: len(heads)]
+        if meta.architecture.looks and heads != file.heads[: len(heads)]:
+            raise CheckpointError(f"{path} looks several times: only the last looks can be left out, change --heads")
         if same and stored.scaled and not self._copied:
             raise CheckpointError(
                 f"{path} holds {stored.name} weights, and only the last heads can be left out: "
@@ -127,7 +129,7 @@ class FromWeightFile:
             )
         self.meta = replace(
             meta.cut(heads[-1]),
-            architecture=replace(meta.architecture, heads=heads),
+            architecture=meta.architecture.cut(heads),
             precision=precision,
             accuracy=_of(meta.accuracy, heads) if same else None,
             licence=wishes.licence or meta.licence,
@@ -178,7 +180,7 @@ class Decoded(Mapping[str, FloatArray]):
     def __init__(self, path: Path, heads: tuple[int, ...]) -> None:
         self._file = WeightFile(path)
         self._k = heads[-1]
-        self._parameters = parameters_of(replace(self._file.meta.architecture, heads=heads))
+        self._parameters = parameters_of(self._file.meta.architecture.cut(heads))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._parameters)

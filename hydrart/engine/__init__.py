@@ -39,6 +39,10 @@ def make_engine(backend: str, file: WeightFile, threads: int | None) -> Engine:
         raise SettingError(f"backend {backend!r} is unknown: choose from {', '.join(_ENGINES)}")
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1):
         raise SettingError(f"threads={threads!r} is no number of threads: pass a whole number from 1, or None")
+    if file.meta.architecture.looks:
+        raise SettingError(
+            f"{file.path} is a network of several looks, which backend {backend!r} does not run: take another network"
+        )
     module, name = _ENGINES[backend]
     engine: Engine = getattr(import_module(module), name)(file, threads and int(threads))
     return engine

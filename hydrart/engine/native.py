@@ -50,8 +50,9 @@ class NativeEngine:
         self._thread_counts: dict[tuple[int, int, bool], ThreadCount] = {}  # by k, batch, and whether cores may sleep
         self._ended = 0.0  # time at which the last call ended
         net, arch, weights = self._network[0], self._arch, self._weights
-        for name in ("depth", "head_dim", "tokens", "image_size", "patch", "channels", "classes"):
+        for name in ("depth", "head_dim", "image_size", "patch", "channels", "classes"):
             net[name] = getattr(arch, name)
+        net["tokens"] = arch.tokens(arch.heads[-1])
         net["eps"] = arch.layer_norm_eps
         net["norms"], net["norm_channels"] = _address(weights.norms), weights.norm_stride
         net["most_input_tiles"], net["bfloat16"] = self._most_input_tiles(), weights.bfloat16
@@ -122,12 +123,13 @@ class NativeEngine:
         """The bytes of each buffer, for the largest k."""
         arch = self._arch
         p = arch.width(arch.heads[-1])
-        rows = -(-batch * arch.tokens // gemm.ROWS) * gemm.ROWS
+        tokens = arch.tokens(arch.heads[-1])
+        rows = -(-batch * tokens // gemm.ROWS) * gemm.ROWS
         last = -(-batch // gemm.ROWS) * gemm.ROWS  # number of rows of class tokens
         wide = max(row_bytes(4 * p), row_bytes(arch.patch_inputs + arch.head_dim))
         scratch = max(
-            attention.attention_scratch_bytes(arch.tokens, arch.head_dim),
-            class_tokens.class_token_scratch_bytes(batch, arch.tokens, arch.head_dim, p),
+            attention.attention_scratch_bytes(tokens, arch.head_dim),
+            class_tokens.class_token_scratch_bytes(batch, tokens, arch.head_dim, p),
         )
         of_thread = WORK.itemsize + gemm.pack_bytes(self._most_input_tiles()) + scratch + _PAGE
         return {

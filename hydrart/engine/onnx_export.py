@@ -159,7 +159,8 @@ class _Exporter:
     def _attention(self, i: int, z: str, last: bool) -> str:
         """softmax(q k^T / sqrt(head_dim)) v of every head. In the last block only for the class token's query."""
         arch, p, k, name = self._arch, self._p, self._k, _attention(i)
-        rows = {"q": 1 if last else arch.tokens, "k": arch.tokens, "v": arch.tokens}
+        tokens = arch.tokens(k)
+        rows = {"q": 1 if last else tokens, "k": tokens, "v": tokens}
         weights, biases = (np.split(values, 3) for values in self._cut(QKV, i))
         orders = {"q": [0, 2, 1, 3], "k": [0, 2, 3, 1], "v": [0, 2, 1, 3]}
         parts: dict[str, str] = {}
@@ -178,7 +179,7 @@ class _Exporter:
     def _class_token(self, name: str, y: str) -> str:
         """The class tokens, which are the first rows of the pictures' tokens, in the shape of the linear layers."""
         if self._gemm:
-            y = self._reshape(f"{name}.tokens", y, -1, self._arch.tokens, self._p)
+            y = self._reshape(f"{name}.tokens", y, -1, self._arch.tokens(self._k), self._p)
         bounds = [self._constant(f"row_{i}", np.array([i], np.int64)) for i in (0, 1, 1)]
         y = self._op("Slice", y, *bounds, name=f"{name}.row" if self._gemm else name)
         return self._reshape(name, y, -1, self._p) if self._gemm else y
@@ -194,9 +195,9 @@ class _Exporter:
     def _cut(self, role: Role, index: int | None = None) -> list[FloatArray]:
         """The parts of the role's tensors that k heads use, multiplied by the layer scale."""
         found = [p.cut(self._state[p.name], self._k) for p in role.parameters(self._arch, index)]
-        if role.layer_scale and role.layer_scale.used(self._arch):
+        if scale := role.scale(self._arch):
             weight, bias = found
-            (gamma,) = self._cut(role.layer_scale, index)
+            (gamma,) = self._cut(scale, index)
             found = [weight * gamma[:, None], bias * gamma]
         return found
 

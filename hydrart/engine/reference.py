@@ -49,8 +49,8 @@ def features(state: Mapping[str, Array], arch: Architecture, x: Array, k: int) -
     def linear(role: Role, y: Array, block: int) -> Array:
         weight, bias = cut(role, block)
         y = y @ weight.T + bias
-        if role.layer_scale and role.layer_scale.used(arch):
-            y = y * cut(role.layer_scale, block)[0]
+        if scale := role.scale(arch):
+            y = y * cut(scale, block)[0]
         return y
 
     y = embed(arch, x, *cut(PATCH), *cut(CLASS_TOKEN), *cut(POSITIONS))

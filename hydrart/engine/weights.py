@@ -105,8 +105,8 @@ class KernelWeights:
             elif role.then is Then.ATTENTION and self.bfloat16:
                 record["mode"] = STORE_BF16
             record["gelu"] = role.then is Then.GELU
-            if role.layer_scale and role.layer_scale.used(self._arch):
-                record["gamma"] = self._address(role.layer_scale.names(index)[0])
+            if scale := role.scale(self._arch):
+                record["gamma"] = self._address(scale.names(index)[0])
             entries += matrix.out_blocks(k) * matrix.in_blocks(k)
         self.positions = entries
         self.table = np.zeros(entries + most, np.int64)

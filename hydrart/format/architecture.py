@@ -1,13 +1,26 @@
 """The shape of a nested Vision Transformer: everything that decides which tensors it has, and how large they are."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 
 from hydrart.errors import HeadsError
 from hydrart.format import roles
 
 HEAD_DIMS = (16, 32, 64)
+FUSIONS = ("none", "tokens", "grid")
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at a picture: a pass through the network, which ends in logits.
+
+    - heads: how many heads it runs.
+    - image_size: side of the picture that it takes, in pixels.
+    """
+
+    heads: int
+    image_size: int
 
 
 @dataclass(frozen=True)
@@ -23,8 +36,14 @@ class Architecture:
     - layer_scale: whether each branch of a block is scaled per channel.
     - separate_classifiers: whether each k has its own classifier. Otherwise all ks use prefixes of one classifier.
     - layer_norm_eps: what LayerNorm adds to the variance.
+    - looks: one Look for each k, in the order in which they run, where each takes up what the one before it found.
+      Empty where each k answers alone.
+    - fusion: what a later look takes from the tokens of the look before it. "none": nothing, the network has no looks.
+      "tokens": each token is projected and added (ThinkingViT, CVPR 2026). "grid": the patches are also resampled to
+      the grid of the new size, and gates scale the new look (ProgResViT, arXiv 2609.03216).
 
-    Raises ValueError where the numbers do not fit together.
+    A look whose size differs from image_size resamples the input. Raises ValueError where the numbers do not fit
+    together.
     """
 
     image_size: int
@@ -37,6 +56,8 @@ class Architecture:
     layer_scale: bool = False
     separate_classifiers: bool = False
     layer_norm_eps: float = 1e-6
+    looks: tuple[Look, ...] = ()
+    fusion: str = "none"
 
     def __post_init__(self) -> None:
         ranges = {
@@ -60,16 +81,48 @@ class Architecture:
             raise ValueError(f"heads {list(self.heads)!r:.80} are not ascending")
         if not 0 < self.layer_norm_eps < 1:
             raise ValueError(f"layer_norm_eps is {self.layer_norm_eps!r:.40}, not between 0 and 1")
+        self._check_looks()
 
-    @property
-    def patches(self) -> int:
-        """Number of patches of a picture."""
-        return (self.image_size // self.patch) ** 2
+    def _check_looks(self) -> None:
+        if self.fusion not in FUSIONS:
+            raise ValueError(f"fusion is {self.fusion!r:.40}, not one of {', '.join(FUSIONS)}")
+        if (self.fusion == "none") != (not self.looks):
+            raise ValueError(f"fusion is {self.fusion}, but the network has {len(self.looks) or 'no'} looks")
+        if not self.looks:
+            return
+        if (found := tuple(look.heads for look in self.looks)) != self.heads:
+            raise ValueError(f"its looks run {list(found)!r:.80} heads, its heads are {list(self.heads)!r:.80}")
+        sizes = [look.image_size for look in self.looks]
+        for number, size in enumerate(sizes):
+            if type(size) is not int or not self.patch <= size <= self.image_size or size % self.patch:
+                raise ValueError(
+                    f"look {number} takes pictures of {size!r:.40} pixels, not of a multiple of patch {self.patch} up "
+                    f"to {self.image_size}"
+                )
+        if sizes != sorted(sizes):
+            raise ValueError(f"the sizes of its looks, {sizes!r:.80}, descend")
+        if self.fusion == "tokens" and sizes[0] != sizes[-1]:
+            raise ValueError(f"its looks add token to token, but their sizes differ: {sizes!r:.80}")
+        if self.separate_classifiers:
+            raise ValueError("its looks have separate classifiers, which no such network has")
+        if self.fusion == "grid" and self.layer_scale:
+            raise ValueError("its looks have scales of their own, and layer_scale besides")
 
-    @property
-    def tokens(self) -> int:
-        """Number of tokens: the patches and the class token."""
-        return self.patches + 1
+    def patches(self, k: int) -> int:
+        """Number of patches of a picture with k heads."""
+        return self.grid(k) ** 2
+
+    def tokens(self, k: int) -> int:
+        """Number of tokens with k heads: the patches and the class token."""
+        return self.patches(k) + 1
+
+    def grid(self, k: int) -> int:
+        """Number of patches along a side of a picture with k heads."""
+        return self.size(k) // self.patch
+
+    def size(self, k: int) -> int:
+        """Side of the picture that k heads take, in pixels."""
+        return next((look.image_size for look in self.looks if look.heads == k), self.image_size)
 
     @property
     def patch_inputs(self) -> int:
@@ -79,6 +132,18 @@ class Architecture:
     def width(self, k: int) -> int:
         """Channels of the residual stream with k heads: the embed_dim p."""
         return k * self.head_dim
+
+    def before(self, k: int) -> int:
+        """The heads of the look before that of k heads; 0 for the first."""
+        return max((look.heads for look in self.looks if look.heads < k), default=0)
+
+    def width_before(self, k: int) -> int:
+        """Channels of the look before that of k heads."""
+        return self.width(self.before(k))
+
+    def cut(self, heads: tuple[int, ...]) -> "Architecture":
+        """The network with these ks alone. Of a network of looks, they are those of the first looks."""
+        return replace(self, heads=heads, looks=tuple(look for look in self.looks if look.heads in heads))
 
     def check_k(self, k: int | None) -> int:
         """Return k, or the largest k for None. Raises HeadsError, which names the trained ks."""
@@ -91,12 +156,15 @@ class Architecture:
         return int(k)
 
     def parameters(self, k: int) -> int:
-        """Number of parameters of the network of k heads."""
+        """Number of parameters of the network of k heads; of a network of looks, that of this look alone."""
         return roles.count(self, k)
 
     def macs(self, k: int) -> int:
-        """Multiply-accumulates for one picture with k heads, in all matrices and in the two products of attention."""
-        return roles.products(self, k) + self.depth * 2 * self.tokens**2 * self.width(k)
+        """Multiply-accumulates for one picture with k heads, in all matrices and in the two products of attention.
+
+        Of a network of looks, they are those of this look alone. Those of the looks before it come on top.
+        """
+        return roles.products(self, k) + self.depth * 2 * self.tokens(k) ** 2 * self.width(k)
 
 
 def listing(heads: Iterable[int]) -> str:

@@ -1,4 +1,4 @@
-"""Where every weight lies in a version 1 weight file.
+"""Where every weight lies in a weight file.
 
 A matrix is cut into head_dim x head_dim tiles. Tile (i, j) multiplies input block j into output block i. It belongs to
 the head that first needs it: the larger of the two blocks' heads. The file is a sequence of shells, one per trained k.
@@ -11,6 +11,9 @@ A tile is stored as [head_dim / per][head_dim][per]. Each 32-bit lane holds `per
 1 in fp32, 2 in bf16, 4 in int8. The rows of qkv are ordered by head, and within a head q, k, v. A prefix of heads is
 therefore a prefix of rows. Sides that are no multiple of head_dim (patch inputs, classes) are filled with zeros.
 An int8 file is int8 inside the blocks, with one scale per output. Its patch embedding and classifier are bf16.
+
+The file of a network of several looks (version 2) has a shell for each look. What one look alone uses lies in its shell
+at full length: matrices in tiles, and vectors in the order of their dense shape, such as positions by token.
 """
 
 from collections.abc import Iterator
@@ -37,7 +40,7 @@ class Matrix:
 
     - out_per_head, in_per_head: blocks of head_dim that each head adds to a side; 0 for a side that does not grow.
     - outputs, inputs: the length of a side that does not grow.
-    - only: the one k that uses the matrix. Separate classifiers have it.
+    - only: the one k that uses the matrix. Separate classifiers and fusions have it.
     """
 
     parameter: Parameter
@@ -53,8 +56,9 @@ class Matrix:
     def of(cls, parameter: Parameter, precision: Precision) -> "Matrix":
         """The layout of a matrix. Its input axes are merged into one where none of them grows."""
         arch, (out, *inner) = parameter.arch, parameter.part.sides
-        fixed_out = 0 if out.per_head else out.length(arch, 1)
-        fixed_in = 0 if inner[0].per_head else prod(side.length(arch, 1) for side in inner)
+        k = parameter.only or 1
+        fixed_out = 0 if out.per_head else out.length(arch, k)
+        fixed_in = 0 if inner[0].per_head else prod(side.length(arch, k) for side in inner)
         sizes = (out.per_head, inner[0].per_head, fixed_out, fixed_in)
         return cls(parameter, precision, arch.head_dim, *sizes, only=parameter.only)
 
@@ -112,11 +116,11 @@ class Vector:
     def of(cls, parameter: Parameter) -> "Vector":
         """The layout of a tensor that is no matrix."""
         arch, axis = parameter.arch, parameter.growing
-        if axis is None:
+        if axis is None or parameter.only:
             fixed = prod(parameter.shape(1))
             return cls(parameter.name, arch.head_dim, parameter, fixed=fixed, only=parameter.only)
         rows = prod(parameter.shape(1)) // arch.head_dim
-        return cls(parameter.name, arch.head_dim, parameter, rows=rows, only=parameter.only)
+        return cls(parameter.name, arch.head_dim, parameter, rows=rows)
 
     def by_head(self, dense: FloatArray, k: int) -> FloatArray:
         """timm's shape -> [k, rows, head_dim]."""

@@ -1,17 +1,21 @@
-"""What a weight file says about itself: `__metadata__["hydrart"]`, a JSON object, format version 1."""
+"""What a weight file says about itself: `__metadata__["hydrart"]`, a JSON object.
+
+Format version 2 is that of networks of several looks. Version 1 is that of all others.
+"""
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from hydrart.errors import WeightFileError
-from hydrart.format.architecture import Architecture
+from hydrart.format.architecture import Architecture, Look
 from hydrart.format.precision import PRECISIONS
 from hydrart.format.preprocessing import INTERPOLATIONS, Preprocessing
 
-VERSION = 1
+VERSIONS = (1, 2)
 
+_APART = ("heads", "looks", "fusion")  # what the JSON holds outside its architecture
 _LARGEST = 1e6  # the largest mean, and the largest 1 / std, that a file may hold
 
 
@@ -65,11 +69,16 @@ class Metadata:
     digests: Mapping[int, str] = field(default_factory=dict)
     history: tuple[Training, ...] = ()
 
+    @property
+    def version(self) -> int:
+        """The format version of the file."""
+        return 2 if self.architecture.looks else 1
+
     def cut(self, k: int) -> "Metadata":
         """The metadata of a file that ends after the shell of k."""
         return replace(
             self,
-            architecture=replace(self.architecture, heads=tuple(i for i in self.architecture.heads if i <= k)),
+            architecture=self.architecture.cut(tuple(i for i in self.architecture.heads if i <= k)),
             accuracy=self.accuracy and self.accuracy.up_to(k),
             digests={i: d for i, d in self.digests.items() if i <= k},
         )
@@ -78,11 +87,13 @@ class Metadata:
 def dump(meta: Metadata) -> str:
     """The JSON text that the file carries."""
     arch, prep = meta.architecture, meta.preprocessing
+    looks = {"looks": [asdict(look) for look in arch.looks], "fusion": arch.fusion} if arch.looks else {}
     return json.dumps(
         {
-            "version": VERSION,
-            "architecture": {f.name: getattr(arch, f.name) for f in fields(arch) if f.name != "heads"},
+            "version": meta.version,
+            "architecture": {f.name: getattr(arch, f.name) for f in fields(arch) if f.name not in _APART},
             "heads": arch.heads,
+            **looks,
             "precision": meta.precision,
             "preprocessing": {f.name: getattr(prep, f.name) for f in fields(prep)} | {"colour": "RGB"},
             "labels": meta.labels,
@@ -103,16 +114,17 @@ def parse(text: str) -> Metadata:
         raise WeightFileError("its hydrart metadata is not JSON") from None
     root = _typed(entries, dict, "the metadata")
     version = root.get("version")
-    if type(version) is not int or version != VERSION:
+    if type(version) is not int or version not in VERSIONS:
         raise WeightFileError(
-            f"it has format version {version!r:.40}, this hydrart reads version {VERSION}: "
+            f"it has format version {version!r:.40}, this hydrart reads versions {VERSIONS[0]} and {VERSIONS[-1]}: "
             "install the hydrart that wrote it, or convert the checkpoint again"
         )
     heads = tuple(_list(root, "heads", int))
     arch = _part(root, "architecture")
     preprocessing = _preprocessing(_part(root, "preprocessing"))
+    again = _looks(root) if version == 2 else {}
     try:
-        architecture = Architecture(heads=heads, **_known(arch, Architecture, "architecture"))
+        architecture = Architecture(heads=heads, **again, **_known(arch, Architecture, "architecture"))
     except (TypeError, ValueError) as error:
         raise WeightFileError(f"its architecture does not fit together: {error}") from None
     if preprocessing.size != architecture.image_size:
@@ -158,6 +170,14 @@ def _preprocessing(part: dict[str, Any]) -> Preprocessing:
     return Preprocessing(size, crop, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), interpolation)
 
 
+def _looks(root: dict[str, Any]) -> dict[str, Any]:
+    """The entries of version 2: the looks, and how one takes up what the look before it found."""
+    looks = tuple(Look(_get(part, "heads", int), _get(part, "image_size", int)) for part in _list(root, "looks", dict))
+    if not looks:
+        raise WeightFileError("it has format version 2 and no looks: convert the checkpoint again")
+    return {"looks": looks, "fusion": _get(root, "fusion", str)}
+
+
 def _accuracy(part: Any, heads: tuple[int, ...]) -> Accuracy | None:
     if part is None:
         return None
@@ -186,7 +206,7 @@ def _by_k(part: dict[str, Any], heads: tuple[int, ...], what: str, kind: type) -
 
 
 def _known(part: dict[str, Any], cls: type, what: str) -> dict[str, Any]:
-    names = {f.name: f.type for f in fields(cls) if f.name != "heads"}
+    names = {f.name: f.type for f in fields(cls) if f.name not in _APART}
     for key, value in part.items():
         if key not in names:
             raise WeightFileError(f"its {what} has an unknown entry {key[:40]!r}")

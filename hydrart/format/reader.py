@@ -1,4 +1,4 @@
-"""Open, check, cut and read weight files (format version 1; see layout.py and metadata.py).
+"""Open, check, cut and read weight files (format versions 1 and 2; see layout.py and metadata.py).
 
 The container is safetensors (8 bytes of header length, a JSON header, contiguous data;
 https://huggingface.co/docs/safetensors). The file is mapped, not loaded: a network of k heads touches the first
@@ -96,7 +96,7 @@ class WeightFile:
     def state(self, k: int) -> "State":
         """The network of k heads as dense float32 tensors in timm's names and shapes. Each is made on access.
 
-        Of separate classifiers it holds those of every k up to this one. Raises HeadsError.
+        It holds what single ks own, such as separate classifiers, of every k up to this one. Raises HeadsError.
         """
         return State(self, self.meta.architecture.check_k(k))
 
@@ -203,7 +203,8 @@ class State(Mapping[str, FloatArray]):
             return self._matrix(layout.matrices[name])
         vector = layout.vectors[name]
         if vector.fixed:
-            return np.asarray(self._file.part(vector.only or self._file.heads[0], name), np.float32)
+            flat = np.asarray(self._file.part(vector.only or self._file.heads[0], name), np.float32)
+            return flat.reshape(vector.parameter.shape(self._k)) if vector.parameter else flat
         return vector.dense_of(self._by_head(vector), self._k)
 
     def _by_head(self, vector: Vector) -> FloatArray:

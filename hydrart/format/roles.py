@@ -2,7 +2,8 @@
 
 A role is a kind of layer, such as the qkv of every block. Its parts are its one or two tensors. Each part says how its
 sides grow with the heads. A parameter is one part at one place of one network, such as the qkv weight of block 3.
-Names, shapes and order are timm's (https://github.com/huggingface/pytorch-image-models, VisionTransformer).
+Names, shapes and order are timm's (https://github.com/huggingface/pytorch-image-models, VisionTransformer). What
+belongs to one look of a network of several looks has its name after "looks.K.", with the heads K of that look.
 
 Everything that needs names or shapes reads this list: layout, reader, writer, the kernels' tables, reference, ONNX
 export, PyTorch network, converter, and the counts of parameters and multiply-accumulates. A new tensor is one more
@@ -27,13 +28,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hydrart.format.architecture import Architecture
 
+Index = int | tuple[int, int] | None
+
 
 @dataclass(frozen=True)
 class Side:
     """One side of a tensor.
 
-    - per_head: blocks of head_dim channels that each head adds; 0 where the side has one length for every k.
-    - fixed: that one length, or the name of the property of Architecture that holds it.
+    - per_head: blocks of head_dim channels that each head adds; 0 where the side does not grow with the heads.
+    - fixed: the length of such a side, or the name of what holds it: a property of Architecture, or a method of k.
     - parts: number of equal parts of the side, such as 3 for queries, keys and values. A head adds blocks to each.
     """
 
@@ -45,7 +48,10 @@ class Side:
         """Number of elements along the side with k heads."""
         if self.per_head:
             return self.per_head * arch.width(k)
-        return self.fixed if isinstance(self.fixed, int) else int(getattr(arch, self.fixed))
+        if isinstance(self.fixed, int):
+            return self.fixed
+        value = getattr(arch, self.fixed)
+        return int(value(k) if callable(value) else value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +72,34 @@ class Part:
 
 
 class Each(Enum):
-    """Where a role occurs. The value is the template of its name."""
+    """Where a role occurs. The value is the template of its name.
+
+    The index is the block, the k, or both: (k, block). A look is named by its heads k.
+    """
 
     NETWORK = "{name}"
     BLOCK = "blocks.{index}.{name}"
     K = "{name}.{index}"
+    LOOK = "looks.{index}.{name}"
+    LATER_LOOK = "looks.{index}.fusion.{name}"  # each look but the first
+    LOOK_BLOCK = "looks.{index[0]}.blocks.{index[1]}.{name}"  # each block of each look
+
+    @property
+    def by_k(self) -> bool:
+        """Whether one k alone uses what occurs there."""
+        return self not in (Each.NETWORK, Each.BLOCK)
+
+    @property
+    def by_block(self) -> bool:
+        """Whether it occurs in every block."""
+        return self in (Each.BLOCK, Each.LOOK_BLOCK)
+
+    def index(self, k: int, block: int | None) -> Index:
+        """The index of its place in the network of k heads, in this block."""
+        if self is Each.LOOK_BLOCK:
+            assert block is not None
+            return k, block
+        return k if self.by_k else block if self.by_block else None
 
 
 class Then(Enum):
@@ -91,8 +120,8 @@ class Role:
     - each: where it occurs.
     - rows: how many rows of one picture pass through it, written as Side.fixed is.
     - then: what follows its matrix.
-    - layer_scale: the role whose factors scale its outputs.
-    - needs: a flag of Architecture, and the value of it with which a network has this role.
+    - layer_scale: the roles whose factors scale its outputs. A network has at most one of them.
+    - needs: a field of Architecture, and the values of it with which a network has this role.
     """
 
     name: str
@@ -100,29 +129,37 @@ class Role:
     each: Each = Each.NETWORK
     rows: int | str = "tokens"
     then: Then = Then.NOTHING
-    layer_scale: Role | None = None
-    needs: tuple[str, bool] | None = None
+    layer_scale: tuple[Role, ...] = ()
+    needs: tuple[str, tuple[bool | str, ...]] | None = None
 
-    def at(self, index: int | None = None) -> str:
-        """Its name in block `index`, or for k = `index`: "blocks.3.attn.qkv"."""
+    def at(self, index: Index = None) -> str:
+        """Its name at this place (see Each): "blocks.3.attn.qkv"."""
         return self.each.value.format(name=self.name, index=index)
 
-    def names(self, index: int | None = None) -> tuple[str, ...]:
-        """The names of its tensors in block `index`, or for k = `index`, in the order of `parts`."""
+    def names(self, index: Index = None) -> tuple[str, ...]:
+        """The names of its tensors at this place, in the order of `parts`."""
         name = self.at(index)
         return tuple(f"{name}.{part.suffix}" if part.suffix else name for part in self.parts)
 
     def used(self, arch: Architecture) -> bool:
         """Whether the network has this role."""
-        return self.needs is None or getattr(arch, self.needs[0]) == self.needs[1]
+        return self.needs is None or getattr(arch, self.needs[0]) in self.needs[1]
 
-    def indices(self, arch: Architecture) -> Iterator[int | None]:
-        """Each place in the network: the block numbers, the ks, or a single None."""
-        if self.used(arch):
-            yield from {Each.NETWORK: (None,), Each.BLOCK: range(arch.depth), Each.K: arch.heads}[self.each]
+    def scale(self, arch: Architecture) -> Role | None:
+        """The role whose factors scale its outputs in this network; None where nothing does."""
+        return next((role for role in self.layer_scale if role.used(arch)), None)
 
-    def parameters(self, arch: Architecture, index: int | None = None) -> list[Parameter]:
-        """Its tensors in block `index`, or for k = `index`."""
+    def indices(self, arch: Architecture) -> Iterator[Index]:
+        """Each place in the network: the block numbers, the ks, both, or a single None."""
+        if not self.used(arch):
+            return
+        ks = arch.heads[1 if self.each is Each.LATER_LOOK else 0 :] if self.each.by_k else (0,)
+        for k in ks:
+            for block in range(arch.depth) if self.each.by_block else (None,):
+                yield self.each.index(k, block)
+
+    def parameters(self, arch: Architecture, index: Index = None) -> list[Parameter]:
+        """Its tensors at this place."""
         return [
             Parameter(name, self, part, arch, index) for name, part in zip(self.names(index), self.parts, strict=True)
         ]
@@ -140,19 +177,21 @@ class Parameter:
     - name: timm's. The file writes the name of the shell before it.
     - role, part: what the tensor is.
     - arch: the network.
-    - index: the block number, or the one k that uses it; None where the role occurs once.
+    - index: its place (see Each).
     """
 
     name: str
     role: Role
     part: Part
     arch: Architecture = field(repr=False)
-    index: int | None = None
+    index: Index = None
 
     @property
     def only(self) -> int | None:
         """The one k that uses it; None where every k does."""
-        return self.index if self.role.each is Each.K else None
+        if not self.role.each.by_k:
+            return None
+        return self.index[0] if isinstance(self.index, tuple) else self.index
 
     @property
     def growing(self) -> int | None:
@@ -180,37 +219,58 @@ class Parameter:
 
 
 CHANNELS = Side(per_head=1)  # the residual stream
+CHANNELS_BEFORE = Side(fixed="width_before")  # that of the look before
+TOKENS = Side(fixed="tokens")
 CLASSES = Side(fixed="classes")
 
 
 def _linear(outputs: Side, *inputs: Side) -> tuple[Part, Part]:
-    return Part("weight", (outputs, *inputs), is_matrix=True), Part("bias", (outputs,))
+    return _matrix(outputs, *inputs), Part("bias", (outputs,))
+
+
+def _matrix(outputs: Side, *inputs: Side) -> Part:
+    return Part("weight", (outputs, *inputs), is_matrix=True)
 
 
 NORM = (Part("weight", (CHANNELS,), start=1.0), Part("bias", (CHANNELS,)))
 SCALE = (Part("gamma", (CHANNELS,), start=1e-5),)
+GAIN = (Part("gamma", (CHANNELS,), start=1.0),)
+SINGLE, LOOKS = ("fusion", ("none",)), ("fusion", ("tokens", "grid"))
+BY_TOKENS, BY_GRID = ("fusion", ("tokens",)), ("fusion", ("grid",))
 
-# Networks of several looks at a picture fit into this list. A fusion is a role whose inputs have a Side of their own.
-# A scalar is a part with one Side(). A depthwise kernel has two fixed sides after its channels. Anything that occurs
-# once per look, such as a gate or the positions of a grid, needs one more member of Each.
-CLASS_TOKEN = Role("cls_token", (Part("", (Side(), Side(), CHANNELS)),))
-POSITIONS = Role("pos_embed", (Part("", (Side(), Side(fixed="tokens"), CHANNELS)),))
+CLASS_TOKEN = Role("cls_token", (Part("", (Side(), Side(), CHANNELS)),), needs=SINGLE)
+POSITIONS = Role("pos_embed", (Part("", (Side(), TOKENS, CHANNELS)),), needs=SINGLE)
+LOOK_PATCH_SCALE = Role("patch_embed", GAIN, Each.LOOK, needs=BY_GRID)
 PATCH = Role(
     "patch_embed.proj",
     _linear(CHANNELS, Side(fixed="channels"), Side(fixed="patch"), Side(fixed="patch")),
     rows="patches",
+    layer_scale=(LOOK_PATCH_SCALE,),
 )
 NORM1 = Role("norm1", NORM, Each.BLOCK)
 QKV = Role("attn.qkv", _linear(Side(per_head=3, parts=3), CHANNELS), Each.BLOCK, then=Then.ATTENTION)
-LS1 = Role("ls1", SCALE, Each.BLOCK, needs=("layer_scale", True))
-PROJ = Role("attn.proj", _linear(CHANNELS, CHANNELS), Each.BLOCK, then=Then.RESIDUAL, layer_scale=LS1)
+LS1 = Role("ls1", SCALE, Each.BLOCK, needs=("layer_scale", (True,)))
+LOOK_LS1 = Role("ls1", GAIN, Each.LOOK_BLOCK, needs=BY_GRID)
+PROJ = Role("attn.proj", _linear(CHANNELS, CHANNELS), Each.BLOCK, then=Then.RESIDUAL, layer_scale=(LS1, LOOK_LS1))
 NORM2 = Role("norm2", NORM, Each.BLOCK)
 FC1 = Role("mlp.fc1", _linear(Side(per_head=4), CHANNELS), Each.BLOCK, then=Then.GELU)
-LS2 = Role("ls2", SCALE, Each.BLOCK, needs=("layer_scale", True))
-FC2 = Role("mlp.fc2", _linear(CHANNELS, Side(per_head=4)), Each.BLOCK, then=Then.RESIDUAL, layer_scale=LS2)
+LS2 = Role("ls2", SCALE, Each.BLOCK, needs=("layer_scale", (True,)))
+LOOK_LS2 = Role("ls2", GAIN, Each.LOOK_BLOCK, needs=BY_GRID)
+FC2 = Role("mlp.fc2", _linear(CHANNELS, Side(per_head=4)), Each.BLOCK, then=Then.RESIDUAL, layer_scale=(LS2, LOOK_LS2))
 FINAL_NORM = Role("norm", NORM)
-CLASSIFIER = Role("head", _linear(CLASSES, CHANNELS), rows=1, needs=("separate_classifiers", False))
-CLASSIFIERS = Role("heads", _linear(CLASSES, CHANNELS), Each.K, rows=1, needs=("separate_classifiers", True))
+CLASSIFIER = Role("head", _linear(CLASSES, CHANNELS), rows=1, needs=("separate_classifiers", (False,)))
+CLASSIFIERS = Role("heads", _linear(CLASSES, CHANNELS), Each.K, rows=1, needs=("separate_classifiers", (True,)))
+
+# Of networks of several looks. The positions of a look hold all that is the same for every picture: the class token,
+# in row 0, and the bias of the fusion. A gate multiplies the residual stream after the attention of its block.
+LOOK_POSITIONS = Role("pos_embed", (Part("", (Side(), TOKENS, CHANNELS)),), Each.LOOK, needs=LOOKS)
+LOOK_GATE = Role("gate", GAIN, Each.LOOK_BLOCK, needs=BY_GRID)
+FUSION = Role("proj", (_matrix(CHANNELS, CHANNELS_BEFORE),), Each.LATER_LOOK, needs=BY_TOKENS)
+FUSION_DEPTHWISE = Role(
+    "depthwise", (Part("weight", (CHANNELS_BEFORE, Side(fixed=3), Side(fixed=3))),), Each.LATER_LOOK, needs=BY_GRID
+)
+FUSION_PATCHES = Role("patches", (_matrix(CHANNELS, CHANNELS_BEFORE),), Each.LATER_LOOK, rows="patches", needs=BY_GRID)
+FUSION_CLASS_TOKEN = Role("cls_token", (_matrix(CHANNELS, CHANNELS_BEFORE),), Each.LATER_LOOK, rows=1, needs=BY_GRID)
 
 # The order of the file and of the kernels' tables. The roles of a block stand together.
 ROLES = (
@@ -221,6 +281,10 @@ ROLES = (
     FINAL_NORM,
     CLASSIFIER,
     CLASSIFIERS,
+    LOOK_POSITIONS,
+    LOOK_PATCH_SCALE,
+    *(LOOK_LS1, LOOK_LS2, LOOK_GATE),
+    *(FUSION, FUSION_DEPTHWISE, FUSION_PATCHES, FUSION_CLASS_TOKEN),
 )
 BLOCK_MATRICES = tuple(role for role in ROLES if role.has_matrix and role.each is Each.BLOCK)
 BLOCK_NORMS = tuple(role for role in ROLES if role.parts is NORM and role.each is Each.BLOCK)
@@ -263,13 +327,13 @@ def parameters_of(arch: Architecture) -> Mapping[str, Parameter]:
     """Every tensor of the network by timm's name, in the order of ROLES, block by block."""
     runs: list[list[Role]] = []
     for role in ROLES:
-        if runs and role.each is Each.BLOCK and runs[-1][0].each is Each.BLOCK:
+        if runs and role.each.by_block and runs[-1][0].each is role.each:
             runs[-1].append(role)
         else:
             runs.append([role])
     found = {}
     for run in runs:
-        places = sorted({i for role in run for i in role.indices(arch)}, key=lambda i: i or 0)
+        places = dict.fromkeys(i for role in run for i in role.indices(arch))
         for index in places:
             for role in run:
                 if role.used(arch):

@@ -84,8 +84,8 @@ def adopt(model: NestedViT, pretrained: Pretrained, recipe: Recipe, labels: list
         else:
             state[name] = there[name].cut(pretrained.tensors[name], recipe.heads[-1])
             if parameter.role is POSITIONS:
-                state[name] = _positions(state[name], model.architecture.tokens)
-    if arch.tokens != model.architecture.tokens:
+                state[name] = _positions(state[name], model.architecture.tokens(recipe.heads[-1]))
+    if arch.tokens(arch.heads[-1]) != model.architecture.tokens(recipe.heads[-1]):
         notes.append(f"positions are interpolated from pictures of {arch.image_size} pixels to {recipe.image_size}")
     model.load_state_dict(state)
     return notes

@@ -49,7 +49,7 @@ def test_the_peak_s_loop_stays_in_registers(precision: str) -> None:
 @pytest.mark.parametrize("k", [1, 3])
 def test_needed_products_are_those_of_the_matrices(k: int, depth: int) -> None:
     arch = replace(ARCH, depth=depth)
-    p, n = arch.width(k), arch.tokens
+    p, n = arch.width(k), arch.tokens(k)
 
     def product(rows: int, inner: int, columns: int) -> int:
         return rows * inner * columns

@@ -33,7 +33,7 @@ def test_shapes(text: str, heads: tuple[int, ...], changed: dict[str, Any]) -> N
 
 def test_hydravit_b_is_the_paper_s() -> None:
     arch = shapes.parse_shape("hydravit-b")
-    assert (arch.tokens, arch.width(12), arch.depth, arch.classes) == (197, 768, 12, 1000)
+    assert (arch.tokens(12), arch.width(12), arch.depth, arch.classes) == (197, 768, 12, 1000)
     assert arch.parameters(12) == 86_567_656, "timm's vit_base_patch16_224"
     assert arch.parameters(3) == 5_717_416, "timm's vit_tiny_patch16_224"
 

@@ -17,6 +17,7 @@ from hydrart.errors import HydrartError, WeightFileError
 from hydrart.format.layout import tensor_name
 from hydrart.format.reader import WeightFile
 from tests.support.commands import TINY, Json, call, closed, made, no_root, noise, sentence, told
+from tests.support.damage import put, put_together, taken_apart
 from tests.support.networks import CIFAR, make_file
 
 
@@ -25,23 +26,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """By precision: the smallest files there are."""
     folder = tmp_path_factory.mktemp("tiny")
     return {p: make_file(folder / f"{p}.safetensors", TINY, p) for p in ("fp32", "bf16", "int8")}
-
-
-def taken_apart(path: Path) -> tuple[Json, Json, bytes]:
-    """Header, hydrart's own metadata, data."""
-    raw = path.read_bytes()
-    length = int.from_bytes(raw[:8], "little")
-    header = json.loads(raw[8 : 8 + length])
-    return header, json.loads(header["__metadata__"]["hydrart"]), raw[8 + length :]
-
-
-def put_together(header: Json | str, meta: Json | str | None, data: bytes) -> bytes:
-    if isinstance(header, dict):
-        if meta is not None:
-            header["__metadata__"]["hydrart"] = meta if isinstance(meta, str) else json.dumps(meta)
-        header = json.dumps(header)
-    text = header.encode()
-    return len(text).to_bytes(8, "little") + text + data
 
 
 def nested(depth: int) -> str:
@@ -93,18 +77,6 @@ def test_a_file_cut_anywhere(tiny: dict[str, Path], tmp_path: Path) -> None:
         told(error)
 
 
-def put(*keys: str, value: Any) -> Callable[[Json, Json], None]:
-    """Set an entry of the metadata."""
-
-    def change(header: Json, meta: Json) -> None:
-        part = meta
-        for key in keys[:-1]:
-            part = part[key]
-        part[keys[-1]] = value
-
-    return change
-
-
 def tensor(**entries: Any) -> Callable[[Json, Json], None]:
     """Set entries of the first tensor in the header."""
 
@@ -130,7 +102,8 @@ HUGE = 10**400  # JSON allows it, a float does not hold it
 ENTRIES: dict[str, tuple[Callable[[Json, Json], object], str]] = {
     "no metadata": (lambda header, meta: header.pop("__metadata__"), "no hydrart metadata"),
     "metadata that are a list": (lambda header, meta: header.update(__metadata__=[]), "no hydrart metadata"),
-    "version 2": (put("version", value=2), "version 2"),
+    "version 3": (put("version", value=3), "version 3"),
+    "version 2 without looks": (put("version", value=2), "looks"),
     "version as text": (put("version", value="1"), "version '1'"),
     "no version": (lambda header, meta: meta.pop("version"), "version None"),
     "endless version": (put("version", value="9" * 100_000), "version"),

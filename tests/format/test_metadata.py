@@ -73,7 +73,9 @@ def test_a_cut_keeps_what_belongs_to_smaller_networks() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"version": 2}, "format version 2"),
+        ({"version": 3}, "format version 3, this hydrart reads versions 1 and 2"),
+        ({"version": 2}, "no valid 'looks'"),
+        ({"version": 2, "looks": []}, "version 2 and no looks"),
         ({"heads": []}, "heads"),
         ({"precision": "int4"}, "int4"),
         ({"labels": ["a"]}, "1 labels for 10 classes"),

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from hydrart.format import roles
-from hydrart.format.architecture import Architecture
+from hydrart.format.architecture import Architecture, Look
 from hydrart.format.layout import Layout
 from hydrart.format.roles import Then, parameters_of
 
 TINY = Architecture(image_size=8, patch=4, depth=2, head_dim=16, heads=(2, 3), classes=5)
+TOKENS = replace(TINY, looks=(Look(2, 8), Look(3, 8)), fusion="tokens")
+GRID = replace(TINY, image_size=12, looks=(Look(2, 8), Look(3, 12)), fusion="grid")
 BASE = Architecture(image_size=224, patch=16, depth=12, head_dim=64, heads=(3, 6, 12), classes=1000)
 
 # timm's VisionTransformer(img_size=8, patch_size=4, depth=2, embed_dim=48, num_classes=5).state_dict()
@@ -68,6 +70,27 @@ def test_separate_classifiers_are_as_wide_as_their_k_and_belong_to_it_alone() ->
     assert shapes(arch, 3) == common | own
     assert {p.name: p.only for p in parameters_of(arch).values() if p.only} == {name: int(name[6]) for name in own}
     assert not any(p.only for p in parameters_of(TINY).values())
+
+
+def test_what_the_looks_own() -> None:
+    """Positions replace class token and positions. What comes from the look of 2 heads has 32 channels."""
+    shared = {name: shape for name, shape in TIMM.items() if name not in ("cls_token", "pos_embed")}
+    positions: dict[str, tuple[int, ...]] = {"looks.2.pos_embed": (1, 5, 32), "looks.3.pos_embed": (1, 5, 48)}
+    assert shapes(TOKENS, 3) == shared | positions | {"looks.3.fusion.proj.weight": (48, 32)}
+    own = positions | {"looks.3.pos_embed": (1, 10, 48)}
+    for k in (2, 3):
+        own[f"looks.{k}.patch_embed.gamma"] = (16 * k,)
+        for i in (0, 1):
+            own |= {f"looks.{k}.blocks.{i}.{name}.gamma": (16 * k,) for name in ("ls1", "ls2", "gate")}
+    own["looks.3.fusion.depthwise.weight"] = (32, 3, 3)
+    own |= {f"looks.3.fusion.{name}.weight": (48, 32) for name in ("patches", "cls_token")}
+    assert shapes(GRID, 3) == shared | own
+    for arch in (TOKENS, GRID):
+        parameters = parameters_of(arch).values()
+        assert {p.name: p.only for p in parameters if p.only} == {
+            p.name: int(p.name[6]) for p in parameters if p.name.startswith("looks.")
+        }
+        assert not any(p.name.startswith("looks.3") for p in parameters_of(arch.cut((2,))).values())
 
 
 def rows(name: str, k: int) -> np.ndarray:
@@ -133,8 +156,19 @@ def test_what_follows_each_matrix() -> None:
         "mlp.fc2": Then.RESIDUAL,
         "head": Then.NOTHING,
         "heads": Then.NOTHING,
+        "proj": Then.NOTHING,
+        "patches": Then.NOTHING,
+        "cls_token": Then.NOTHING,
     }
-    assert roles.PROJ.layer_scale is roles.LS1 and roles.FC2.layer_scale is roles.LS2
+
+
+def test_which_factors_scale_a_layer() -> None:
+    scaled = replace(TINY, layer_scale=True)
+    assert (roles.PROJ.scale(scaled), roles.FC2.scale(scaled)) == (roles.LS1, roles.LS2)
+    assert (roles.PROJ.scale(GRID), roles.FC2.scale(GRID)) == (roles.LOOK_LS1, roles.LOOK_LS2)
+    assert roles.PATCH.scale(GRID) is roles.LOOK_PATCH_SCALE and roles.PATCH.scale(scaled) is None
+    for arch in (TINY, TOKENS):
+        assert roles.PROJ.scale(arch) is roles.FC2.scale(arch) is roles.PATCH.scale(arch) is None
 
 
 @pytest.mark.parametrize(
@@ -146,6 +180,19 @@ def test_counts_are_those_of_deit_and_of_the_paper(k: int, parameters: int, gmac
     assert BASE.macs(k) / 1e9 == pytest.approx(gmacs, abs=0.01)
     p, n = 64 * k, 197
     assert BASE.macs(k) == 196 * 768 * p + 12 * (12 * n * p * p + 2 * n * n * p) + 1000 * p
+
+
+def test_counts_of_looks() -> None:
+    """ThinkingViT's second look projects 197 tokens; ProgResViT's the 225 patches of 240 pixels and the class token."""
+    thinking = replace(BASE, heads=(3, 6), looks=(Look(3, 224), Look(6, 224)), fusion="tokens")
+    assert thinking.macs(3) == BASE.macs(3) and thinking.macs(6) == BASE.macs(6) + 197 * 192 * 384
+    assert thinking.parameters(3) == BASE.parameters(3) - 192
+    assert thinking.parameters(6) == BASE.parameters(6) - 384 + 192 * 384
+    progressive = replace(thinking, image_size=240, looks=(Look(3, 192), Look(6, 240)), fusion="grid")
+    n = 145
+    assert progressive.macs(3) == 144 * 768 * 192 + 12 * (12 * n * 192**2 + 2 * n * n * 192) + 192_000
+    n, fusion = 226, 226 * 192 * 384
+    assert progressive.macs(6) == 225 * 768 * 384 + 12 * (12 * n * 384**2 + 2 * n * n * 384) + 384_000 + fusion
 
 
 def test_counts_of_the_variants() -> None:

@@ -11,8 +11,12 @@ import pytest
 import hydrart
 from hydrart.errors import WeightFileError
 from hydrart.format.architecture import Architecture
-from hydrart.format.reader import WeightFile
+from hydrart.format.metadata import Metadata
+from hydrart.format.preprocessing import Preprocessing
+from hydrart.format.reader import WeightFile, header_bytes
+from hydrart.format.roles import parameters_of
 from hydrart.format.writer import copy_prefix, sha256, write
+from hydrart.resources import bundled
 from tests.support.architectures import architectures, precisions
 from tests.support.networks import SMALL, make_file, random_state
 
@@ -50,12 +54,35 @@ def test_a_file_cut_after_k_answers_as_the_whole_one(arch: Architecture, precisi
     cut.verify()
     assert cut.heads == tuple(k for k in arch.heads if k <= cut_k)
     assert bytes(cut.data) == bytes(source.data[: source.end(cut_k)])
+    for k in cut.heads:
+        for name, values in cut.state(k).items():
+            np.testing.assert_array_equal(values, source.state(k)[name], err_msg=name)
+    if arch.looks:
+        return  # the engines' tests compare the answers of looks
     x = np.random.default_rng(1).standard_normal((2, 3, arch.image_size, arch.image_size), np.float32)
     a, b = hydrart.load(whole), hydrart.load(tmp_path / "cut.safetensors")
     for k in cut.heads:
         np.testing.assert_array_equal(a.logits(x, k), b.logits(x, k))
     with pytest.raises(hydrart.HeadsError, match="k=12 was not trained: choose from"):
         b.logits(x, 12)
+
+
+def test_version_1_stays_as_it_is(tmp_path: Path) -> None:
+    """A file with the bytes that the first hydrart wrote. Each number of a tensor is its place, up to 9."""
+    arch = Architecture(image_size=8, patch=4, depth=1, head_dim=16, heads=(1, 2), classes=5, layer_scale=True)
+    state = {}
+    for name, parameter in parameters_of(arch).items():
+        shape = parameter.shape(2)
+        state[name] = (np.arange(np.prod(shape), dtype=np.float32) % 10).reshape(shape)
+    path = tmp_path / "x.safetensors"
+    write(path, Metadata(arch, "int8", Preprocessing(8), source="made up"), state)
+    assert sha256(path) == "5aa3f66a768b7d818fc60e58382bce007d82efc8ec4f3c8f66171ec75891a2c4"
+
+
+def test_the_files_that_ship_would_be_written_with_the_same_header() -> None:
+    for path in bundled("weights", ".safetensors").values():
+        file = WeightFile(path)
+        assert header_bytes(file.meta, file.layout.tensors) == path.read_bytes()[: file.start]
 
 
 class Lazy(Mapping[str, Any]):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hydrart.format.precision import PRECISIONS
-from tests.support.networks import SMALL
+from tests.support.networks import GRID_LOOKS, SMALL, TOKEN_LOOKS
 
 ARCHITECTURES = {
     "small": SMALL,
@@ -15,6 +15,8 @@ ARCHITECTURES = {
     "separate classifiers": replace(SMALL, separate_classifiers=True),
     "three sizes": replace(SMALL, heads=(3, 6, 12)),
     "one size": replace(SMALL, heads=(6,)),
+    "looks that add tokens": TOKEN_LOOKS,
+    "looks that grow": GRID_LOOKS,
 }
 
 architectures = pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=ARCHITECTURES)

@@ -17,10 +17,15 @@ from PIL import Image
 
 from hydrart.cli.main import main
 from hydrart.errors import HydrartError
+from hydrart.format.architecture import Look
 from hydrart.json_lines import SCHEMA
 from tests.support.networks import SMALL
 
 TINY = replace(SMALL, image_size=8, patch=4, depth=1, heads=(1, 2, 3))
+TINY_LOOKS = (
+    replace(TINY, heads=(1, 2), looks=(Look(1, 8), Look(2, 8)), fusion="tokens"),
+    replace(TINY, heads=(1, 2), looks=(Look(1, 4), Look(2, 8)), fusion="grid"),
+)
 
 Make = Callable[..., Path]
 Json = dict[str, Any]

@@ -62,7 +62,7 @@ class Parts:
     @property
     def x(self) -> NDArray[np.float32]:
         """The residual stream, [BATCH * tokens, p]."""
-        return self.rows("x", BATCH * self.arch.tokens, self.p)
+        return self.rows("x", BATCH * self.arch.tokens(self.arch.heads[-1]), self.p)
 
     @property
     def features(self) -> NDArray[np.float32]:

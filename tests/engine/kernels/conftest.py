@@ -18,4 +18,4 @@ def network(make_weights: Callable[..., Path]) -> tuple[Parts, State, Array]:
     x = rng.standard_normal((BATCH, 3, ARCH.image_size, ARCH.image_size)).astype(np.float32)
     state = {name: np.asarray(values, np.float64) for name, values in file.state(K).items()}
     parts = Parts(file, x)
-    return parts, state, rng.standard_normal((BATCH, ARCH.tokens, parts.p)).astype(np.float32)
+    return parts, state, rng.standard_normal((BATCH, ARCH.tokens(K), parts.p)).astype(np.float32)
