@@ -12,7 +12,9 @@ HydrartError
  `- MissingExtraError   an optional dependency is not installed, or does not load
 """
 
+import importlib
 import re
+import types
 
 
 class HydrartError(Exception):
@@ -54,20 +56,32 @@ class ProfileError(HydrartError):
 class MissingExtraError(HydrartError):
     """An optional dependency is not installed, or is installed and cannot be imported.
 
-    what: the feature that needs it; package: its name for people; extra: of hydrart; error: of the import, if any.
+    what: the feature that needs it; package: its name for people; extra: of hydrart; error: of the import, if any;
+    module: the module that was imported.
     """
 
-    def __init__(self, what: str, package: str, extra: str, error: ImportError | None = None) -> None:
-        super().__init__(_missing(what, package, extra, error))
+    def __init__(self, what: str, package: str, extra: str, error: Exception | None = None, module: str = "") -> None:
+        super().__init__(_missing(what, package, extra, error, module))
 
 
-def _missing(what: str, package: str, extra: str, error: ImportError | None) -> str:
+def import_extra(module: str, what: str, package: str, extra: str) -> types.ModuleType:
+    """Import an optional module and return it. Any failure becomes a MissingExtraError, see there."""
+    try:
+        found = importlib.import_module(module)
+        if getattr(found, "__file__", None) is None:  # Python takes a folder without code for a package
+            raise ImportError("its files are missing", name=module)
+        return found
+    except Exception as error:  # damaged packages raise anything
+        raise MissingExtraError(what, package, extra, error, module) from None
+
+
+def _missing(what: str, package: str, extra: str, error: Exception | None, imported: str) -> str:
     from hydrart import installation  # imported here because only those who lack a package need it
 
-    module = (error and error.name) or ""
+    module = (isinstance(error, ImportError) and error.name) or imported
     if error is None or (isinstance(error, ModuleNotFoundError) and not (module and installation.is_there(module))):
         return f"{what} needs {package}: install it with: {installation.install_command(extra)}"
-    reason = " ".join(str(error).split())[:200]
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
     if library := re.search(r"(\S+\.so\S*): cannot open shared object file", reason):
         return (
             f"{what} needs {package}, which lacks the library {library[1]}: "

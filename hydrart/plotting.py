@@ -1,10 +1,9 @@
 """Matplotlib, an optional dependency: every picture is drawn through this module."""
 
-import importlib
 from pathlib import Path
 from typing import Any
 
-from hydrart.errors import MissingExtraError, SettingError
+from hydrart.errors import SettingError, import_extra
 
 
 def check_target(path: Path) -> None:
@@ -19,10 +18,7 @@ def check_target(path: Path) -> None:
 
 def figure_class() -> Any:
     """Return matplotlib.figure.Figure. Raises MissingExtraError."""
-    try:
-        return importlib.import_module("matplotlib.figure").Figure
-    except ImportError as error:
-        raise MissingExtraError("a plot", "Matplotlib", "bench", error) from None
+    return import_extra("matplotlib.figure", "a plot", "Matplotlib", "bench").Figure
 
 
 def log_axis(axes: Any, label: str) -> None:

@@ -48,3 +48,34 @@ def test_a_package_whose_library_the_system_lacks(tmp_path: Path, monkeypatch: p
         "the video file a.mp4 needs OpenCV, which lacks the library libGL.so.1: "
         "install that with the system's package manager"
     )
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (None, "its files are missing"),  # Python imports a folder without code
+        ("raise OSError('libx.so: invalid ELF header')", "libx.so: invalid ELF header"),
+        ("raise ValueError('numpy.dtype size changed')", "numpy.dtype size changed"),
+        ("raise RuntimeError", "RuntimeError"),
+        ("import", "invalid syntax"),
+    ],
+)
+def test_an_import_that_fails_in_any_way(
+    code: str | None, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"broken_{abs(hash(reason))}"
+    (tmp_path / name).mkdir()
+    if code is not None:
+        (tmp_path / name / "__init__.py").write_text(code)
+    with pytest.raises(errors.MissingExtraError) as info:
+        errors.import_extra(name, "the page", "Broken", "dashboard")
+    text = str(info.value)
+    assert text.startswith(f"the page needs Broken, which is installed but cannot be imported ({reason}")
+    assert text.endswith(f" --force-reinstall {name}")
+
+
+def test_an_import_that_works() -> None:
+    assert errors.import_extra("json.decoder", "x", "x", "x").JSONDecoder
+    with pytest.raises(errors.MissingExtraError, match="x needs y: install it with: "):
+        errors.import_extra("hydrart_no_such_module", "x", "y", "video")

@@ -24,6 +24,7 @@ import numpy as np
 
 import hydrart
 from hydrart.bench.shapes import parse_shape, random_weights
+from hydrart.dashboard.controls import Bounds
 from hydrart.dashboard.server import Dashboard
 from hydrart.format.precision import INT8
 
@@ -126,8 +127,9 @@ def slowed(watchers: int, seconds: float, turns: int) -> dict[str, float]:
 
 
 def _page(stream: hydrart.Stream, model: hydrart.Model, governor: hydrart.Governor) -> Dashboard:
-    facts: dict[str, Any] = {"title": "x", "heads": model.heads, "governor": governor, "fixed_k": K}
-    return Dashboard("127.0.0.1", 0, None, state=lambda: stream.state, stats=stream.stats, **facts)
+    page = Dashboard("127.0.0.1", 0, None, title="x", heads=model.heads, bounds=Bounds(k=K))
+    page.begin("x", governor, stream.stats)
+    return page
 
 
 def _watch(page: Dashboard, watchers: int) -> subprocess.Popen[bytes]:

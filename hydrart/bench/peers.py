@@ -5,7 +5,6 @@ a graph from PyTorch's exporter does, which takes longer. The thread pools of th
 after a call. A fair timing therefore sleeps and makes an untimed call before each turn (timing.py).
 """
 
-import importlib
 import io
 import logging
 import os
@@ -21,7 +20,7 @@ from hydrart.bench.signal_stack import kept_signal_stack
 from hydrart.bench.torch_network import network
 from hydrart.engine.onnx_engine import load_runtime, session_options
 from hydrart.engine.onnx_export import attention_nodes, export
-from hydrart.errors import MissingExtraError, SettingError
+from hydrart.errors import SettingError, import_extra
 from hydrart.format.precision import FloatArray
 from hydrart.format.reader import WeightFile
 
@@ -176,10 +175,8 @@ class TorchPeer:
     precisions = ("fp32",)
 
     def __init__(self, file: WeightFile, precision: str, threads: int, plain: bool) -> None:
-        try:
-            import torch
-        except ImportError as error:  # the extra `bench` leaves it out: PyPI's build for x86 brings gigabytes of CUDA
-            raise MissingExtraError("the comparison with PyTorch", "PyTorch", "train", error) from None
+        # the extra `bench` leaves it out: PyPI's build for x86 brings gigabytes of CUDA
+        torch = import_extra("torch", "the comparison with PyTorch", "PyTorch", "train")
         self._torch: Any = torch
         self._file = file
         self.version: str = torch.__version__
@@ -228,9 +225,7 @@ def _load_untracked(module: str, what: str, package: str, extra: str) -> Any:
     before = {name: os.environ.get(name) for name in ("CI", "NNCF_CI")}
     os.environ.update(dict.fromkeys(before, "true"))
     try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingExtraError(what, package, extra, error) from None
+        return import_extra(module, what, package, extra)
     finally:
         for name, value in before.items():
             os.environ.pop(name)

@@ -152,14 +152,14 @@ def run(
             "on_event": outputs.event,
             "on_wait": outputs.alive,
         }
+        if serve_at is not None:
+            bounds = {"k": k, "min_k": min_k, "max_k": max_k, "max_temp_c": max_temp}
+            outputs.serve(serve(serve_at, opener.name, model, outputs, bounds, asks_token))
         with (
             Sensors(names, root=sensor_root, battery_cmd=battery_cmd) as sensors,
             Stream(opener, model, sensors=sensors, **goals, **settings) as stream,
         ):
             outputs.start(stream, {"source": stream.name, "weights": str(model.file.path), "fps": stream.fps, **goals})
-            if serve_at is not None:
-                bounds = {"k": k, "min_k": min_k, "max_k": max_k, "max_temp_c": max_temp}
-                outputs.serve(serve(serve_at, stream, outputs, bounds, asks_token))
             _follow(stream, outputs, duration, max_frames)
 
 

@@ -16,9 +16,9 @@ from urllib.parse import quote
 import click
 
 from hydrart.cli.exit_codes import Failure
-from hydrart.errors import MissingExtraError, SettingError
-from hydrart.output.outputs import Outputs, stream_title
-from hydrart.stream.stream import Stream
+from hydrart.errors import SettingError, import_extra
+from hydrart.model import Model
+from hydrart.output.outputs import Outputs
 
 if TYPE_CHECKING:
     from hydrart.dashboard.server import Dashboard
@@ -27,8 +27,11 @@ _TOKEN = "HYDRART_TOKEN"
 _GET_ADDRESS = 0x8915  # SIOCGIFADDR of Linux' netdevice(7)
 _ANYWHERE = {"0.0.0.0": socket.AF_INET, "::": socket.AF_INET6}
 _SOMEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}  # reserved for documents: RFC 5737, 3849
-# what stands for two modules of a QR code, the upper and the lower one; 1 is dark, as most screens are
-_BLOCKS = {(0, 0): "█", (0, 1): "▀", (1, 0): "▄", (1, 1): " "}
+# Two modules of a QR code, the upper and the lower one; 1 is dark.
+_BLOCKS = {(0, 0): " ", (0, 1): "▄", (1, 0): "▀", (1, 1): "█"}
+# Black on white (ECMA-48, SGR). Themes change the first 16 colours, and leave these two of the 256 as they are.
+_INK, _PLAIN = "\x1b[38;5;16;48;5;231m", "\x1b[0m"
+_PACKAGES = {"aiohttp.web": "aiohttp", "prometheus_client": "prometheus-client", "simplejpeg": "simplejpeg"}
 
 
 class HostPort(click.ParamType[tuple[str, int]]):
@@ -52,38 +55,30 @@ class HostPort(click.ParamType[tuple[str, int]]):
 
 
 def serve(
-    address: tuple[str, int], stream: Stream, outputs: Outputs, bounds: Mapping[str, Any], asks_token: bool
+    address: tuple[str, int], title: str, model: Model, outputs: Outputs, bounds: Mapping[str, Any], asks_token: bool
 ) -> "Dashboard":
-    """Start the stream's page, and say its addresses.
+    """Start the page of a run whose source is not open yet, and say its addresses.
 
-    bounds: what hydrart.dashboard.controls.Bounds takes. asks_token: ask for a token on loopback, too. Raises
-    MissingExtraError, Failure.
+    title: the source. bounds: what hydrart.dashboard.controls.Bounds takes. asks_token: ask for a token on loopback,
+    too. Raises MissingExtraError, Failure.
     """
-    try:
-        import prometheus_client  # noqa: F401
-        import simplejpeg  # noqa: F401
+    for module, package in _PACKAGES.items():
+        import_extra(module, "--serve", package, "dashboard")
+    from hydrart.dashboard.controls import Bounds
+    from hydrart.dashboard.guard import is_loopback
+    from hydrart.dashboard.server import Dashboard
 
-        from hydrart.dashboard.controls import Bounds
-        from hydrart.dashboard.guard import is_loopback
-        from hydrart.dashboard.server import Dashboard
-    except ImportError as error:
-        raise MissingExtraError("--serve", error.name or "aiohttp", "dashboard", error) from None
     host, port = address
     fixed = os.environ.get(_TOKEN) or None
     token = (fixed or secrets.token_urlsafe(16)) if asks_token or not is_loopback(host) else None
-    model = stream.model
     build = {"python": platform.python_version(), "weights": model.file.path.name, "precision": model.precision}
     try:
         dashboard = Dashboard(
             host,
             port,
             token,
-            title=stream_title(stream),
+            title=title,
             heads=model.heads,
-            governor=stream.governor,
-            fixed_k=bounds["k"],
-            state=lambda: stream.state,
-            stats=stream.stats,
             bounds=Bounds(**bounds),
             seen=model.seen,
             build={**build, "backend": model.backend},
@@ -98,7 +93,7 @@ def serve(
     for one in links:
         outputs.say(f"live page: {one}{f' (with ?token= and what {_TOKEN} holds)' if hidden else ''}")
     if not is_loopback(host) and not hidden:
-        _show_code(links[0], outputs.say)
+        _show_code(links[0], outputs.draw)
     return dashboard
 
 
@@ -143,14 +138,14 @@ def _terminal_encoding() -> str | None:
     return stderr.encoding.lower() if stderr is not None and stderr.isatty() else None
 
 
-def _show_code(text: str, say: Callable[[str], None]) -> None:
-    """The text as a QR code for a phone's camera, on terminals that can show one."""
+def _show_code(text: str, draw: Callable[[str], None]) -> None:
+    """Draw the text as a QR code for a phone's camera, on terminals that can show one."""
     if not (_terminal_encoding() or "").startswith("utf"):
         return
     try:
         import segno
-    except ImportError:  # the link alone leads there, too
+    except Exception:  # it is missing or damaged, and the link alone leads there, too
         return
     rows = [bytes(row) for row in segno.make(text, error="l").matrix_iter(border=2)]
     for upper, lower in zip_longest(rows[::2], rows[1::2], fillvalue=bytes(len(rows[0]))):
-        say("".join(_BLOCKS[pair] for pair in zip(upper, lower, strict=True)))
+        draw(f"{_INK}{''.join(_BLOCKS[pair] for pair in zip(upper, lower, strict=True))}{_PLAIN}")

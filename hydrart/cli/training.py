@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from hydrart.errors import MissingExtraError
+from hydrart.errors import import_extra
 from hydrart.train.recipe import AUGMENTATIONS, Recipe
 
 data_option = click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of train/ and test/.")
@@ -27,7 +27,4 @@ resume_option = click.option(
 
 def need_pytorch(command: str) -> None:
     """Import PyTorch. Raises MissingExtraError."""
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(command, "PyTorch", "train", error) from None
+    import_extra("torch", command, "PyTorch", "train")

@@ -11,7 +11,7 @@ import numpy as np
 
 from hydrart.convert import mapped
 from hydrart.convert.stored import CheckpointError, Stored, Unusable
-from hydrart.errors import MissingExtraError
+from hydrart.errors import import_extra
 from hydrart.format.roles import CLASS_TOKEN
 
 EMA_ENTRIES = ("state_dict_ema", "model_ema")
@@ -88,10 +88,9 @@ def read(path: Path, ema: bool = True) -> Checkpoint:
 
 
 def _pickled(path: Path, zipped: bool) -> dict[Any, Any]:
-    try:
-        from hydrart.convert import pickled
-    except ImportError as error:
-        raise MissingExtraError(f"{path} is no safetensors file, and reading it", "PyTorch", "train", error) from None
+    import_extra("torch", f"{path} is no safetensors file, and reading it", "PyTorch", "train")
+    from hydrart.convert import pickled
+
     return pickled.read(path, zipped)
 
 

@@ -38,16 +38,21 @@ class Bounds:
 class Controls:
     """Check the page's settings at once, and change the governor later, in the loop's thread.
 
-    heads: the ks of the network.
+    heads: the ks of the network. Before begin() there is no governor yet.
     """
 
-    def __init__(self, governor: Governor, heads: tuple[int, ...], bounds: Bounds) -> None:
-        self._governor, self._bounds = governor, bounds
+    def __init__(self, heads: tuple[int, ...], bounds: Bounds) -> None:
+        self._governor: Governor | None = None
+        self._bounds = bounds
         self._heads = bounds.allowed(heads)
         self._guard = free_in_children(threading.Lock())
         self._applied: dict[str, Any] = {"k": bounds.k, "max_temp_c": None}  # the page's settings in force; None: none
         self._wanted: dict[str, Any] = {}  # only the latest request stays, so that a flood costs no memory
-        self._default = governor.max_temp_c
+        self._default: float | None = bounds.max_temp_c
+
+    def begin(self, governor: Governor) -> None:
+        """Change this governor from now on."""
+        self._governor, self._default = governor, governor.max_temp_c
 
     def settings(self) -> dict[str, Any]:
         """The settings in force, the settings after null, and the user's bounds."""
@@ -68,18 +73,20 @@ class Controls:
 
         A null lets the governor choose k, or removes the page's limit. Raises SettingError, and then changes nothing.
         """
+        if self._governor is None:
+            raise SettingError("the source is not open yet: try again when it is")
         if not isinstance(wanted, dict) or not wanted or not wanted.keys() <= _KEYS:
             raise SettingError('send {"k": a number or null} or {"max_temp_c": a number or null}')
         if "k" in wanted:
             self._check_k(wanted["k"])
         if wanted.get("max_temp_c") is not None:
-            self._check_limit(wanted["max_temp_c"])
+            self._check_limit(wanted["max_temp_c"], self._governor)
         with self._guard:
             self._wanted |= wanted
 
     def apply(self) -> str | None:
         """Apply the page's settings to the governor, in the loop's thread. Returns a sentence after an error."""
-        if not self._wanted:
+        if not self._wanted or self._governor is None:
             return None
         with self._guard:
             wanted, self._wanted = self._wanted, {}
@@ -101,10 +108,10 @@ class Controls:
             within = f" ({self._bounds.of_k})" if self._bounds.of_k else ""
             raise SettingError(f"k is one of {', '.join(map(str, self._heads))}{within}, or null")
 
-    def _check_limit(self, limit: Any) -> None:
+    def _check_limit(self, limit: Any, governor: Governor) -> None:
         if type(limit) not in (int, float) or not _COLDEST_C <= limit <= _HOTTEST_C:
             raise SettingError(f"max_temp_c lies between {_COLDEST_C} and {_HOTTEST_C}, or is null")
         most = self._bounds.max_temp_c
         if most is not None and limit > most:
             raise SettingError(f"max_temp_c is at most {most:g}, as --max-temp says")
-        self._governor.target(limit)
+        governor.target(limit)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hydrart.background import Background
 from hydrart.fork import free_in_children
 from hydrart.json_lines import json_line
 from hydrart.readings import View, shown
@@ -40,6 +41,7 @@ class Feed:
     - picture: the latest JPEG and its number.
     - lines: numbered JSON lines of results and events.
     - result_at: monotonic time of the last result.
+    - state: the last change of the source's state.
     - trouble: why the latest picture could not be encoded; empty if it could.
     """
 
@@ -50,9 +52,9 @@ class Feed:
         seen: Seen | None = None,
         failed: Callable[[Exception], None] | None = None,
     ) -> None:
-        import simplejpeg
+        from simplejpeg import encode_jpeg
 
-        self._encode = simplejpeg.encode_jpeg
+        self._encode = encode_jpeg
         self._published, self._seen, self._failed = published, seen, failed
         self._changed = free_in_children(threading.Condition())
         self._watchers = 0
@@ -68,8 +70,9 @@ class Feed:
         self.picture: tuple[int, bytes] = (0, b"")
         self.lines: deque[tuple[int, bytes]] = deque(maxlen=_LINES)
         self.result_at: float | None = None
+        self.state = Event("opening", "the run begins", time.monotonic(), time.time())
         self.trouble = ""
-        self._thread = threading.Thread(target=self._run, name="hydrart-encode", daemon=True)
+        self._thread = Background("encode", self._run)
         self._thread.start()
 
     @property
@@ -81,11 +84,6 @@ class Feed:
     def silent_s(self) -> float | None:
         """Seconds since the last result; None before the first."""
         return None if self.result_at is None else time.monotonic() - self.result_at
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
 
     def rate(self) -> float:
         """Answers per second over the last ten seconds."""
@@ -109,6 +107,7 @@ class Feed:
 
     def event(self, event: Event) -> None:
         """Keep a change of state."""
+        self.state = event
         if self._watchers:
             self._wake({"event": event.as_dict()})
 

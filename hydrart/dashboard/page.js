@@ -16,6 +16,7 @@ let dropped = 0;
 let readings = [];
 let run = null; // id of the server's run
 let state = "";
+let reason = ""; // of the state
 let periodS = 0;
 let answeredAt = null; // all times here are on the clock of performance.now()
 let aliveAt = null;
@@ -125,7 +126,7 @@ function tick() {
   document.body.classList.toggle("stale", stale);
   byId("state").textContent = trouble || state;
   byId("state").className = trouble ? "" : state;
-  byId("since").textContent = stale && age !== null ? `last answer ${text(age)} ago` : "";
+  byId("since").textContent = !stale || trouble && age === null ? "" : age === null ? reason : `last answer ${text(age)} ago`;
   announce(stale);
   document.querySelectorAll("canvas").forEach(draw);
 }
@@ -211,9 +212,14 @@ function begin(history) {
   byId("picture").src = `picture?${Date.now()}`; // the old stream of pictures may have ended
 }
 
+function showEvent(event) {
+  [state, reason] = [event.state, event.reason];
+  byId("state").title = reason;
+}
+
 function showSign(sign) {
   aliveAt = now();
-  state = sign.state;
+  showEvent(sign);
   const silent = sign.last_result_s;
   answeredAt = silent === null ? null : Math.max(answeredAt ?? -Infinity, now() - silent);
 }
@@ -224,9 +230,8 @@ function listen() {
     const line = JSON.parse(message.data);
     aliveAt = now();
     trouble = "";
-    if (line.event) state = line.event.state;
+    if (line.event) showEvent(line.event);
     else showResult(line);
-    if (line.event) byId("state").title = line.event.reason;
   };
   source.addEventListener("alive", (message) => {
     trouble = "";

@@ -6,12 +6,13 @@ import functools
 import json
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from hydrart.background import failures
 from hydrart.dashboard.controls import Controls
 from hydrart.dashboard.feed import Feed
 from hydrart.dashboard.metrics import Metrics
@@ -31,6 +32,7 @@ _UNREAD_S = 30.0  # time limit of a reader that does not read, in seconds
 class Routes:
     """The handlers of all addresses.
 
+    - title: the source.
     - most: largest number of readers of pictures and events; one client may have half of it.
     - restarts: number of restarts of the server.
     """
@@ -42,11 +44,10 @@ class Routes:
         metrics: Metrics,
         *,
         title: str,
-        state: Callable[[], str],
         most: int,
     ) -> None:
         self._feed, self._controls, self._metrics = feed, controls, metrics
-        self._title, self._state, self._most = title, state, most
+        self.title, self._most = title, most
         self._run_id = uuid.uuid4().hex  # open pages detect a new run by this value
         self._watching: Counter[str | None] = Counter()
         self._ended = False
@@ -87,27 +88,27 @@ class Routes:
     def _settings(self) -> dict[str, Any]:
         return {
             "run": self._run_id,
-            "title": self._title,
+            "title": self.title,
             **self._controls.settings(),
             "readings": [_described(name, reading) for name, reading in shown(View.PAGE).items()],
         }
 
     def _sign_of_life(self) -> dict[str, Any]:
-        silent_s = self._feed.silent_s
-        return {"state": self._state(), "last_result_s": None if silent_s is None else round(silent_s, 3)}
+        silent_s, event = self._feed.silent_s, self._feed.state
+        last_result_s = None if silent_s is None else round(silent_s, 3)
+        return {"state": event.state, "reason": event.reason, "last_result_s": last_result_s}
 
     async def _health(self, request: web.Request) -> web.StreamResponse:
         life = self._sign_of_life()
         silent_s = life["last_result_s"]
         problems = []
         if life["state"] != "running":
-            problems.append(f"the source is {life['state']}")
+            problems.append(f"the source is {life['state']}: {life['reason']}")
         if silent_s is None or silent_s >= _SILENT_S:
             problems.append("no frame was answered yet" if silent_s is None else f"no answer for {silent_s:.0f} s")
-        if not self._feed.alive:
-            problems.append("the page's encoder has ended")
-        elif self._feed.trouble:
+        if self._feed.trouble:
             problems.append(f"a picture cannot be encoded: {self._feed.trouble}")
+        problems += failures()
         body = {"healthy": not problems, **life, "problems": problems, "page_restarts": self.restarts}
         return web.json_response(body, status=503 if problems else 200)
 

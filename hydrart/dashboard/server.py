@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 
+from hydrart.background import Background
 from hydrart.dashboard.complaints import Complaints, short
 from hydrart.dashboard.controls import Bounds, Controls
 from hydrart.dashboard.feed import Feed, Seen
@@ -29,15 +29,15 @@ class Dashboard:
 
     - host, port: the address. Port 0 takes any free port.
     - token: each request needs it. None is possible only on loopback.
-    - title: the source. heads: the ks of the network. fixed_k: the k that the user fixed, if any.
-    - bounds: the other bounds that the user gave to the run.
-    - state, stats: of the stream.
+    - title: the source. heads: the ks of the network.
+    - bounds: the user's bounds of the run.
     - seen: the part of a picture that the network sees (see Feed).
     - build: names and values for /metrics, for example the version.
     - on_event: called with an Event, in the loop's thread, if a setting of the page fails.
     - say: called with sentences for people, from any thread.
 
-    Raises SettingError if the address cannot be served.
+    Until begin() the source is still opening, and no setting can be changed. Raises SettingError if the address cannot
+    be served.
     """
 
     def __init__(
@@ -48,10 +48,6 @@ class Dashboard:
         *,
         title: str,
         heads: tuple[int, ...],
-        governor: Governor,
-        fixed_k: int | None,
-        state: Callable[[], str],
-        stats: Callable[[], dict[str, Any]],
         bounds: Bounds | None = None,
         seen: Seen | None = None,
         build: Mapping[str, str] | None = None,
@@ -59,28 +55,33 @@ class Dashboard:
         say: Callable[[str], None] | None = None,
     ) -> None:
         self._complaints = Complaints(say or _ignore)
-        self._state, self._on_event = state, on_event or _ignore
+        self._on_event = on_event or _ignore
         self._sockets = listen(host, port)
         self.port: int = self._sockets[0].getsockname()[1]
         self._guard = Guard(token)
-        self._controls = Controls(governor, heads, bounds or Bounds(k=fixed_k))
+        self._controls = Controls(heads, bounds or Bounds())
         self._connections = Connections(self._complaints)
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(self._complain)
         self._stop = asyncio.Event()
         self.feed = Feed(self._publish, seen=seen, failed=self._encoding_failed)
-        metrics = Metrics(stats, state, lambda: self.feed.latest, self.feed.rate, build or {})
-        self._routes = Routes(
-            self.feed, self._controls, metrics, title=title, state=state, most=self._connections.most // 2
-        )
-        self._thread = threading.Thread(target=self._run, name="hydrart-dashboard", daemon=True)
+        self._metrics = Metrics(self.feed, build or {})
+        self._routes = Routes(self.feed, self._controls, self._metrics, title=title, most=self._connections.most // 2)
+        self._thread = Background("dashboard", self._run)
         self._thread.start()
+
+    def begin(self, title: str, governor: Governor, stats: Callable[[], dict[str, Any]]) -> None:
+        """Show the stream, now that its source is open. stats: of the stream."""
+        self._metrics.stats = stats
+        self._controls.begin(governor)
+        self._routes.title = title
+        self._publish()
 
     def result(self, result: Result, line: dict[str, Any]) -> None:
         """Take a result and its JSON line, in the loop's thread. Only that thread may change the governor."""
         failure = self._controls.apply()
         if failure is not None:
-            self._on_event(Event(self._state(), failure, time.monotonic(), time.time()))
+            self._on_event(Event(self.feed.state.state, failure, time.monotonic(), time.time()))
         self.feed.result(result, line)
 
     def event(self, event: Event) -> None:

@@ -1,5 +1,6 @@
 """Read this machine's sensors, each in a thread of its own. One that hangs delays neither frames nor other sensors."""
 
+import contextlib
 import logging
 import math
 import os
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hydrart.background import Background
 from hydrart.device import linux
 from hydrart.device.profiles import SensorNames
 from hydrart.device.readers import BATTERY_EVERY_S, EVERY_S, READERS, Charge, Command, Read
@@ -106,14 +108,17 @@ class _Poller:
         self._stop = free_in_children(threading.Event())
         self._last: tuple[float, Readings] = (-math.inf, {})
         self._is_new = False
+        self._thread: Background | None = None
         self._told: set[str] = set()
         self.called = free_in_children(threading.Event())  # once at least, whatever it gave
 
     def start(self) -> None:
-        threading.Thread(target=self._run, name=f"hydrart-{self._name}", daemon=True).start()
+        self._thread = Background(self._name, self._run)
+        self._thread.start()
 
     def stop(self) -> None:
         self._stop.set()
+        self._thread = None  # after its stop, a failure of the thread does not count any more
 
     def latest(self) -> Readings:
         at, readings = self._last
@@ -134,7 +139,7 @@ class _Poller:
                 for name in sorted(values.keys() - readings.keys()):
                     self._tell_impossible(name, values[name])
             except BaseException as error:  # a callback may raise anything; SystemExit would end the thread silently
-                self._tell("", f"the {self._name} cannot be read: {str(error) or type(error).__name__}")
+                self._tell("", f"the {self._name} cannot be read: {_reason(error)}")
                 readings = {}
             if readings:
                 self._last = time.monotonic(), readings
@@ -153,6 +158,13 @@ class _Poller:
         if about not in self._told:
             self._told.add(about)
             _log.warning("%s", sentence)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the error's message, or else its type. A program's own error may have no readable message."""
+    with contextlib.suppress(Exception):
+        return str(error) or type(error).__name__
+    return type(error).__name__
 
 
 def checked(values: Mapping[str, Any]) -> Readings:

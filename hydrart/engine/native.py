@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hydrart.background import Background
 from hydrart.engine.kernels import attention, class_tokens, forward, gemm
 from hydrart.engine.kernels.layers import row_bytes
 from hydrart.engine.kernels.state import NETWORK, WORK
@@ -188,8 +189,7 @@ class _Team:
         ending[0]["sync"] = self.sync
         read = (network, weights.matrices, weights.table, words)
         self._threads = [
-            threading.Thread(target=_work, args=(run, network, thread, read), name=f"hydrart-{thread}", daemon=True)
-            for thread in range(1, threads)
+            Background(f"worker-{thread}", _work, run, network, thread, read) for thread in range(1, threads)
         ]
         for worker in self._threads:
             worker.start()

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from hydrart.engine.onnx_export import export
-from hydrart.errors import MissingExtraError
+from hydrart.errors import import_extra
 from hydrart.fork import call_in_children, free_in_children
 from hydrart.format.precision import FloatArray
 from hydrart.format.reader import WeightFile
@@ -64,12 +64,8 @@ class OnnxEngine:
 
 def load_runtime(what: str, extra: str = "onnx") -> Any:
     """Import onnxruntime. what: the feature that needs it; extra: of hydrart. Raises MissingExtraError."""
-    try:
-        import onnx  # noqa: F401 - the export needs it, and the error should come before the first call
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError(what, "onnx and onnxruntime", extra, error) from None
-    return onnxruntime
+    import_extra("onnx", what, "onnx", extra)  # the export needs it, and the error should come before the first call
+    return import_extra("onnxruntime", what, "onnxruntime", extra)
 
 
 def session_options(runtime: Any, threads: int) -> Any:

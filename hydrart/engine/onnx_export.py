@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hydrart.errors import MissingExtraError, SettingError
+from hydrart.errors import SettingError, import_extra
 from hydrart.format.architecture import Architecture
 from hydrart.format.precision import FloatArray
 from hydrart.format.roles import (
@@ -84,11 +84,7 @@ class _Exporter:
     def __init__(
         self, state: Mapping[str, FloatArray], arch: Architecture, k: int, batch: int | None, gemm: bool
     ) -> None:
-        try:
-            import onnx
-        except ImportError as error:
-            raise MissingExtraError("the ONNX export", "onnx", "onnx", error) from None
-        self._onnx: Any = onnx
+        self._onnx: Any = import_extra("onnx", "the ONNX export", "onnx", "onnx")
         self._state, self._arch, self._k, self._batch, self._gemm = state, arch, k, batch, gemm
         self._p = arch.width(k)
         self._nodes: list[Any] = []

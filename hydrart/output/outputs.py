@@ -2,11 +2,13 @@
 
 import contextlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import click
 
+from hydrart.governor.governor import Governor
 from hydrart.json_lines import json_bytes
 from hydrart.output.answers import CsvRows, answer_text
 from hydrart.output.log import RotatingLog
@@ -22,6 +24,9 @@ from hydrart.stream.stream import Stream
 
 class Page(Protocol):
     """The interface of a live page. hydrart.dashboard implements it."""
+
+    def begin(self, title: str, governor: Governor, stats: Callable[[], dict[str, Any]]) -> None:
+        """Show the stream, whose source is open now. stats: Stream.stats."""
 
     def result(self, result: Result, line: dict[str, Any]) -> None:
         """Take a result and its JSON line."""
@@ -87,7 +92,7 @@ class Outputs:
                 output.close()
 
     def serve(self, page: Page) -> None:
-        """Add a live page to the outputs. It is closed with the others."""
+        """Add a live page to the outputs, before start(). It is closed with the others."""
         self._page = page
 
     def start(self, stream: Stream, settings: dict[str, Any]) -> None:
@@ -98,6 +103,8 @@ class Outputs:
         self._waits_for = None
         title = stream_title(stream)
         self.say(title)
+        if self._page:
+            self._page.begin(title, stream.governor, stream.stats)
         if self._log_to:
             self._log = RotatingLog(self._log_to, self._log_mb, {"run": settings}, self.say)
         if self._video_to:
@@ -126,6 +133,12 @@ class Outputs:
             return
         with contextlib.suppress(OSError):  # stderr may have no reader
             print(printable(message), file=sys.stderr, flush=True)
+
+    def draw(self, line: str) -> None:
+        """Print a line as it is on stderr, with the terminal's control codes, before start()."""
+        if not self._quiet:
+            with contextlib.suppress(OSError):
+                print(line, file=sys.stderr, flush=True)
 
     def result(self, result: Result) -> None:
         """Send an answer to all. Raises BrokenPipeError (stdout has no reader), SourceError (the video fails)."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import queue
-import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hydrart.background import Background
 from hydrart.errors import SourceError
 from hydrart.picture.preprocess import Box
 from hydrart.source.opencv import load_cv2
@@ -64,7 +64,7 @@ class VideoWriter:
         self._error: str | None = None
         self._left_out = 0
         self._queue: queue.Queue[tuple[NDArray[np.uint8], str] | None] = queue.Queue(_WAITING)
-        self._thread = threading.Thread(target=self._run, name="hydrart-video", daemon=True)
+        self._thread = Background("video", self._run)
         self._thread.start()
 
     def write(self, result: Result) -> None:

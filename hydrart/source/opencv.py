@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hydrart.errors import MissingExtraError
+from hydrart.errors import import_extra
 from hydrart.fork import free_in_children
 from hydrart.picture.colour import Depth, as_rgb
 from hydrart.source.shot import Shot
@@ -18,10 +18,7 @@ _BAD_IN_A_ROW = 30  # this many undecodable pictures in a row make the source br
 
 def load_cv2(what: str) -> Any:
     """Import cv2 and silence it. Raises MissingExtraError; its message says that `what` needs OpenCV."""
-    try:
-        import cv2
-    except ImportError as error:
-        raise MissingExtraError(what, "OpenCV", "video", error) from None
+    cv2 = import_extra("cv2", what, "OpenCV", "video")
     # OpenCV's warnings would go to stderr, into the live line. Older builds have the setting elsewhere.
     getattr(cv2.utils, "logging", cv2).setLogLevel(0)
     return cv2

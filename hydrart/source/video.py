@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import functools
+import re
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hydrart.errors import MissingExtraError, SourceError
+from hydrart.errors import SourceError, import_extra
 from hydrart.fork import free_in_children
 from hydrart.picture.preprocess import MAX_PIXELS
 from hydrart.source.rate import is_sane, rate
@@ -26,10 +27,7 @@ _TEXT = frozenset(("ansi", "bintext", "idf", "xbin"))  # FFmpeg renders text fil
 
 def load_av(what: str) -> Any:
     """Import av. Raises MissingExtraError; its message says that `what` needs PyAV."""
-    try:
-        import av
-    except ImportError as error:
-        raise MissingExtraError(what, "PyAV", "video", error) from None
+    av = import_extra("av", what, "PyAV", "video")
     _bound_memory()
     return av
 
@@ -184,12 +182,28 @@ class VideoReader:
             rgb = self._convert(frame, format="rgb24").to_ndarray()
         except self._av.FFmpegError:
             return None
-        try:
-            matrix = frame.side_data.get("DISPLAYMATRIX")
-        except ValueError:  # FFmpeg gives a kind that PyAV does not know, such as EXIF. Only the turn can be read then.
-            turned: NDArray[np.uint8] = np.rot90(rgb, round(frame.rotation / 90))
-            return turned
+        matrix = self._side_data(frame).get("DISPLAYMATRIX")
         return rgb if matrix is None else upright(rgb, np.frombuffer(matrix, np.int32))
+
+    def _side_data(self, frame: Any) -> Any:
+        """Return a frame's side data, without the kinds that PyAV does not know.
+
+        PyAV raises a ValueError at a kind that it does not know, such as EXIF. FFmpeg's filter "sidedata" deletes it.
+        """
+        while True:
+            try:
+                return frame.side_data
+            except ValueError as error:
+                kind = re.match(r"\d+", str(error))
+                if kind is None:
+                    raise
+            graph = self._av.filter.Graph()
+            size = {"width": frame.width, "height": frame.height}
+            source = graph.add_buffer(**size, format=frame.format, time_base=frame.time_base)
+            graph.link_nodes(source, graph.add("sidedata", f"mode=delete:type={kind[0]}"), graph.add("buffersink"))
+            graph.configure()
+            graph.vpush(frame)
+            frame = graph.vpull()
 
     def _length_s(self) -> float | None:
         """Seconds of video that the container states; None without a statement."""

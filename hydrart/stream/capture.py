@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from hydrart.background import Background
 from hydrart.errors import SourceError
 from hydrart.fork import free_in_children
 from hydrart.source.opener import Source
@@ -51,7 +52,7 @@ class Capture:
         self._prepare = prepare
         self._shape: tuple[int, ...] = ()
         self._stop = free_in_children(threading.Event())
-        self._thread = threading.Thread(target=self._run, name="hydrart-capture", daemon=True)
+        self._thread = Background("capture", self._run)
         self._thread.start()
 
     @property

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from hydrart.background import Background
 from hydrart.errors import NotThereError, SourceError
 from hydrart.fork import free_in_children
 from hydrart.source.opener import Opener, Source
@@ -70,7 +71,7 @@ class _Attempt:
         self._abandoned = False
         self._source: Source | None = None
         self._error: BaseException | None = None
-        threading.Thread(target=self._run, name="hydrart-open", daemon=True).start()
+        Background("open", self._run).start()
 
     def _run(self) -> None:
         try:

@@ -1,15 +1,18 @@
 """hydrart run --serve."""
 
 import contextlib
+import json
 import os
 import pty
 import re
 import socket
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import hydrart
@@ -52,7 +55,10 @@ def test_beyond_loopback_a_token_is_made(weights: Path) -> None:
         assert "0.0.0.0" not in address, "no phone can open that"
         shown = Page(int(address.rstrip("/").rpartition(":")[2]), hydrart.Governor(hydrart.load(weights).profile()))
         assert len(token) > 20 and shown.ask("/history")[0] == 401
-        assert shown.ask("/history", Authorization=f"Bearer {token}")[0] == 200
+        end = time.monotonic() + PATIENCE_S
+        while shown.ask("/healthz", Authorization=f"Bearer {token}")[0] != 200:  # until the first frames
+            assert time.monotonic() < end
+            time.sleep(0.1)
         run.terminate()
         run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0
@@ -111,6 +117,49 @@ def test_a_token_without_a_page_is_wrong_usage() -> None:
     assert done.exit_code == 2 and "add --serve" in done.stderr
 
 
+def test_the_page_is_up_while_the_source_is_waited_for(weights: Path) -> None:
+    """A camera that comes late: the page shows what the run waits for."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"http://me:secret@127.0.0.1:{free.getsockname()[1]}/x.ts"
+    command = [*PROGRAM, "run", address, "--wait", "600", "--weights", str(weights), "--serve", "0", "--k", "3"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stderr is not None
+        line = next(line for line in run.stderr if line.startswith("live page: "))
+        assert next(line for line in run.stderr if line.startswith("waiting: "))
+        shown = Page(int(line.rstrip("/\n").rpartition(":")[2]), hydrart.Governor(hydrart.load(weights).profile()))
+        status, body, _ = shown.ask("/healthz")
+        health = json.loads(body)
+        assert status == 503 and health["state"] == "opening" and "Connection refused" in health["problems"][0]
+        history = json.loads(shown.ask("/history")[1])
+        assert history["title"].startswith("http://***@127.0.0.1:") and history["latest"] is None
+        assert "Connection refused" in history["reason"] and b"secret" not in body
+        assert b'hydrart_state{state="opening"} 1.0' in shown.ask("/metrics")[1]
+        status, body, _ = shown.ask("/control", "POST", {"max_temp_c": 60})
+        assert status == 400 and body == b"the source is not open yet: try again when it is\n"
+        shown.read("/updates", lambda data: b"event: alive" in data)
+        run.terminate()
+        run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 130
+
+
+def test_a_damaged_package_of_the_page_is_named(tmp_path: Path, weights: Path) -> None:
+    """The import of a damaged package may raise anything."""
+    (tmp_path / "simplejpeg").mkdir()
+    start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from hydrart.cli.main import main; main()"
+    command = [PROGRAM[0], "-c", start, str(tmp_path), "run", "demo", "--weights", str(weights), "--serve", "0"]
+    for code, reason in (
+        ("raise ImportError('no _jpeg')", "no _jpeg"),
+        ("raise ValueError('numpy.dtype size changed')", "numpy.dtype size changed"),
+        ("raise OSError", "OSError"),
+        ("import hydrart_no_such_module_of_it", "install it with"),
+    ):
+        (tmp_path / "simplejpeg/__init__.py").write_text(code)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, stdin=subprocess.DEVNULL)
+        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+        assert done.stderr.startswith("hydrart: --serve needs simplejpeg") and reason in done.stderr
+        assert " install " in done.stderr and "aiohttp" not in done.stderr
+
+
 def test_addresses_of_this_machine() -> None:
     found = serving.reachable("0.0.0.0")
     assert found and "0.0.0.0" not in found
@@ -135,18 +184,23 @@ def test_links(host: str, token: str | None, link: str) -> None:
 
 def test_a_terminal_shows_a_code_that_holds_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
     segno = pytest.importorskip("segno", reason="segno is not installed (extra: dashboard)")
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed (extra: video)")
     main, child = pty.openpty()
     said: list[str] = []
     with open(child, "w", encoding="utf-8") as terminal, monkeypatch.context() as there:
         there.setattr("sys.__stderr__", terminal)
         serving._show_code("http://192.0.2.1:8080/?token=x", said.append)
     os.close(main)
-    modules = [[int(half == "▄" or half == " ") for half in line] for line in said]  # the upper halves
+    rows = []
+    for line in said:
+        match = re.fullmatch("\x1b\\[38;5;16;48;5;231m([█▀▄ ]+)\x1b\\[0m", line)
+        assert match, "black on white, whatever the terminal's colours are"
+        rows += [[int(half in dark) for half in match[1]] for dark in ("█▀", "█▄")]
     wanted = [list(row) for row in segno.make("http://192.0.2.1:8080/?token=x", error="l").matrix_iter(border=2)]
-    assert modules == wanted[::2]
-    lower = [[int(half == "▀" or half == " ") for half in line] for line in said]
-    assert lower[: len(wanted) // 2] == wanted[1::2]
-    assert all(re.fullmatch("[█▀▄ ]+", line) for line in said)
+    assert rows[: len(wanted)] == wanted and not np.any(rows[len(wanted) :])
+    for background in (0, 255):  # as a phone's camera sees it on a dark and on a light terminal
+        seen = np.pad(np.kron(255 - 255 * np.array(rows), np.ones((8, 8))), 40, constant_values=background)
+        assert cv2.QRCodeDetector().detectAndDecode(seen.astype(np.uint8))[0] == "http://192.0.2.1:8080/?token=x"
     said.clear()
     serving._show_code("http://192.0.2.1:8080/", said.append)
     assert not said, "nothing where stderr is no terminal"
@@ -176,5 +230,5 @@ def test_a_run_on_a_terminal_shows_the_code_above_its_panel(weights: Path) -> No
                 output += part
     os.close(main)
     lines = output.decode().partition("live page: ")[2].splitlines()
-    code = [line for line in lines if re.search("█ ▄▄▄▄▄ █", line)]
+    code = [line for line in lines if re.search("█ ▄▄▄ █|█ ███ █", line)]
     assert len(code) == 2, "the upper edges of the three corners"

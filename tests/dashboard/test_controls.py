@@ -19,9 +19,15 @@ def governor(max_temp_c: float | None = None, **bounds: Any) -> hydrart.Governor
     return hydrart.Governor(profile, fps=15, max_temp_c=max_temp_c, **bounds)
 
 
+def controls_of(governor: hydrart.Governor, bounds: Bounds) -> Controls:
+    controls = Controls(HEADS, bounds)
+    controls.begin(governor)
+    return controls
+
+
 def test_what_is_set_holds_from_the_next_frame_on() -> None:
     of = governor()
-    controls = Controls(of, HEADS, Bounds())
+    controls = controls_of(of, Bounds())
     controls.want({"k": 4, "max_temp_c": 61.5})
     assert of.max_temp_c == 68, "only the loop's thread changes the governor"
     assert controls.apply() is None and of.max_temp_c == 61.5 and of.choose(0)[:2] == (4, "fixed")
@@ -56,7 +62,7 @@ def test_what_is_set_holds_from_the_next_frame_on() -> None:
 )
 def test_what_would_fail_in_the_loop_is_refused_before(wanted: Any, sentence: str) -> None:
     of = governor()
-    controls = Controls(of, HEADS, Bounds())
+    controls = controls_of(of, Bounds())
     before = controls.settings()
     with pytest.raises(SettingError, match=sentence):
         controls.want(wanted)
@@ -74,14 +80,14 @@ def test_what_would_fail_in_the_loop_is_refused_before(wanted: Any, sentence: st
     ],
 )
 def test_the_bounds_of_the_user_win(bounds: dict[str, Any], wanted: dict[str, Any], sentence: str) -> None:
-    controls = Controls(governor(**bounds), HEADS, Bounds(**bounds))
+    controls = controls_of(governor(**bounds), Bounds(**bounds))
     with pytest.raises(SettingError, match=sentence):
         controls.want(wanted)
 
 
 def test_a_limit_that_is_taken_back_leaves_that_of_the_user() -> None:
     of = governor(60)
-    controls = Controls(of, HEADS, Bounds(max_temp_c=60, max_k=5))
+    controls = controls_of(of, Bounds(max_temp_c=60, max_k=5))
     controls.want({"max_temp_c": 50})
     assert controls.apply() is None and of.max_temp_c == 50
     shown = controls.settings()
@@ -98,7 +104,7 @@ def test_what_fails_in_the_loop_is_a_sentence(name: str, monkeypatch: pytest.Mon
 
     of = governor()
     monkeypatch.setattr(of, name, fail)
-    controls = Controls(of, HEADS, Bounds())
+    controls = controls_of(of, Bounds())
     before = controls.settings()
     controls.want({"k": 4} if name == "fix" else {"max_temp_c": 50})
     assert controls.apply() == "a setting of the page was not taken: no"
@@ -109,7 +115,7 @@ def test_what_fails_in_the_loop_is_a_sentence(name: str, monkeypatch: pytest.Mon
 def test_only_the_latest_of_a_flood_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     of = governor()
     calls: list[int | None] = []
-    controls = Controls(of, HEADS, Bounds())
+    controls = controls_of(of, Bounds())
     monkeypatch.setattr(of, "fix", calls.append)
     for i in range(10_000):
         controls.want({"k": HEADS[i % 4]})

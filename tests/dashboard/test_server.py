@@ -71,7 +71,7 @@ def test_pictures_of_any_shape_are_shown(shape: tuple[int, int], model: hydrart.
             feed.result(odd, odd.as_dict())
             time.sleep(0.02)
         until(lambda: feed.picture[0] > shown + 2)
-        assert feed.alive and not feed.trouble and not running.said
+        assert feed._thread.is_alive() and not feed.trouble and not running.said
 
 
 def test_a_server_that_fails_is_started_again(model: hydrart.Model, monkeypatch: pytest.MonkeyPatch) -> None:

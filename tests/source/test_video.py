@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from hydrart.errors import SourceError
 from hydrart.source import video
@@ -56,19 +56,21 @@ def test_pictures_of_any_format_have_their_colours(pixels: str, tmp_path: Path) 
         assert np.abs(means - (RED, GREEN, BLUE)).max() < 5
 
 
-@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, -1), (8, 1)])
-def test_jpegs_with_exif_in_a_stream_are_upright(orientation: int, turns: int, tmp_path: Path) -> None:
-    """As a camera writes them (EXIF 2.3, tag 274). FFmpeg passes the EXIF block on as side data. turns: to the left."""
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_jpegs_with_exif_are_upright_in_videos_and_folders(orientation: int, tmp_path: Path) -> None:
+    """As a camera writes them (EXIF 2.3, tag 274), mirrored ones too. FFmpeg passes the EXIF block on as side data."""
     exif = Image.Exif()
     exif[274] = orientation
-    path = tmp_path / "x.mjpeg"
-    with path.open("wb") as file:
-        for _ in range(3):
-            Image.fromarray(stripes(96, 144)).save(file, "JPEG", exif=exif, quality=95)
-    found = pictures(path)
-    assert len(found) == 3
+    image = Image.fromarray(stripes(96, 144))
+    image.paste((255, 255, 0), (0, 0, 144, 32))  # upside down differs, too
+    image.save(tmp_path / "x.jpg", exif=exif, quality=95)
+    (tmp_path / "x.mjpeg").write_bytes((tmp_path / "x.jpg").read_bytes() * 3)
+    with Image.open(tmp_path / "x.jpg") as read:
+        wanted = np.asarray(ImageOps.exif_transpose(read)).astype(int)
+    found = pictures(tmp_path / "x.mjpeg") + pictures(tmp_path / "x.jpg")
+    assert len(found) == 3 + 1
     for picture in found:
-        assert np.abs(colours(np.rot90(picture, -turns)) - (RED, GREEN, BLUE)).max() < 8
+        assert picture.shape == wanted.shape and np.abs(picture - wanted).mean() < 4
 
 
 @pytest.mark.parametrize("flags", ["+cgop", "+ilme+ildct"])

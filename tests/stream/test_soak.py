@@ -87,8 +87,8 @@ def test_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stamps = 0
     settings: dict[str, Any] = {"fps": 1e6, "governor": governor, "frames": "all", "keep_frame": True, "smooth": 3}
     with hydrart.Stream(Losing, model, **settings) as stream:
-        facts: dict[str, Any] = {"title": "soak", "heads": model.heads, "governor": governor, "fixed_k": None}
-        page = server.Dashboard("127.0.0.1", 0, None, state=lambda: stream.state, stats=stream.stats, **facts)
+        page = server.Dashboard("127.0.0.1", 0, None, title="soak", heads=model.heads)
+        page.begin("soak", governor, stream.stats)
         readers = [threading.Thread(target=slow_reader, args=(page.port, stop)) for _ in range(3)]
         for reader in readers:
             reader.start()

@@ -97,12 +97,12 @@ def page(
 
     governor = hydrart.Governor(model.profile(), fps=50)
     stop, pause = threading.Event(), threading.Event()
-    with hydrart.Stream(frames(), model, fps=50, governor=governor, sensors=sensors, keep_frame=True) as stream:
-        state: Callable[[], str] = lambda: stream.state  # noqa: E731
-        facts: dict[str, Any] = {"title": "noise", "heads": model.heads, "governor": governor, "fixed_k": None}
-        said: list[str] = []
-        facts |= {"state": state, "stats": stream.stats, "seen": model.seen, "say": said.append}
-        dashboard = Dashboard(host, port, token, **facts | more)
+    said: list[str] = []
+    facts: dict[str, Any] = {"title": "noise", "heads": model.heads, "seen": model.seen, "say": said.append}
+    dashboard = Dashboard(host, port, token, **facts | more)
+    settings: dict[str, Any] = {"governor": governor, "sensors": sensors, "keep_frame": True}
+    with hydrart.Stream(frames(), model, fps=50, on_event=dashboard.event, **settings) as stream:
+        dashboard.begin("noise", governor, stream.stats)
 
         def loop() -> None:
             for result in stream:

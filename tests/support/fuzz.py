@@ -166,7 +166,8 @@ def _control(folder: Path) -> Reader:
             wanted = json.loads(data)
         except (ValueError, RecursionError):  # the page answers 400
             return
-        controls = Controls(hydrart.Governor(model.profile(), fps=30), model.heads, Bounds(max_temp_c=80))
+        controls = Controls(model.heads, Bounds(max_temp_c=80))
+        controls.begin(hydrart.Governor(model.profile(), fps=30))
         controls.want(wanted)
         assert controls.apply() is None
         json.dumps(controls.settings())
