@@ -13,7 +13,8 @@ from hydrart.errors import (
 )
 from hydrart.governor.governor import Decision, Governor
 from hydrart.governor.points import Profile
-from hydrart.model import Model, Prediction, load
+from hydrart.model import Model, load
+from hydrart.prediction import Prediction
 from hydrart.source.opener import Opener
 from hydrart.source.shot import Shot
 from hydrart.stream.events import Event

@@ -1,18 +1,20 @@
 """Model: open a weight file once, and classify pictures with any number of heads."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from itertools import pairwise
+from numbers import Real
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.device.profiles import load_device
-from hydrart.engine import Engine, make_engine
+from hydrart.engine import MAX_BATCH, Engine, make_engine
 from hydrart.engine.variants import open_variant
-from hydrart.errors import PictureError, SettingError, WeightFileError
+from hydrart.errors import HeadsError, PictureError, SettingError, WeightFileError
 from hydrart.format.architecture import Architecture
 from hydrart.format.metadata import Accuracy
 from hydrart.format.precision import FloatArray
@@ -20,53 +22,15 @@ from hydrart.format.preprocessing import Preprocessing
 from hydrart.format.reader import WeightFile
 from hydrart.governor.points import OperatingPoint, Profile
 from hydrart.picture.preprocess import FITS, Box, Picture, prepare, preprocess, read_picture, seen
+from hydrart.prediction import Prediction, softmax
 from hydrart.resources import DEFAULT_WEIGHTS, find
 
+Heads = int | Sequence[int]  # the k of one look, or those of several
 ShowProgress = Callable[[Sequence[int]], Iterable[int]]
 
 _MEASURED_ON = (480, 640, 3)  # the shape of a picture from a camera at its default size
 _MEASURED_TIMES = 3
-_BATCH = 8  # pictures of a list that are in memory together
 _LARGEST = 1e12  # of an input; what preprocess() makes of a picture is no larger, whatever mean and std a file has
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """The answer to one picture."""
-
-    k: int
-    """The number of heads that gave the answer."""
-    probabilities: FloatArray
-    """The probability of each class: float32 [classes], each 0 to 1. Their sum is 1."""
-    labels: Sequence[str]
-    """The name of each class."""
-    preprocess_ms: float
-    """Milliseconds that the preprocessing took."""
-    infer_ms: float
-    """Milliseconds that the network took."""
-
-    def __repr__(self) -> str:
-        return f"Prediction({self.label!r}, score={self.score:.3f}, k={self.k}, latency_ms={self.latency_ms:.2f})"
-
-    @property
-    def label(self) -> str:
-        """The most probable class."""
-        return self.labels[int(self.probabilities.argmax())]
-
-    @property
-    def score(self) -> float:
-        """The probability of the label, 0 to 1."""
-        return float(self.probabilities.max())
-
-    @property
-    def latency_ms(self) -> float:
-        """Milliseconds from the picture to the answer: preprocess_ms and infer_ms."""
-        return self.preprocess_ms + self.infer_ms
-
-    def top(self, n: int = 5) -> list[tuple[str, float]]:
-        """The n most probable classes with their probabilities, the most probable first."""
-        best = np.argsort(-self.probabilities, kind="stable")[: max(0, n)]
-        return [(self.labels[i], float(self.probabilities[i])) for i in best]
 
 
 class Model:
@@ -127,15 +91,22 @@ class Model:
         return self._engine.threads
 
     @overload
-    def __call__(self, picture: Picture, k: int | None = None, *, bgr: bool = False) -> Prediction: ...
+    def __call__(
+        self, picture: Picture, k: Heads | None = None, *, bgr: bool = False, deadline_ms: float | None = None
+    ) -> Prediction: ...
 
     @overload
     def __call__(
-        self, picture: list[Any] | tuple[Any, ...], k: int | None = None, *, bgr: bool = False
+        self, picture: list[Any] | tuple[Any, ...], k: Heads | None = None, *, bgr: bool = False
     ) -> list[Prediction]: ...
 
     def __call__(
-        self, picture: Picture | list[Any] | tuple[Any, ...], k: int | None = None, *, bgr: bool = False
+        self,
+        picture: Picture | list[Any] | tuple[Any, ...],
+        k: Heads | None = None,
+        *,
+        bgr: bool = False,
+        deadline_ms: float | None = None,
     ) -> Prediction | list[Prediction]:
         """Classify a picture: path, PIL image or uint8 RGB array [H, W, 3]. k=None is the largest.
 
@@ -145,35 +116,92 @@ class Model:
 
             first, second = model(["a.jpg", "b.jpg"], k=6)
 
-        Raises PictureError, HeadsError.
-        """
-        k = self.architecture.check_k(k)
-        if isinstance(picture, list | tuple):
-            batches = (picture[at : at + _BATCH] for at in range(0, len(picture), _BATCH))
-            return [answer for batch in batches for answer in self._answers(batch, k, bgr)]
-        start = time.perf_counter()
-        x = self.preprocess(picture, bgr=bgr)
-        return self.answer(x, k, preprocess_ms=(time.perf_counter() - start) * 1e3)
+        Several ascending ks are looks, one after the other. The last look that is ready gives the answer.
 
-    def _answers(self, pictures: Sequence[Picture], k: int, bgr: bool) -> list[Prediction]:
+            answer = model("photo.jpg", k=(3, 8), deadline_ms=40)
+            print(answer.label, answer.k, answer.abandoned)
+
+        deadline_ms: milliseconds from this call on, for a single picture. A look that is not ready by then is
+        abandoned within the time of one block, and the look before it gives the answer. The first look always runs to
+        its end. Only the native backend abandons a look that has begun.
+
+        Raises PictureError, HeadsError, SettingError.
+        """
+        start = time.perf_counter()
+        looks = self._checked_looks(k)
+        if isinstance(picture, list | tuple):
+            if deadline_ms is not None:
+                raise SettingError("deadline_ms is for one picture, and this is a list: pass its pictures one by one")
+            batches = (picture[at : at + MAX_BATCH] for at in range(0, len(picture), MAX_BATCH))
+            return [answer for batch in batches for answer in self._answers(batch, looks, bgr)]
+        deadline = _deadline(start, deadline_ms)
+        x = self.preprocess(picture, bgr=bgr)
+        return self._answer(x, looks, (time.perf_counter() - start) * 1e3, deadline)
+
+    def _answers(self, pictures: Sequence[Picture], looks: Sequence[int], bgr: bool) -> list[Prediction]:
         start = time.perf_counter()
         x = np.concatenate([self.preprocess(picture, bgr=bgr) for picture in pictures])
         ready = time.perf_counter()
+        look, k = len(looks) - 1, looks[-1]
         probabilities = softmax(self.logits(x, k))
-        shares = [seconds * 1e3 / len(pictures) for seconds in (ready - start, time.perf_counter() - ready)]
-        return [Prediction(k, row, self.labels, *shares) for row in probabilities]
+        before, after = (
+            (end - begin) * 1e3 / len(pictures) for begin, end in ((start, ready), (ready, time.perf_counter()))
+        )
+        return [Prediction(k, row, self.labels, before, after, look) for row in probabilities]
 
-    def answer(self, x: NDArray[Any], k: int | None = None, preprocess_ms: float = 0.0) -> Prediction:
+    def answer(
+        self,
+        x: NDArray[Any],
+        k: Heads | None = None,
+        preprocess_ms: float = 0.0,
+        *,
+        deadline_ms: float | None = None,
+    ) -> Prediction:
         """Classify an input of preprocess() with k heads; k=None takes the largest k.
 
-        x: float32 [1, 3, H, W]. preprocess_ms: milliseconds that it took, for the answer. Raises PictureError,
-        HeadsError.
+        x: float32 [1, 3, H, W]. preprocess_ms: milliseconds that it took, for the answer. deadline_ms: milliseconds
+        from this call on, for the looks of several ks, as when the model is called. Raises PictureError, HeadsError,
+        SettingError.
         """
-        k = self.architecture.check_k(k)
         start = time.perf_counter()
-        logits = self.logits(x, k)[0]
+        return self._answer(x, self._checked_looks(k), preprocess_ms, _deadline(start, deadline_ms))
+
+    def _answer(
+        self, x: NDArray[Any], looks: Sequence[int], preprocess_ms: float, deadline: float | None
+    ) -> Prediction:
+        start = time.perf_counter()
+        x = self._checked(x)[:1]
+        if not len(x):
+            raise PictureError("the input holds no picture: pass float32 [1, 3, H, W], as preprocess() makes it")
+        with self._engine.looking(x) as view:
+            logits, look = view.look(looks[0]), 0
+            while look + 1 < len(looks):
+                better = view.look(looks[look + 1], deadline=deadline)
+                if better is None:
+                    break
+                logits, look = better, look + 1
+        assert logits is not None  # the first look is never abandoned
+        probabilities = softmax(self._finite(logits)[0])
         infer_ms = (time.perf_counter() - start) * 1e3
-        return Prediction(k, softmax(logits), self.labels, preprocess_ms, infer_ms)
+        return Prediction(
+            looks[look], probabilities, self.labels, preprocess_ms, infer_ms, look, tuple(looks[look + 1 :])
+        )
+
+    def stop(self) -> None:
+        """Give the answer that is being computed now: abandon its looks after the first. Any thread may call this.
+
+        It does nothing where no answer is being computed.
+        """
+        self._engine.stop()
+
+    def _checked_looks(self, k: Heads | None) -> tuple[int, ...]:
+        """The ks of the looks. Raises HeadsError."""
+        if k is None or isinstance(k, int) or not isinstance(k, Sequence):
+            return (self.architecture.check_k(k),)
+        ks = tuple(map(self.architecture.check_k, k))
+        if not ks or any(a >= b for a, b in pairwise(ks)):
+            raise HeadsError(f"k={k!r:.80} are no looks: pass one k, or several in ascending order")
+        return ks
 
     def preprocess(self, picture: Picture, *, bgr: bool = False) -> FloatArray:
         """Make the network's input of a picture: float32 [1, 3, H, W], normalised.
@@ -323,16 +351,18 @@ def _open_again(path: str, precision: str, threads: int | None, backend: str, fi
     return load(path, precision=precision, threads=threads, backend=backend, fit=fit, mmap=mmap)
 
 
-def softmax(logits: FloatArray) -> FloatArray:
-    """Turn logits into probabilities, float32 of the same shape, over the last axis."""
-    with np.errstate(over="ignore"):
-        exponent = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(exponent / exponent.sum(axis=-1, keepdims=True), np.float32)
-
-
 def ready() -> None:
     """Load the compiled code of the kernels and of the preprocessing. Compile what the cache lacks."""
     from hydrart.engine.kernels import forward
 
     forward.run.ready()
     preprocess(np.zeros((8, 8, 3), np.uint8), Preprocessing(8))
+
+
+def _deadline(start: float, deadline_ms: float | None) -> float | None:
+    """The time by time.perf_counter() that is so many milliseconds after `start`. Raises SettingError."""
+    if deadline_ms is None:
+        return None
+    if isinstance(deadline_ms, bool) or not isinstance(deadline_ms, Real) or not math.isfinite(deadline_ms):
+        raise SettingError(f"deadline_ms={deadline_ms!r:.40} is no time: pass milliseconds, or None")
+    return start + deadline_ms / 1e3

@@ -3,6 +3,7 @@
 import pickle
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -333,3 +334,53 @@ def test_how_pictures_become_squares(weights: Path) -> None:
     assert hydrart.load(weights, fit="pad").seen(40, 90) == (0, 0, 1, 1)
     with pytest.raises(SettingError, match="fit='squash' is unknown: choose from crop, pad, stretch"):
         hydrart.load(weights, fit="squash")
+
+
+def test_several_ks_are_looks(model: hydrart.Model) -> None:
+    single = [model(PICTURE, k=k) for k in (3, 8)]
+    for several in ((3, 8), [3, 8]):
+        answer = model(PICTURE, several)
+        assert (answer.k, answer.look, answer.abandoned) == (8, 1, ())
+        np.testing.assert_array_equal(answer.probabilities, single[1].probabilities)
+    late = model(PICTURE, (3, 8, 12), deadline_ms=0)
+    assert (late.k, late.look, late.abandoned) == (3, 0, (8, 12))
+    np.testing.assert_array_equal(late.probabilities, single[0].probabilities)
+    x = model.preprocess(PICTURE)
+    times: dict[Any, tuple[int, ...]] = {-1: (8,), 0: (8,), np.float32(0): (8,), None: (), 1e6: (), 1e300: ()}
+    for deadline_ms, abandoned in times.items():
+        assert model.answer(x, (3, 8), deadline_ms=deadline_ms).abandoned == abandoned
+    assert model.answer(x, deadline_ms=0).k == 12, "the first look always ends"
+    both = model([PICTURE, PICTURE], (3, 8))
+    assert [(answer.k, answer.look, answer.label) for answer in both] == [(8, 1, single[1].label)] * 2
+
+
+def test_an_answer_is_wanted_now(model: hydrart.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    model.stop()  # nothing is being computed
+    x = model.preprocess(PICTURE)
+    assert model.answer(x, (3, 8)).k == 8
+    looking = model._engine.looking
+
+    @contextmanager
+    def stopped(x: Any) -> Iterator[Any]:
+        with looking(x) as view:
+            model.stop()
+            yield view
+
+    monkeypatch.setattr(model._engine, "looking", stopped)
+    assert model.answer(x, (3, 8)).abandoned == (8,)
+
+
+@pytest.mark.parametrize("k", [(), (8, 3), (3, 3), (3, 99), (3, "8"), (3, None, 8), "3", (True,)])
+def test_looks_that_do_not_fit(model: hydrart.Model, k: Any) -> None:
+    with pytest.raises(HeadsError, match=r"was not trained|are no looks"):
+        model(PICTURE, k)
+
+
+@pytest.mark.parametrize("deadline_ms", ["40", float("nan"), float("inf"), True, [40]])
+def test_deadlines_that_are_no_time(model: hydrart.Model, deadline_ms: Any) -> None:
+    with pytest.raises(SettingError, match="is no time: pass milliseconds"):
+        model(PICTURE, (3, 8), deadline_ms=deadline_ms)
+    with pytest.raises(SettingError, match="pass its pictures one by one"):
+        model([PICTURE], (3, 8), deadline_ms=40)  # type: ignore[call-overload]
+    with pytest.raises(PictureError, match="holds no picture"):
+        model.answer(np.zeros((0, 3, 32, 32), np.float32))

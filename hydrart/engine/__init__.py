@@ -1,5 +1,7 @@
 """Engines compute the network. Each takes a weight file and answers for any k. They know nothing of video."""
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from importlib import import_module
 from numbers import Integral
 from typing import Protocol
@@ -9,6 +11,24 @@ from numpy.typing import NDArray
 
 from hydrart.errors import SettingError
 from hydrart.format.reader import WeightFile
+
+MAX_BATCH = 8  # most pictures in one `looking`
+
+
+class Looking(Protocol):
+    """Look at the same pictures again and again, each time with more heads. Engine.looking() makes it."""
+
+    def look(
+        self, k: int, keep: Sequence[int] | None = None, deadline: float | None = None
+    ) -> NDArray[np.float32] | None:
+        """Logits [B, classes] of k heads, or None for a look that was abandoned.
+
+        - keep: the pictures to look at, ascending indices into those of `looking`; None for those of the look before.
+        - deadline: the time by time.perf_counter(), in seconds, at which the look is abandoned. The first look always
+          runs to its end.
+
+        A network of several looks takes them in its order. After an abandoned look there is no other.
+        """
 
 
 class Engine(Protocol):
@@ -22,6 +42,15 @@ class Engine(Protocol):
 
     def features(self, x: NDArray[np.float32], k: int) -> NDArray[np.float32]:
         """Input [B, C, H, W], normalised -> the class tokens [B, k * head_dim] after the final LayerNorm."""
+
+    def looking(self, x: NDArray[np.float32]) -> AbstractContextManager[Looking]:
+        """Begin to look at the input [B, C, H, W], normalised, with B up to MAX_BATCH.
+
+        Inside the context the engine serves this thread alone. Its other methods must not be called there.
+        """
+
+    def stop(self) -> None:
+        """Abandon what `looking` does now, except its first look. Any thread may call this."""
 
 
 # backend -> module and class; a module is imported when it is needed, because each brings a library along

@@ -7,12 +7,14 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hydrart.background import Background
+from hydrart.engine import MAX_BATCH
 from hydrart.engine.kernels import attention, class_tokens, forward, gemm
 from hydrart.engine.kernels.layers import row_bytes
 from hydrart.engine.kernels.state import NETWORK, WORK
@@ -23,7 +25,6 @@ from hydrart.fork import call_in_children, free_in_children
 from hydrart.format.precision import FloatArray
 from hydrart.format.reader import WeightFile
 
-MAX_BATCH = 8  # most pictures that pass the network together
 MAX_THREADS = 64
 _PAGE = 4096
 _core = ctypes.CDLL(None).sched_getcpu  # the number of the core that runs the calling thread: sched_getcpu(3)
@@ -50,6 +51,7 @@ class NativeEngine:
         self._batch = 0
         self._thread_counts: dict[tuple[int, int, bool], ThreadCount] = {}  # by k, batch, and whether cores may sleep
         self._ended = 0.0  # time at which the last call ended
+        self._stop = np.zeros(1, np.int32)  # the kernels read it before each block of a call that may be abandoned
         net, arch, weights = self._network[0], self._arch, self._weights
         for name in ("depth", "head_dim", "image_size", "patch", "channels", "classes"):
             net[name] = getattr(arch, name)
@@ -89,6 +91,28 @@ class NativeEngine:
                 part[:] = self._features[: part.size].reshape(part.shape)
         return out
 
+    @contextlib.contextmanager
+    def looking(self, x: FloatArray) -> Iterator["_Looking"]:
+        """Begin to look at float32 [B, C, H, W], with B up to MAX_BATCH, again and again."""
+        with self._lock:
+            self._stop[0] = 0
+            yield _Looking(self, x)
+
+    def stop(self) -> None:
+        """Abandon what `looking` does now, except its first look, within one block."""
+        self._stop[0] = 1
+
+    def _look(self, pictures: FloatArray, k: int, may_stop: bool, deadline: float | None) -> FloatArray | None:
+        """Logits [B, classes], or None where the call was abandoned. The caller holds the lock."""
+        net = self._network[0]
+        net["stop"] = _address(self._stop) if may_stop else 0
+        net["deadline_ns"] = 0 if deadline is None else int(min(max(deadline, 1e-9), 9e9) * 1e9)
+        try:
+            self._call(pictures, k, classify=True)
+        finally:
+            net["stop"] = 0
+        return None if net["abandoned"] else self._logits[: len(pictures), : self._arch.classes].copy()
+
     def _call(self, pictures: FloatArray, k: int, classify: bool) -> None:
         """Run the kernels. The caller holds the lock."""
         batch = len(pictures)
@@ -114,7 +138,8 @@ class NativeEngine:
         net["threads"] = count.threads()
         self._run(self._network, 0, k, batch)
         self._ended = time.perf_counter()
-        count.took(self._ended - start)
+        if not net["abandoned"]:  # an abandoned call says nothing about the speed of the threads
+            count.took(self._ended - start)
 
     def _most_input_tiles(self) -> int:
         """The number of input tiles of the widest matrix."""
@@ -170,6 +195,21 @@ class NativeEngine:
         self._features = np.zeros(batch * arch.width(arch.heads[-1]), np.float32)
         net["features"] = _address(self._features)
         self._batch = batch
+
+
+class _Looking:
+    """The looks of a NativeEngine at pictures x. A look takes nothing over from the one before."""
+
+    def __init__(self, engine: NativeEngine, x: FloatArray) -> None:
+        self._engine, self._x, self._kept = engine, x, x
+        self._looks = 0  # number of looks so far
+
+    def look(self, k: int, keep: Sequence[int] | None = None, deadline: float | None = None) -> FloatArray | None:
+        """Logits [B, classes] of the kept pictures with k heads, or None for a look that was abandoned."""
+        if keep is not None:
+            self._kept = self._x[np.asarray(keep, np.intp)]
+        self._looks += 1
+        return self._engine._look(self._kept, k, self._looks > 1, deadline)
 
 
 class _Team:

@@ -7,12 +7,13 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from hydrart.engine import reference
+from hydrart.engine.looking import SeparateLooks
 from hydrart.fork import free_in_children
 from hydrart.format.precision import FloatArray
 from hydrart.format.reader import WeightFile
 
 
-class NumpyEngine:
+class NumpyEngine(SeparateLooks):
     """Decode the weights once, up to the largest k so far, and run reference.py on prefixes of them.
 
     Calls from several threads take turns.

@@ -5,6 +5,7 @@ import os
 import threading
 from typing import Any
 
+from hydrart.engine.looking import SeparateLooks
 from hydrart.engine.onnx_export import export
 from hydrart.errors import import_extra
 from hydrart.fork import call_in_children, free_in_children
@@ -12,7 +13,7 @@ from hydrart.format.precision import FloatArray
 from hydrart.format.reader import WeightFile
 
 
-class OnnxEngine:
+class OnnxEngine(SeparateLooks):
     """Keep a session for each k, made when that k first runs. Each session holds its own weights, in fp32.
 
     threads: number of cores that a call may use; None for all that the process may use. The threads sleep between

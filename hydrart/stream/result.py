@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hydrart.governor.governor import Decision
 from hydrart.json_lines import versioned
-from hydrart.model import Prediction
+from hydrart.prediction import Prediction
 from hydrart.readings import Readings, View, shown
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hydrart.model import Prediction
+from hydrart.prediction import Prediction
 
 
 class Smoother:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 import hydrart
 from hydrart.codegen.isa import FLOAT_DOTS, ISAS, Isa, choose, host_features
-from hydrart.engine import reference
-from hydrart.engine.native import MAX_BATCH, NativeEngine
+from hydrart.engine import MAX_BATCH, reference
+from hydrart.engine.native import NativeEngine
 from hydrart.errors import WeightFileError
 from hydrart.format.architecture import Architecture
 from hydrart.format.reader import WeightFile

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import hydrart
-from hydrart.model import Prediction
 from hydrart.output.history import History
+from hydrart.prediction import Prediction
 from hydrart.stream.result import Result
 
 

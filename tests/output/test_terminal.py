@@ -7,8 +7,8 @@ import pytest
 
 import hydrart
 from hydrart.governor.governor import Decision
-from hydrart.model import Prediction
 from hydrart.output.terminal import LivePanel, PlainLine
+from hydrart.prediction import Prediction
 from hydrart.stream.result import Result
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import hydrart
 from hydrart.json_lines import SCHEMA
-from hydrart.model import Prediction
+from hydrart.prediction import Prediction
 from hydrart.stream.result import Result
 
 LABELS = tuple("abcdefg")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 import hydrart
-from hydrart.model import Prediction
+from hydrart.prediction import Prediction
 from hydrart.stream.result import Result
 from hydrart.stream.stats import Stats
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 import hydrart
-from hydrart.model import Prediction
+from hydrart.prediction import Prediction
 from hydrart.stream.result import Result
 
 

@@ -19,7 +19,7 @@ from hydrart.engine.kernels.attention import padded
 from hydrart.engine.kernels.block import block
 from hydrart.engine.kernels.class_tokens import classify, last_block
 from hydrart.engine.kernels.gemm import MATRIX_BYTES, ROWS, ZERO, fill_column_sums, gemm, matrix_at, pack_bytes
-from hydrart.engine.kernels.intrinsics import f32_at, fetch, fetch_add, futex_wake, i64_at, record_at
+from hydrart.engine.kernels.intrinsics import f32_at, fetch, fetch_add, futex_wake, i64_at, monotonic_ns, record_at
 from hydrart.engine.kernels.layers import choose_weights, converted_row_bytes, row_bytes, set_input, set_output
 from hydrart.engine.kernels.rows import add, copy
 from hydrart.engine.kernels.state import NETWORK, PATCH, QKV, WORK
@@ -93,14 +93,35 @@ def begin_work(net, thread):
 
 
 @kernel
+def abandoned(net, work):
+    """Whether the call ends before its next block, because it has to stop or its deadline is past.
+
+    The first thread decides, and all threads get the same answer. The barriers inside a block keep that thread from
+    deciding anew before all others have read its answer.
+    """
+    if net.stop == 0:
+        return False
+    if work.thread == 0 and (fetch(net.stop) != 0 or (net.deadline_ns != 0 and monotonic_ns() >= net.deadline_ns)):
+        net.abandoned = 1
+    barrier(net.sync, net.threads)
+    return net.abandoned != 0
+
+
+@kernel
 def forward(net, thread):
     """Do one thread's part of the call that `net` describes."""
     work = work_at(begin_work(net, thread))
     embed(net, work)
-    for index in range(net.depth - 1):
-        block(net, work, index)
-    last_block(net, work)
-    classify(net, work)
+    for index in range(net.depth):
+        if abandoned(net, work):
+            break
+        if index < net.depth - 1:
+            block(net, work, index)
+        else:
+            last_block(net, work)
+            classify(net, work)
+        if thread == 0:
+            net.blocks_done = index + 1
     barrier(net.sync, net.threads)
 
 
@@ -119,7 +140,7 @@ def run(network, thread, k, batch):
         futex_wake(net.sync + CALL)
         return
     if thread == 0:
-        net.k, net.batch = k, batch
+        net.k, net.batch, net.abandoned, net.blocks_done = k, batch, 0, 0
         if net.fill_sums:
             fill_column_sums(net, padded(net.scratch, 64))
         if net.threads > 1:

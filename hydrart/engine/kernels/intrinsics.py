@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from llvmlite import ir
 from numba import from_dtype, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from hydrart.codegen import emit, emit_amx, emit_microkernel, emit_pack, emit_rows, isa
@@ -14,6 +16,7 @@ ISA = isa.choose()
 
 _SYS_FUTEX = {X86: 202, ARM: 98}[ISA.architecture]  # the number of the system call futex(2)
 _FUTEX_WAIT, _FUTEX_WAKE = 128, 129  # the private operations, for threads of one process
+_CLOCK_MONOTONIC = 1
 # LLVM's intrinsic that marks a waiting loop, and its arguments
 _PAUSE = {X86: ("llvm.x86.sse2.pause", []), ARM: ("llvm.aarch64.hint", [I32(1)])}[ISA.architecture]
 
@@ -165,3 +168,17 @@ def futex_wake(typingctx: Any, address: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen
+
+
+@intrinsic
+def monotonic_ns(typingctx: Any) -> Any:
+    """Nanoseconds of Linux' monotonic clock (clock_gettime(2)). Python's time.perf_counter() reads the same clock."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        now = cgutils.alloca_once(builder, ir.ArrayType(I64, 2))  # struct timespec: seconds, nanoseconds
+        clock = emit.declare(builder.module, "clock_gettime", I32, [I32, now.type])
+        builder.call(clock, [I32(_CLOCK_MONOTONIC), now])
+        seconds, rest = (builder.load(builder.gep(now, [I32(0), I32(i)])) for i in range(2))
+        return builder.add(builder.mul(seconds, I64(10**9)), rest)
+
+    return types.int64(), codegen

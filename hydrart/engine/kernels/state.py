@@ -140,6 +140,11 @@ NETWORK = np.dtype(
         ("classifier", Index),  # the number of its MATRIX record
         ("column_sums", Address),  # the sum of each column of all INT8 matrices, for this k
         ("fill_sums", Index),  # 1: this call has to compute them
+        # a call that may be abandoned
+        ("stop", Address),  # an int32, not 0 when the call has to end; address 0 for a call that runs to its end
+        ("deadline_ns", Count),  # the call ends then, too, by the clock of intrinsics.monotonic_ns(); 0 for none
+        ("abandoned", Index),  # 1: this call ended early, and its results mean nothing
+        ("blocks_done", Count),  # number of blocks that this call has finished
     ],
     align=True,
 )
