@@ -3,6 +3,9 @@
 A file must have a valid checksum, and only the user and root may be able to write it. Each write is atomic. The
 caller decides on the content: jit.py keeps one object file in each.
 
+A new version, an upgrade of Numba, or another CPU makes a new key, and nobody asks for the old one again. So the
+folder keeps the MOST_KEYS that were used last.
+
 The rules for owners and modes follow StrictModes of OpenSSH (sshd_config(5)).
 """
 
@@ -12,6 +15,7 @@ import hashlib
 import logging
 import os
 import pwd
+import re
 import secrets
 import stat
 import tempfile
@@ -27,6 +31,9 @@ _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _PART = ".part"  # suffix of a file during its write
 _warned = set[str]()  # folders with a logged warning
 _DEAD_S = 3600.0  # age in seconds of an unfinished file of a dead process
+MOST_KEYS = 24  # a start uses three; each version of hydrart or Numba, and each instruction set, has its own
+_KEY = re.compile(r"[0-9a-f]{24}")  # no other folder is removed
+_USED_S = 24 * 3600.0  # a key that was used in the last so many seconds stays, and its time is set no more often
 
 
 class _NotOursError(Exception):
@@ -53,6 +60,7 @@ def read(key: str, name: str) -> bytes | None:
     try:
         with _opened(folder() / key) as directory:
             content = _content(directory, folder() / key / name)
+            _mark_as_used(directory)
     except _NotOursError as error:
         _ignored(str(error))
         return None
@@ -66,16 +74,24 @@ def read(key: str, name: str) -> bytes | None:
 
 def write(key: str, name: str, content: bytes) -> None:
     """Keep `content` under this key and name. An unusable folder logs one warning."""
-    place = folder() / key
+    whole = _MAGIC + _digest(key, name, content) + content
     try:
-        _make(place)
-        with _opened(place) as directory:
-            _remove_dead_parts(directory)
-            _replace(directory, name, _MAGIC + _digest(key, name, content) + content)
+        try:
+            _keep(folder() / key, name, whole)
+        except FileNotFoundError:  # another process has just removed the key as unused
+            _keep(folder() / key, name, whole)
+        _remove_unused_keys()
     except _NotOursError as error:
         _ignored(str(error))
     except OSError as error:
         _unwritable(error.strerror or str(error))
+
+
+def _keep(place: Path, name: str, whole: bytes) -> None:
+    _make(place)
+    with _opened(place) as directory:
+        _remove_dead_parts(directory)
+        _replace(directory, name, whole)
 
 
 def _digest(key: str, name: str, content: bytes) -> bytes:
@@ -221,3 +237,39 @@ def _remove_dead_parts(directory: int) -> None:
             with contextlib.suppress(OSError):
                 if abs(time.time() - os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime) > _DEAD_S:
                     os.unlink(name, dir_fd=directory)
+
+
+def _mark_as_used(directory: int) -> None:
+    """Set the time of a key's folder. A folder that may not be changed is never cleaned up either."""
+    with contextlib.suppress(OSError):
+        if abs(time.time() - os.fstat(directory).st_mtime) > _USED_S:
+            os.utime(directory)
+
+
+def _remove_unused_keys() -> None:
+    """Remove the keys that were used longest ago, beyond MOST_KEYS. Several processes may do so at once.
+
+    A process that still wants such a key compiles again.
+    """
+    used, now = dict[str, float](), time.time()
+    with contextlib.suppress(OSError, _NotOursError), _opened(folder()) as home:
+        for name in filter(_KEY.fullmatch, os.listdir(home)):
+            with contextlib.suppress(FileNotFoundError):  # another process has removed it
+                used[name] = os.stat(name, dir_fd=home, follow_symlinks=False).st_mtime
+        for name in sorted(used, key=lambda each: used[each])[:-MOST_KEYS]:
+            if abs(now - used[name]) > _USED_S:
+                with contextlib.suppress(OSError, _NotOursError):
+                    _remove(home, name)
+
+
+def _remove(home: int, name: str) -> None:
+    """Remove a folder of the user's with the files in it. Raises OSError, _NotOursError."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    directory = os.open(name, flags, dir_fd=home)
+    try:
+        _check_own(folder() / name, directory)
+        for each in os.listdir(directory):
+            os.unlink(each, dir_fd=directory)
+    finally:
+        os.close(directory)
+    os.rmdir(name, dir_fd=home)

@@ -7,7 +7,7 @@ import numpy as np
 from llvmlite import ir
 
 from hydrart.codegen.emit import F32, I8, I16, I32, I64, Loop, bfloat16, declare, define, load, offset, splat, store
-from hydrart.codegen.isa import Isa
+from hydrart.codegen.isa import ARM, Isa
 
 # For |x| up to EDGE, erf(x) = x * polynomial(t) with t = 2 x^2 / EDGE^2 - 1. Beyond it, |erf| is 1 in float32. The
 # polynomial is a minimax fit of erf(x) / x (Lawson's algorithm). Its error is below 5e-7, that of GELU below 1.5e-6.
@@ -32,6 +32,7 @@ class _Vectors:
     def __init__(self, b: Any, isa: Isa) -> None:
         self.b, self.n = b, isa.lanes
         self.avx512 = "avx512f" in isa.needs
+        self.keeps_nan = isa.architecture == ARM  # in larger() and smaller()
         self.kind = ir.VectorType(F32, isa.lanes)
 
     @property
@@ -53,10 +54,18 @@ class _Vectors:
         return ys
 
     def larger(self, x: Any, y: Any) -> Any:
-        return self.b.select(self.b.fcmp_ordered(">", x, y), x, y)
+        """The larger of two. Where one of them is NaN: NaN on ARM, y on x86, each in one instruction."""
+        return self._extreme(">", "maximum", x, y)
 
     def smaller(self, x: Any, y: Any) -> Any:
-        return self.b.select(self.b.fcmp_ordered("<", x, y), x, y)
+        """The smaller of two. It takes NaNs as larger() does."""
+        return self._extreme("<", "minimum", x, y)
+
+    def _extreme(self, comparison: str, name: str, x: Any, y: Any) -> Any:
+        if self.keeps_nan:
+            function = declare(self.b.module, f"llvm.{name}.v{self.n}f32", self.kind, [self.kind] * 2)
+            return self.b.call(function, [x, y])
+        return self.b.select(self.b.fcmp_ordered(comparison, x, y), x, y)
 
     def scale(self, x: Any, whole: Any) -> Any:
         """x * 2^whole, for whole numbers from self.lowest to 127."""
@@ -68,10 +77,22 @@ class _Vectors:
         exponent = self.b.add(self.b.fptosi(whole, i32), ir.Constant(i32, [127] * self.n))
         return self.b.fmul(x, self.b.bitcast(self.b.shl(exponent, ir.Constant(i32, [23] * self.n)), self.kind))
 
-    def reduce(self, name: str, x: Any, *start: Any) -> Any:
-        types = [v.type for v in (*start, x)]
+    def sum(self, x: Any) -> Any:
+        """The sum of the lanes."""
+        return self._reduce("fadd", [ir.Constant(F32, -0.0), x], ("reassoc",))
+
+    def largest(self, x: Any) -> Any:
+        """The largest lane. A NaN, which only ARM may have here, is the largest."""
+        return self._reduce("fmaximum", [x]) if self.keeps_nan else self._reduce("fmax", [x], ("nnan",))
+
+    def smallest(self, x: Any) -> Any:
+        """The smallest lane. A NaN, which only ARM may have here, is the smallest."""
+        return self._reduce("fminimum", [x]) if self.keeps_nan else self._reduce("fmin", [x], ("nnan",))
+
+    def _reduce(self, name: str, values: list[Any], flags: tuple[str, ...] = ()) -> Any:
+        types = [v.type for v in values]
         function = declare(self.b.module, f"llvm.vector.reduce.{name}.v{self.n}f32", F32, types)
-        return self.b.call(function, [*start, x], fastmath=("nnan", "reassoc"))
+        return self.b.call(function, values, fastmath=flags)
 
 
 def gelu(module: Any, isa: Isa) -> Any:
@@ -110,7 +131,7 @@ def softmax(module: Any, isa: Isa, short: bool = False) -> Any:
     Arguments: row, n, scale (the bits of a float32), inverse (the address of the reciprocal). The row has room for a
     multiple of 16 numbers; those after n become 0 or 2^-126. short: whether the results are bfloat16, from the row's
     start on. Their relative error is below 1e-6 (short: half a unit of bfloat16). The float32 sum is of the results
-    before rounding.
+    before rounding. A NaN in the row makes the reciprocal NaN.
     """
     unroll = min(4, 16 // isa.lanes)
 
@@ -127,13 +148,13 @@ def softmax(module: Any, isa: Isa, short: bool = False) -> Any:
         while len(most) > 1:
             most = [v.larger(x, y) for x, y in zip(most[::2], most[1::2], strict=True)]
         factor = b.fmul(b.bitcast(b.trunc(scale, I32), F32), ir.Constant(F32, _single(LOG2_E)))
-        shift = splat(b, b.fneg(b.fmul(v.reduce("fmax", most[0]), factor)), isa.lanes)
+        shift = splat(b, b.fneg(b.fmul(v.largest(most[0]), factor)), isa.lanes)
         factor = splat(b, factor, isa.lanes)
         rint = declare(b.module, f"llvm.rint.v{isa.lanes}f32", v.kind, [v.kind])
 
         def exponentials(at: Any, sums: list[Any]) -> list[Any]:
             places = [offset(b, at, i * isa.lanes * 4) for i in range(unroll)]
-            xs = [v.larger(v.fma(load(b, place, v.kind), factor, shift), v.constant(v.lowest)) for place in places]
+            xs = [v.larger(v.constant(v.lowest), v.fma(load(b, place, v.kind), factor, shift)) for place in places]
             wholes = [b.call(rint, [x]) for x in xs]
             ys = v.polynomials(
                 EXP2_SHORT if short else EXP2, [b.fsub(x, whole) for x, whole in zip(xs, wholes, strict=True)]
@@ -149,8 +170,7 @@ def softmax(module: Any, isa: Isa, short: bool = False) -> Any:
         sums = _sweep(b, row, padded, unroll * isa.lanes, [v.constant(0.0)] * unroll, exponentials)
         while len(sums) > 1:
             sums = [b.fadd(x, y) for x, y in zip(sums[::2], sums[1::2], strict=True)]
-        total = v.reduce("fadd", sums[0], ir.Constant(F32, -0.0))
-        store(b, b.fdiv(ir.Constant(F32, 1.0), total), inverse)
+        store(b, b.fdiv(ir.Constant(F32, 1.0), v.sum(sums[0])), inverse)
 
     return define(module, isa, "softmax.bf16" if short else "softmax", 4, body)
 
@@ -159,8 +179,8 @@ def quantise(module: Any, isa: Isa, lowest: int, highest: int) -> Any:
     """Quantise a row to bytes q from `lowest` to `highest`, so that x is about low + step * q.
 
     The row's smallest number becomes `lowest` and its largest `highest`. The others are rounded to nearest. A row of
-    equal numbers has step 0. Arguments: row (float32), n (a multiple of 16), target (bytes), scale (the address where
-    step and low are stored).
+    equal numbers has step 0. A row with a NaN or an infinity has the step NaN. Arguments: row (float32), n (a multiple
+    of 16), target (bytes), scale (the address where step and low are stored).
     """
     unroll = 16 // isa.lanes
     bytes_ = ir.VectorType(I8, isa.lanes)
@@ -175,17 +195,24 @@ def quantise(module: Any, isa: Isa, lowest: int, highest: int) -> Any:
         def extremes(at: Any, found: list[Any]) -> list[Any]:
             xs = [load(b, offset(b, at, i * isa.lanes * 4), v.kind) for i in range(unroll)]
             lows = [v.smaller(x, y) for x, y in zip(xs, found[:unroll], strict=True)]
-            return lows + [v.larger(x, y) for x, y in zip(xs, found[unroll:], strict=True)]
+            highs = [v.larger(x, y) for x, y in zip(xs, found[unroll : 2 * unroll], strict=True)]
+            # where larger() loses NaNs, the sum of 0 * x keeps them; its chain is no longer than that of the extremes
+            zeros = [
+                v.fma(x, v.constant(0.0), zero) for x, zero in zip(xs, found[2 * unroll :], strict=not v.keeps_nan)
+            ]
+            return [*lows, *highs, *zeros]
 
-        found = _sweep(
-            b, row, n, unroll * isa.lanes, [v.constant(-FAR)] * unroll + [v.constant(FAR)] * unroll, extremes
-        )
-        lows, highs = found[:unroll], found[unroll:]
+        start = [v.constant(-FAR)] * unroll + [v.constant(FAR)] * unroll
+        start += [] if v.keeps_nan else [v.constant(0.0)] * unroll
+        found = _sweep(b, row, n, unroll * isa.lanes, start, extremes)
+        lows, highs, zeros = found[:unroll], found[unroll : 2 * unroll], found[2 * unroll :]
         while len(lows) > 1:
             lows = [v.smaller(x, y) for x, y in zip(lows[::2], lows[1::2], strict=True)]
             highs = [v.larger(x, y) for x, y in zip(highs[::2], highs[1::2], strict=True)]
-        low, high = v.reduce("fmin", lows[0]), v.reduce("fmax", highs[0])
+        low, high = v.smallest(lows[0]), v.largest(highs[0])
         step = b.fmul(b.fsub(high, low), ir.Constant(F32, _single(1 / (highest - lowest))))
+        for zero in zeros:
+            step = b.fadd(step, v.sum(zero))
         some = b.fcmp_ordered(">", step, ir.Constant(F32, 0.0))
         factor = b.select(some, b.fdiv(ir.Constant(F32, 1.0), step), ir.Constant(F32, 0.0))
         store(b, step, scale)

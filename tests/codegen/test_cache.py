@@ -18,21 +18,11 @@ from pathlib import Path
 import pytest
 
 from hydrart.codegen import cache
+from tests.support.caches import ANSWER, CONTENT, NAME, NOBODY, answer, damages, replace_keys
 from tests.support.commands import PATIENCE_S
 
-KEY, NAME = "0123456789abcdef", "hydrart.example.code"
-CONTENT = bytes(range(256)) * 40
-NOBODY = 65534
+KEY = "0123456789abcdef"
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
-
-# the resize compiles in a second, and has a file of its own
-ANSWER = """
-import numpy as np
-from hydrart.format.preprocessing import Preprocessing
-from hydrart.picture.preprocess import preprocess
-picture = np.arange(33 * 47 * 3).astype(np.uint8).reshape(33, 47, 3)
-print(preprocess(picture, Preprocessing(8)).tolist())
-"""
 
 
 @pytest.fixture
@@ -43,15 +33,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     cache.write(KEY, NAME, CONTENT)
     yield folder / KEY
     cache._warned.clear()
-
-
-def answer(folder: Path) -> tuple[str, str]:
-    """What a new process with this cache answers, and what it writes to stderr."""
-    environment = {**os.environ, "HYDRART_CACHE": str(folder)}
-    run = [sys.executable, "-c", ANSWER]
-    done = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout, done.stderr
 
 
 def test_what_is_written_is_read(place: Path) -> None:
@@ -281,6 +262,88 @@ def test_what_a_killed_process_left_is_removed(place: Path) -> None:
     assert sorted(os.listdir(place)) == [NAME, new.name]
 
 
+def old_keys(home: Path, count: int) -> list[Path]:
+    """Folders of keys, the first used longest ago, all of them more than a day ago."""
+    keys = [home / f"{number:024x}" for number in range(count)]
+    for number, key in enumerate(keys):
+        key.mkdir(mode=0o700)
+        (key / NAME).write_bytes(CONTENT)
+        at = time.time() - 2 * cache._USED_S - 60 * (count - number)
+        os.utime(key, (at, at))
+    return keys
+
+
+def test_the_keys_that_were_used_longest_ago_are_removed(place: Path) -> None:
+    keys = old_keys(place.parent, cache.MOST_KEYS + 5)
+    others = [place.parent / name for name in ("0123", "notes", "f" * 25)]
+    for other in others:
+        other.mkdir()
+        os.utime(other, (0, 0))
+    cache.write(keys[0].name, NAME, CONTENT)
+    assert sorted(path.name for path in place.parent.iterdir()) == sorted(
+        path.name for path in (place, *others, keys[0], *keys[6:])
+    )
+    assert cache.read(keys[0].name, NAME) == CONTENT
+
+
+def test_a_key_that_is_read_is_in_use(place: Path) -> None:
+    keys = old_keys(place.parent, cache.MOST_KEYS)
+    cache.write(keys[0].name, NAME, CONTENT)
+    os.utime(keys[0], (0, 0))
+    assert cache.read(keys[0].name, NAME) == CONTENT
+    cache.write("f" * 24, NAME, CONTENT)
+    assert keys[0].exists() and not keys[1].exists() and keys[2].exists()
+
+
+def test_keys_of_the_last_day_stay(place: Path) -> None:
+    for number in range(cache.MOST_KEYS + 5):
+        cache.write(f"{number:024x}", NAME, CONTENT)
+    assert len(os.listdir(place.parent)) == 1 + cache.MOST_KEYS + 5
+
+
+@root
+def test_keys_of_somebody_else_stay(place: Path) -> None:
+    keys = old_keys(place.parent, cache.MOST_KEYS + 1)
+    os.chown(keys[0], NOBODY, NOBODY)
+    cache.write("f" * 24, NAME, CONTENT)
+    assert (keys[0] / NAME).exists() and not keys[1].exists()
+
+
+def test_a_link_in_place_of_a_key_leads_nowhere(place: Path, tmp_path: Path) -> None:
+    keys = old_keys(place.parent, cache.MOST_KEYS + 1)
+    keys[0].rename(tmp_path / "aside")
+    keys[0].symlink_to(tmp_path / "aside")
+    os.utime(keys[0], (0, 0), follow_symlinks=False)
+    cache.write("f" * 24, NAME, CONTENT)
+    assert (tmp_path / "aside" / NAME).exists()
+
+
+def test_processes_may_remove_keys_at_once(place: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=replace_keys, args=(str(place.parent), seed)) for seed in (0, 3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(PATIENCE_S)
+        assert worker.exitcode == 0
+    assert len([path for path in place.parent.iterdir() if cache._KEY.fullmatch(path.name)]) <= 4
+
+
+def test_a_key_that_is_removed_while_it_is_written_is_made_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    make = cache._make
+
+    def make_and_lose(path: Path) -> None:
+        make(path)
+        path.rmdir()
+        monkeypatch.setattr(cache, "_make", make)
+
+    monkeypatch.setattr(cache, "_make", make_and_lose)
+    cache.write("new", NAME, CONTENT)
+    assert cache.read("new", NAME) == CONTENT and not caplog.messages
+
+
 def test_nothing_is_unpickled(place: Path, tmp_path: Path) -> None:
     """A file that would run a program on unpickling runs none, under any name that was ever read."""
     made = tmp_path / "made"
@@ -291,50 +354,6 @@ def test_nothing_is_unpickled(place: Path, tmp_path: Path) -> None:
             path.with_name(name).write_bytes(poison)
     assert answer(place.parent)[0] == first
     assert not made.exists()
-
-
-def damages(folder: Path, draw: random.Random) -> tuple[str, Callable[[], object]]:
-    """One of the ways in which a cache goes bad, and what makes it so."""
-    (file,) = folder.rglob("*.code")
-    good = file.read_bytes()
-
-    def flip() -> None:
-        at = draw.randrange(len(good))
-        file.write_bytes(good[:at] + bytes([good[at] ^ 1 << draw.randrange(8)]) + good[at + 1 :])
-
-    def zeros() -> None:
-        at, count = draw.randrange(len(good)), draw.choice((1, 16, 512, 4096))
-        file.write_bytes((good[:at] + bytes(count) + good[at + count :])[: len(good)])
-
-    def noise() -> None:
-        at, count = draw.randrange(len(good)), draw.choice((1, 16, 512, 4096))
-        file.write_bytes((good[:at] + draw.randbytes(count) + good[at + count :])[: len(good)])
-
-    def linked() -> None:
-        file.rename(file.with_name("target"))
-        file.symlink_to("target")
-
-    def foreign() -> None:
-        path = draw.choice((file, file.parent, folder))
-        if os.geteuid() == 0:
-            os.chown(path, NOBODY, NOBODY)
-        else:
-            path.chmod(0o777)
-
-    ways: dict[str, Callable[[], object]] = {
-        "flip": flip,
-        "zeros": zeros,
-        "noise": noise,
-        "cut": lambda: os.truncate(file, draw.randrange(len(good))),
-        "twice": lambda: file.write_bytes(good + good),
-        "all zeros": lambda: file.write_bytes(bytes(len(good))),
-        "empty": lambda: os.truncate(file, 0),
-        "mode 777": lambda: draw.choice((file, file.parent, folder)).chmod(0o777),
-        "link": linked,
-        "foreign": foreign,
-    }
-    name = draw.choice(list(ways))
-    return name, ways[name]
 
 
 def check_damaged(tmp_path: Path, seeds: range) -> None:

@@ -61,3 +61,43 @@ def test_softmax(i: Isa) -> None:
             short = from_bf16(row.view(np.uint16)[: row.size])
             np.testing.assert_allclose(short[:n] * inverse, weights / weights.sum(), rtol=2**-8, atol=1e-6)
             assert (short[n:] < 2e-38).all()
+
+
+BAD = pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf])
+
+
+@BAD
+@pytest.mark.parametrize("i", HERE, ids=named)
+def test_a_number_that_is_not_finite_spoils_its_row_of_softmax(i: Isa, bad: float) -> None:
+    rng = np.random.default_rng(0)
+    for n in (1, 17, 197):
+        for at in {0, n // 2, n - 1}:
+            row, inverse = np.zeros(-(-n // 16) * 16, np.float32), np.zeros(1, np.float32)
+            row[:n] = rng.standard_normal(n)
+            row[at] = bad
+            for name in ("softmax", "softmax.bf16") if i.rounds_bf16 else ("softmax",):
+                function(i, name, 4)(row.copy(), n, int(np.float32(1).view(np.int32)), inverse)
+                assert np.isnan(inverse[0]), (n, at, name)
+
+
+@BAD
+@pytest.mark.parametrize("i", [i for i in HERE if i.int8 in ACTIVATIONS], ids=named)
+def test_a_number_that_is_not_finite_makes_the_step_nan(i: Isa, bad: float) -> None:
+    rng = np.random.default_rng(0)
+    for n in (16, 48, 768):
+        for at in {0, 7, n // 2 + 1, n - 1}:
+            row = rng.standard_normal(n).astype(np.float32)
+            row[at] = bad
+            out, scale = np.zeros(n, np.uint8), np.zeros(2, np.float32)
+            function(i, quantise_name(i), 4)(row, n, out, scale)
+            assert np.isnan(scale).all(), (n, at, scale)
+
+
+@BAD
+@pytest.mark.parametrize("i", HERE, ids=named)
+def test_gelu_of_a_number_that_is_not_finite_is_not(i: Isa, bad: float) -> None:
+    y = np.zeros(64, np.float32)
+    y[37] = bad
+    function(i, "gelu", 2)(y, 64)
+    assert not np.isfinite(y[37])
+    assert not np.delete(y, 37).any()

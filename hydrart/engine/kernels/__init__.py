@@ -18,14 +18,15 @@ This table gives the arithmetic of each kernel and the bound of its error. tests
     gemm, STORE_BF16                  rounded once, to nearest, ties to even: half a unit, 2^-8 of the result, more
     GELU                    float32   within 1.5e-6 + 3e-7 |x| of x/2 (1 + erf(x / sqrt 2))
     attention, float32      float32   within 2e-6 of the head's largest |v|. The largest score is subtracted first, so
-                                      that exp cannot overflow; a score that is NaN counts as the smallest
+                                      that exp cannot overflow; a NaN among a row's scores makes its result NaN
     attention, bfloat16     float32   q, k, v and exp(...) are bfloat16; within 2^-8 of the head's largest |v|
     attention, class token  float32   as float32, also where q, k and v are bfloat16
     LayerNorm               float32   within 2e-6 (1 + |mean| / deviation) of the largest |weight|, and 1e-6; the mean
                                       comes first, then the variance from it
     to bfloat16                       rounded to nearest, ties to even; infinities stay, NaNs of arithmetic stay NaN
     to integers                       x is low + step * q, half a step off at most; a row's smallest and largest number
-                                      are exact; 0 to 127 for maddubs, 0 to 255 for vnni and tdpbusd, -128 to 127 on ARM
+                                      are exact; 0 to 127 for maddubs, 0 to 255 for vnni and tdpbusd, -128 to 127 on
+                                      ARM; a NaN or an infinity in a row makes its products NaN
 
 A row's result depends on that row alone, bit by bit: not on the other rows, the batch or the number of threads.
 """

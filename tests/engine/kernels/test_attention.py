@@ -124,13 +124,23 @@ def test_large_scores_do_not_overflow(bfloat16: bool, first: bool) -> None:
 
 
 def test_a_query_that_is_nan_changes_no_other() -> None:
-    """Its own scores all count as the smallest; a block's NaN stays in the residual stream."""
     qkv, stored = qkv_rows(17, 16, False)
     stored[3, 48 : 48 + 16] = np.nan  # the second head's query of token 3
     out = attend(stored, 17, 16, False, range(17))
     wanted = oracle(qkv)
     rest = [t for t in range(17) if t != 3]
     assert np.abs(out[rest] - wanted[rest]).max() <= bound(qkv, False)
+    assert np.isnan(out[3]).all()
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("bfloat16", TYPES)
+def test_a_key_that_is_nan_reaches_every_query(bfloat16: bool, first: bool) -> None:
+    _, stored = qkv_rows(17, 16, bfloat16)
+    stored[11, 48 + 16] = 0x7FC0 if bfloat16 else np.nan  # the second head's key of token 11, channel 0
+    rows = 1 if first else 17
+    out = attend(stored, 17, 16, bfloat16, range(17), first)
+    assert np.isnan(out[:rows]).all()
 
 
 def test_a_value_that_is_nan_reaches_every_query() -> None:
