@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from hydrart.codegen import cache
-from tests.support.caches import ANSWER, CONTENT, NAME, NOBODY, answer, damages, replace_keys
+from tests.support.caches import ANSWER, CONTENT, NAME, NOBODY, answer, damages, old_keys, replace_keys
 from tests.support.commands import PATIENCE_S
 
 KEY = "0123456789abcdef"
@@ -260,17 +260,6 @@ def test_what_a_killed_process_left_is_removed(place: Path) -> None:
     os.utime(old, (an_hour_ago, an_hour_ago))
     cache.write(KEY, NAME, CONTENT)
     assert sorted(os.listdir(place)) == [NAME, new.name]
-
-
-def old_keys(home: Path, count: int) -> list[Path]:
-    """Folders of keys, the first used longest ago, all of them more than a day ago."""
-    keys = [home / f"{number:024x}" for number in range(count)]
-    for number, key in enumerate(keys):
-        key.mkdir(mode=0o700)
-        (key / NAME).write_bytes(CONTENT)
-        at = time.time() - 2 * cache._USED_S - 60 * (count - number)
-        os.utime(key, (at, at))
-    return keys
 
 
 def test_the_keys_that_were_used_longest_ago_are_removed(place: Path) -> None:

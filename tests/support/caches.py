@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,6 +75,17 @@ def damages(folder: Path, draw: random.Random) -> tuple[str, Callable[[], object
     }
     name = draw.choice(list(ways))
     return name, ways[name]
+
+
+def old_keys(home: Path, count: int) -> list[Path]:
+    """Folders of keys, the first used longest ago, all of them more than a day ago."""
+    keys = [home / f"{number:024x}" for number in range(count)]
+    for number, key in enumerate(keys):
+        key.mkdir(mode=0o700)
+        (key / NAME).write_bytes(CONTENT)
+        at = time.time() - 2 * cache._USED_S - 60 * (count - number)
+        os.utime(key, (at, at))
+    return keys
 
 
 def replace_keys(folder: str, seed: int) -> None:
