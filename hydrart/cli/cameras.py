@@ -3,7 +3,7 @@
 import click
 
 from hydrart.cli.exit_codes import one_sentence
-from hydrart.cli.options import json_option, print_json
+from hydrart.cli.options import json_option, print_json, warn
 from hydrart.output.text import printable
 from hydrart.source.v4l2 import Camera, Format, cameras
 
@@ -26,7 +26,7 @@ def cameras_command(as_json: bool) -> None:
         for form in camera.formats:
             click.echo(f"  {printable(_text(form))}")
     if not found:
-        click.echo("no camera is connected", err=True)
+        warn("no camera is connected")
 
 
 def _state(camera: Camera) -> str:

@@ -3,12 +3,13 @@
 Under systemd the code is 78 instead of 1 where a restart cannot help.
 """
 
+import contextlib
 import errno
 import functools
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
 
 import click
 from click.exceptions import Exit
@@ -38,7 +39,8 @@ class Failure(click.ClickException):
     """Ends the program with exit code 1 and one sentence on stderr."""
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"hydrart: {printable(self.format_message())}", file=file, err=file is None)
+        with contextlib.suppress(OSError):  # stderr may be full, or have no reader
+            click.echo(f"hydrart: {printable(self.format_message())}", file=file, err=file is None)
 
 
 class _Lasting(Failure):
@@ -49,7 +51,34 @@ class _Lasting(Failure):
 
 def drop_stdout() -> None:
     """Discard all further output to stdout, which has no reader any more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _drop(sys.stdout)
+
+
+def drop_unwritable() -> None:
+    """Discard what a standard stream could not write. Else Python tries again at its exit, and complains."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _drop(stream)
+
+
+def _drop(stream: TextIO) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """Turn a failure to write, such as that of help to a full disk, into a sentence. A reader that left is none."""
+    try:
+        yield
+    except BrokenPipeError:
+        drop_stdout()
+        raise Exit(0) from None
+    except OSError as error:
+        raise Failure(_why(error)) from error
 
 
 def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,9 +95,9 @@ def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
             raise _to_systemd(_Lasting(str(error)) if lasting else Failure(str(error))) from error
         except MemoryError:
             raise _to_systemd(Failure(_MEMORY)) from None
-        except BrokenPipeError:
+        except BrokenPipeError:  # the reader of the results has all that it wanted
             drop_stdout()
-            raise Exit(0) from None  # the reader of the results has all that it wanted
+            raise Exit(0) from None
         except OSError as error:
             raise _to_systemd(Failure(_why(error))) from error
         except KeyboardInterrupt:

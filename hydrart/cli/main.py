@@ -16,6 +16,7 @@ from hydrart.cli.compiling import tell_when_compiling
 from hydrart.cli.convert import convert_command
 from hydrart.cli.devices import devices
 from hydrart.cli.eval import evaluate_command
+from hydrart.cli.exit_codes import drop_unwritable, writing
 from hydrart.cli.export import export_command
 from hydrart.cli.info import info
 from hydrart.cli.options import warn
@@ -35,11 +36,20 @@ from hydrart.picture.silence import silence_decoders
 class _Commands(click.Group):
     def main(self, *args: Any, **settings: Any) -> Any:
         open_closed()
-        return super().main(*args, **settings)
+        try:
+            return super().main(*args, **settings)
+        except OSError:  # wrong usage, and stderr does not take the message
+            sys.exit(2)
+        finally:
+            drop_unwritable()
+
+    def make_context(self, *args: Any, **settings: Any) -> click.Context:
+        with writing():  # --help and --version write before a command is reached
+            return super().make_context(*args, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with warnings_to(warn):
+            with warnings_to(warn), writing():
                 return super().invoke(ctx)
         except KeyboardInterrupt:  # before the command is reached
             raise Exit(130) from None

@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import contextlib
+import io
 import math
 import re
 import shutil
@@ -126,8 +127,24 @@ def progress_bar(label: str, length: int | None = None, over: Iterable[Any] | No
     """A bar on stderr that fits on one line of the terminal, over an iterable or of a length: click's ProgressBar."""
     columns = shutil.get_terminal_size().columns
     return click.progressbar(
-        over, length, label=label, file=sys.stderr, width=0, show_pos=columns >= _POS, show_eta=columns >= _ETA
+        over, length, label=label, file=_Stderr(), width=0, show_pos=columns >= _POS, show_eta=columns >= _ETA
     )
+
+
+class _Stderr(io.TextIOBase):
+    """stderr for a bar, which must not end the work where nobody can read it."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-import click
-
 from hydrart.cli.options import progress_bar, warn
 from hydrart.train.progress import Advance
 
@@ -60,4 +58,4 @@ class TrainingBar:
             self._told = now
             left = (self._bar.length or 0) - position
             minutes = left * (now - self._started) / max(1, position - first) / 60
-            click.echo(f"step {step}, loss {self._loss:.3f}, {minutes:.0f} minutes left", err=True)
+            warn(f"step {step}, loss {self._loss:.3f}, {minutes:.0f} minutes left")

@@ -1,4 +1,4 @@
-"""Programs that are started with closed standard streams."""
+"""Programs whose standard streams are closed, full, or have no reader."""
 
 import shlex
 import subprocess
@@ -25,3 +25,28 @@ def test_closed_streams(closed: str, weights: Path, tmp_path: Path) -> None:
 def test_an_error_with_nobody_to_read_it(tmp_path: Path) -> None:
     command = f"{shlex.join([*PROGRAM, 'classify', str(tmp_path / 'none.jpg')])} 2>&-"
     assert subprocess.run(["bash", "-c", command], capture_output=True, timeout=PATIENCE_S).returncode == 1
+
+
+def bash(command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=PATIENCE_S)
+
+
+@pytest.mark.parametrize(
+    "args", ["--help", "--version", "run -h", "service install --help", "devices", "info --json", "cameras -h"]
+)
+def test_a_full_disk_and_a_reader_that_leaves(args: str) -> None:
+    command = f"{shlex.join(PROGRAM)} {args}"
+    full = bash(f"{command} >/dev/full")
+    assert full.returncode == 1
+    assert full.stderr == "hydrart: the output cannot be read or written: No space left on device\n"
+    left = bash(f"{command} | head -c0; exit ${{PIPESTATUS[0]}}")
+    assert (left.returncode, left.stderr) == (0, "")
+
+
+def test_messages_that_nobody_can_read(weights: Path) -> None:
+    run = f"{shlex.join(PROGRAM)} run --source demo --weights {weights} --max-frames 3"
+    done = bash(f"{run} 2>/dev/full")
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 3, "the bar and the summary are for people"
+    for args, code in (("run --no-such-option", 2), ("info no-such-file", 1), ("--help >/dev/full", 1)):
+        done = bash(f"{shlex.join(PROGRAM)} {args} 2>/dev/full")
+        assert (done.returncode, done.stdout) == (code, "")
