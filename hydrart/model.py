@@ -111,8 +111,8 @@ class Model:
         """Classify a picture: path, PIL image or uint8 RGB array [H, W, 3]. k=None is the largest.
 
         Arrays may also be grey [H, W], RGBA [H, W, 4] and uint16. bgr: arrays have their colours in the order of
-        OpenCV. A list of pictures, or a tuple, gives a list of answers. The pictures of a list pass the network in
-        batches, and each answer's times are its share of its batch's.
+        OpenCV. Several pictures give a list of answers: a list, a tuple, or an array [N, H, W, 3]. They pass the
+        network in batches, and each answer's times are its share of its batch's.
 
             first, second = model(["a.jpg", "b.jpg"], k=6)
 
@@ -129,6 +129,8 @@ class Model:
         """
         start = time.perf_counter()
         looks = self._checked_looks(k)
+        if isinstance(picture, np.ndarray) and picture.ndim == 4:
+            picture = list(picture)
         if isinstance(picture, list | tuple):
             if deadline_ms is not None:
                 raise SettingError("deadline_ms is for one picture, and this is a list: pass its pictures one by one")

@@ -5,6 +5,7 @@ The folders lie inside an installed package, and beside the package in a checkou
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ _PACKAGE = Path(__file__).parent
 
 DEMO = _PACKAGE / "demo" / "demo.webp"
 DEFAULT_WEIGHTS = "hydravit-cifar10"  # the network of a command or call that names none
+
+_SHOWN = 100  # characters of a name in a message
 
 
 def bundled(folder: str, suffix: str) -> dict[str, Path]:
@@ -28,18 +31,27 @@ def bundled(folder: str, suffix: str) -> dict[str, Path]:
 def find(name: str | os.PathLike[str], folder: str, suffix: str, error: type[HydrartError]) -> Path:
     """Turn the name of a file that ships into its path; return any other path as it is.
 
-    Raises `error` for a bare name that neither ships nor exists. The message lists the names that ship.
+    Raises `error` for an address, for an empty name, and for a bare name that neither ships nor exists. The message
+    lists the names that ship.
     """
-    names = bundled(folder, suffix)
-    path = Path(name)
+    names, text = bundled(folder, suffix), os.fspath(name)
+    path = Path(text)
     if isinstance(name, str) and name in names:
         return names[name]
-    if os.path.exists(path) or path.suffix or len(path.parts) > 1:
+    if not text:
+        raise error(f"an empty text is no path and none of the {folder} that ship: {suggestion(text, names)}")
+    if os.path.exists(path):
         return path
-    raise error(f"{name} is neither a file nor one of the {folder} that ship: {suggestion(str(name), names)}")
+    if re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE):
+        raise error("an address is not opened, because hydrart downloads nothing: download the file, and pass its path")
+    if len(path.parts) > 1 or (path.suffix and path.stem not in names):
+        return path
+    shown = text if text.isprintable() and len(text) <= _SHOWN else ascii(text[:_SHOWN])
+    raise error(f"{shown} is neither a file nor one of the {folder} that ship: {suggestion(text, names)}")
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
     """The end of an error message: the name that was probably meant, or all names."""
-    close = difflib.get_close_matches(name, list(names), 1)
-    return f"did you mean {close[0]}?" if close else f"choose from {', '.join(names) or 'none'}"
+    known = {one.lower(): one for one in names}
+    close = difflib.get_close_matches(name.lower(), known, 1)
+    return f"did you mean {known[close[0]]}?" if close else f"choose from {', '.join(known.values()) or 'none'}"

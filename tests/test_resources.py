@@ -6,6 +6,7 @@ import pytest
 
 from hydrart import resources
 from hydrart.errors import ProfileError, WeightFileError
+from tests.support.commands import told
 
 
 def test_what_ships() -> None:
@@ -47,6 +48,27 @@ def test_unknown_names() -> None:
         resources.find("hydravit-cifar", "weights", ".safetensors", WeightFileError)
     with pytest.raises(ProfileError, match=r"choose from .*raspberrypi4, "):
         resources.find("zzz", "devices", ".yaml", ProfileError)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("https://user:secret@host/x.safetensors", "hydrart downloads nothing: download the file, and pass its path"),
+        ("file:///tmp/x.safetensors", "an address is not opened"),
+        ("", "an empty text is no path and none of the weights that ship: choose from hydravit-cifar10"),
+        ("folder/", "folder/ is neither a file nor one of the weights that ship: choose from"),
+        ("HydraViT-CIFAR10", "did you mean hydravit-cifar10?"),
+        ("hydravit-cifar10.safetensors", "did you mean hydravit-cifar10?"),
+        ("two\nlines", "'two\\nlines' is neither"),
+        ("a\0b", "'a\\x00b' is neither"),
+        ("x" * 5000, "is neither"),
+    ],
+)
+def test_what_is_neither_name_nor_path(name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightFileError) as error:
+        resources.find(name, "weights", ".safetensors", WeightFileError)
+    assert said in told(error) and "secret" not in told(error)
 
 
 @pytest.mark.parametrize(

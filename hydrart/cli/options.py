@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 import click
 
@@ -126,8 +126,9 @@ def warn(message: str) -> None:
 def progress_bar(label: str, length: int | None = None, over: Iterable[Any] | None = None) -> Any:
     """A bar on stderr that fits on one line of the terminal, over an iterable or of a length: click's ProgressBar."""
     columns = shutil.get_terminal_size().columns
+    file = cast(TextIO, _Stderr())
     return click.progressbar(
-        over, length, label=label, file=_Stderr(), width=0, show_pos=columns >= _POS, show_eta=columns >= _ETA
+        over, length, label=label, file=file, width=0, show_pos=columns >= _POS, show_eta=columns >= _ETA
     )
 
 

@@ -1,8 +1,6 @@
 """Readers of this machine's sensors. Each gives one or several readings by their names in hydrart.readings.READINGS."""
 
-import json
 import os
-import re
 import reprlib
 import select
 import shlex
@@ -13,20 +11,19 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from hydrart.device import linux
+from hydrart.device.charge import Charge, ChargeError
 from hydrart.device.profiles import SensorNames
 from hydrart.errors import SettingError
-from hydrart.readings import READINGS, Readings
+from hydrart.readings import Readings
 
 EVERY_S = 1.0
 BATTERY_EVERY_S = 5.0  # gauges move slowly, and each call of a command starts a process
 _COMMAND_S = 5.0  # a battery command may take so long
 _MOST = 1 << 20  # bytes that it may print
-_CHARGE = re.compile(r"\+?(\d{1,9}(?:[.,]\d{0,9})?)\s*(%|percent)?", re.IGNORECASE)
 _SLOPE_S = 60.0  # without a driver's power, it is the fall of the energy over so many seconds
 
 Read = Callable[[], Mapping[str, Any]]  # name -> value; an unreadable value is None or absent
@@ -76,47 +73,16 @@ class Gauge:
         }
 
 
-class Charge:
-    """The charge of a battery as boards and programs give it, as a share.
-
-    A value up to 1 is a share. A larger one, or a text with %, is a percentage, and so is each value after it. A full
-    battery may show up to 110 %. What cannot be a charge is returned as it is.
-    """
-
-    def __init__(self) -> None:
-        self._in_percent = False
-
-    def share(self, value: Any, percent: bool = False) -> Any:
-        """0 to 1. percent: whether the value is known to be a percentage."""
-        number = value
-        if isinstance(value, str):
-            found = _CHARGE.fullmatch(value.strip())
-            if found is None:
-                return value
-            number, percent = float(found[1].replace(",", ".")), percent or bool(found[2])
-        if isinstance(number, bool) or not isinstance(number, Real):
-            return value
-        charge = float(number)
-        self._in_percent = self._in_percent or percent or charge > linux.OVERFULL
-        share = charge / 100 if self._in_percent else charge
-        return min(share, 1.0) if 0 <= share <= linux.OVERFULL else value
-
-    def of(self, readings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The readings of a board, with their charge as a share."""
-        if not isinstance(readings, Mapping):
-            raise TypeError(f"it returned a value of type {type(readings).__name__}: return readings by name")
-        return {**readings, "battery": self.share(readings["battery"])} if "battery" in readings else readings
-
-
 class Command:
     """Run a program that reads a battery board, and that prints JSON or a charge. Raises SettingError.
 
     A number alone is a percentage, such as 87, 87.5 or 87%. One up to 1 with a decimal point is a share, such as 0.87.
+    A number may stand behind a word for the charge, as in the lines of acpi, upower and upsc.
     """
 
     def __init__(self, command: str) -> None:
         try:
-            self._args = shlex.split(command)
+            self._args = shlex.split(command) if isinstance(command, str) else []
         except ValueError:
             self._args = []
         if not self._args:
@@ -128,16 +94,9 @@ class Command:
         """Run it once. Raises RuntimeError where it fails, hangs or prints something else."""
         text = self._printed().decode("utf-8", "replace").strip()
         try:
-            printed = json.loads(text)
-        except (ValueError, RecursionError):
-            printed = text
-        if isinstance(printed, dict):
-            return dict(self._charge.of(printed))
-        share = self._charge.share(printed, percent=type(printed) is int)
-        if READINGS["battery"].plausible(share) is None:
-            shown = reprlib.repr(text) if text else "nothing"
-            raise RuntimeError(f"{self._what} printed {shown}, which is neither a percentage nor a JSON object")
-        return {"battery": share}
+            return self._charge.printed(text)
+        except ChargeError as error:
+            raise RuntimeError(f"{self._what} printed {reprlib.repr(text) if text else 'nothing'}, {error}") from None
 
     def _printed(self) -> bytes:
         """What the program prints on stdout, until it ends."""

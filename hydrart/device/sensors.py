@@ -14,8 +14,9 @@ from typing import Any
 
 from hydrart.background import Background
 from hydrart.device import linux
+from hydrart.device.charge import Charge
 from hydrart.device.profiles import SensorNames
-from hydrart.device.readers import BATTERY_EVERY_S, EVERY_S, READERS, Charge, Command, Read
+from hydrart.device.readers import BATTERY_EVERY_S, EVERY_S, READERS, Command, Read
 from hydrart.errors import SettingError
 from hydrart.fork import free_in_children
 from hydrart.governor.blind import NEEDED
@@ -52,6 +53,12 @@ class Sensors:
         callback: Read | None = None,
         battery_cmd: str | None = None,
     ) -> None:
+        if not isinstance(names, SensorNames | None):
+            raise SettingError(f"names={names!r:.80} names no sensors: pass the sensors of a device profile")
+        if not isinstance(root, str | os.PathLike):
+            raise SettingError(f"root={root!r:.80} is no folder: pass the path of the one that holds sys and proc")
+        if callback is not None and not callable(callback):
+            raise SettingError(f"callback={callback!r:.80} is no function: pass one that returns readings by name")
         names, folder = names or SensorNames(), Path(root)
         if not folder.is_dir():
             raise SettingError(f"the sensors' root {folder} is no folder: give the one that holds sys and proc")
@@ -151,6 +158,8 @@ class _Poller:
         if value is not None:
             row = READINGS[name]
             wanted = "true or false" if row.is_flag else f"a number from {row.low:g} to {row.high:g}"
+            if row.unit == "share":
+                wanted += ", or a percentage"
             self._tell(name, f"the {self._name} gives {name}={reprlib.repr(value)}, which cannot be: give {wanted}")
 
     def _tell(self, about: str, sentence: str) -> None:

@@ -52,7 +52,7 @@ class WeightFile:
         self._checked: set[int] = set()  # shells
         try:
             if os.path.exists(self.path) and not os.path.isfile(self.path):
-                raise WeightFileError("it is a folder or a device")
+                raise WeightFileError("it is a folder or a device, give the path of a file")
             with open(self.path, "rb") as file:
                 self._stamp = _Stamp.of(file.fileno())
                 size = self._stamp.size

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from hydrart.readings import READINGS
 
 _log = logging.getLogger("hydrart.governor")
-_PATIENCE_S = 3.0  # grace time in seconds; sensors are read once a second, and a reading may fail
+_PATIENCE_S = 3  # a sensor is read once a second, and a reading may fail
 
 NEEDED = {"max_temp_c": "temp_c", "until_h": "battery"}  # goal -> the reading that it needs
 # goal -> its option, and advice on a missing reading
@@ -26,8 +26,8 @@ class WatchedGoals:
     def __init__(self, names: Iterable[str]) -> None:
         self.names = set(names)
         self._heard: dict[str, float] = {}
-        self._started_at: float | None = None
-        self._next_at = -math.inf
+        self._reviewed_at: float | None = None
+        self._seconds: dict[str, int] = {}  # goal -> how long it has been blind
         self._told: set[str] = set()
 
     def set(self, name: str, wanted: bool) -> None:
@@ -50,16 +50,33 @@ class WatchedGoals:
         return found
 
     def review(self, now: float, only: int | None) -> None:
-        """Call report() at most once a second, after the first 3 s."""
-        if self._started_at is None:
-            self._started_at = now
-        if self.names and now - self._started_at >= _PATIENCE_S and now >= self._next_at:
-            self._next_at = now + 1
-            self.report(now, only)
+        """Log a goal once it is certain that it cannot act. Call it with every observation.
+
+        A reading that never came is missing when it could not be fresh any more: after 10 s for the temperature, 60 s
+        for the battery. One that came before is lost after 3 s. A second without a call does not count, because the
+        reading may come with the next call.
+        """
+        if self._reviewed_at is None:
+            self._reviewed_at = now
+        if now < self._reviewed_at + 1:
+            return
+        blind, seconds_before = self.blind(now, only), self._seconds
+        came = {goal for goal in blind if self._heard.get(NEEDED[goal], -math.inf) >= self._reviewed_at}
+        self._reviewed_at = now
+        self._seconds = {
+            goal: 1 if only is None and goal in came else seconds_before.get(goal, 0) + 1 for goal in blind
+        }
+        for goal, seconds in self._seconds.items():
+            known = only is not None or NEEDED[goal] in self._heard
+            if seconds >= (_PATIENCE_S if known else READINGS[NEEDED[goal]].fresh_s):
+                self._tell(goal, blind[goal])
 
     def report(self, now: float, only: int | None) -> None:
-        """Log one warning for each goal that cannot act."""
+        """Log one warning for each goal that cannot act now."""
         for goal, sentence in self.blind(now, only).items():
-            if goal not in self._told:
-                self._told.add(goal)
-                _log.warning("%s", sentence)
+            self._tell(goal, sentence)
+
+    def _tell(self, goal: str, sentence: str) -> None:
+        if goal not in self._told:
+            self._told.add(goal)
+            _log.warning("%s", sentence)

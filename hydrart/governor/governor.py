@@ -173,14 +173,16 @@ class Governor:
     def blind(self, now: float) -> dict[str, str]:
         """The goals max_temp_c and until_h where they are set but cannot act, each with the reason as a sentence.
 
-        A goal is blind without a recent reading of the temperature or the charge, and while only one k may run. Each
-        goal that stays blind is also logged once, as a warning of `hydrart.governor`. now: seconds on the clock of
-        choose().
+        A goal is blind without a recent reading of the temperature or the charge, and while only one k may run. now:
+        seconds on the clock of choose().
+
+        Each goal that stays blind is also logged once, as a warning of `hydrart.governor`. That happens in observe():
+        when no temperature came for 10 s or no charge for 60 s, or 3 s after the readings ended.
         """
         return self._goals.blind(now, self._only)
 
     def report_blind(self, now: float) -> None:
-        """Log the goals that are blind already now, rather than after the first seconds."""
+        """Log the goals that are blind now. Call it where it is known that no reading will come."""
         self._goals.report(now, self._only)
 
     @property

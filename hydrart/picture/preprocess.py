@@ -67,6 +67,8 @@ def read_picture(picture: Picture, bgr: bool = False, depth: Depth | None = None
             f"a {type(picture).__name__} is not a picture: pass a path, a PIL image or a uint8 RGB array"
         )
     path = Path(picture)
+    if not os.fspath(picture):
+        raise PictureError("an empty text is no path: pass the path of a picture file")
     if "://" in str(picture) and not os.path.exists(path):
         raise PictureError("the address of a picture is not opened: download it, and pass the path of the file")
     if os.path.exists(path) and not os.path.isfile(path):

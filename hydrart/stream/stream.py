@@ -137,10 +137,15 @@ class Stream:
             raise SettingError(f"frames={frames!r} is unknown: choose latest or all")
         if on_loss not in ("reconnect", "exit"):
             raise SettingError(f"on_loss={on_loss!r} is unknown: choose reconnect or exit")
-        if not is_number(smooth) or smooth < 1:
-            raise SettingError(f"smooth={smooth!r:.80} is no number of frames: pass 1 or more")
+        if not is_number(smooth) or smooth < 1 or smooth != int(smooth):
+            raise SettingError(f"smooth={smooth!r:.80} is no number of frames: pass 1 or more, a whole number")
         if not (is_number(patience_s) or patience_s == math.inf) or not patience_s > 0:
             raise SettingError(f"patience_s={patience_s!r:.80} is no time: pass a positive number of seconds")
+        if wait_s is not None and not ((is_number(wait_s) or wait_s == math.inf) and wait_s >= 0):
+            raise SettingError(f"wait_s={wait_s!r:.80} is no time: pass 0 or more seconds")
+        for name, call in (("progress", progress), ("on_event", on_event), ("on_wait", on_wait), ("warn", warn)):
+            if call is not None and not callable(call):
+                raise SettingError(f"{name}={call!r:.80} is no function: pass one, or leave it out")
         goals: dict[str, Any] = {
             "k": k,
             "min_k": min_k,
@@ -175,6 +180,7 @@ class Stream:
             self.source_fps = opened.fps
             if unpaced and opened.live:
                 raise SettingError(f"fps=inf is for files: {opened.name} gives frames at a rate of its own")
+            own = governor is None
             if governor is None:
                 self.fps = None if unpaced else fps or opened.fps or (LIVE_FPS if opened.live else None)
                 governor = Governor(profile.measured(latency_ms), fps=self.fps, **goals)
@@ -185,7 +191,8 @@ class Stream:
             if governor.blind(time.monotonic()):  # every goal is blind before the first readings
                 sensors.wait(_FIRST_READING_S)
                 governor.observe(time.monotonic(), **sensors.new())
-                governor.report_blind(time.monotonic())
+                if own:  # a program may feed its own governor itself, later
+                    governor.report_blind(time.monotonic())
             failed.pop_all()
         self.governor = governor
         self._live = opened.live
@@ -197,7 +204,7 @@ class Stream:
             sensors,
             may_drop=not self.answers_all,
             read_ahead=not opened.live,
-            smooth=smooth,
+            smooth=int(smooth),
             keep_frame=keep_frame,
         )
         self._stats = Stats(time.monotonic())

@@ -9,7 +9,7 @@ import pytest
 
 from hydrart.device import readers
 from hydrart.device.profiles import SensorNames
-from hydrart.device.readers import READERS, Charge, Command, Gauge
+from hydrart.device.readers import READERS, Command, Gauge
 from hydrart.errors import SettingError
 from hydrart.readings import READINGS
 from tests.support.commands import sensors, tree
@@ -75,29 +75,21 @@ def test_a_battery_command(text: str, told: dict[str, Any], tmp_path: Path) -> N
     ("text", "words"),
     [
         ("raise SystemExit(3)", "ended with exit code 3"),
-        ("print('full')", "printed 'full', which is neither a percentage nor a JSON object"),
-        ("print(3700)", "printed '3700', which is neither"),
-        ("print('-5%')", "printed '-5%', which is neither"),
-        ("print('nan')", "neither a percentage nor a JSON object"),
-        ("print('[87]')", "neither a percentage nor a JSON object"),
-        ("print('{\"battery\": 0.5')", "neither a percentage nor a JSON object"),
+        ("print('full')", "board printed 'full', in which there is no number: print the charge in percent, such as"),
+        ("print(3700)", "printed '3700', which does not lie between 0 and 100 %: print the charge"),
+        ("print('-5%')", "printed '-5%', which does not lie between 0 and 100 %: print the charge"),
+        ("print('nan')", "printed 'nan', in which there is no number: print the charge"),
+        ("print('[87]')", r"printed '\[87\]', which is no number: print the charge"),
+        ("print('{\"battery\": 0.5')", "which does not say that it is the charge: print the charge"),
         ("while True: print('x' * 100000)", "printed more than 1048576 bytes"),
-        ("print('[' * 100000)", "neither a percentage nor a JSON object"),
-        ("print(True)", "neither a percentage nor a JSON object"),
-        ("", "printed nothing, which is neither a percentage nor a JSON object"),
+        ("print('[' * 100000)", "in which there is no number: print the charge"),
+        ("print(True)", "printed 'True', in which there is no number: print the charge"),
+        ("", "printed nothing, in which there is no number: print the charge"),
     ],
 )
 def test_a_battery_command_that_fails(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=words):
         Command(script(tmp_path / "board", text))()
-
-
-def test_a_charge_stays_in_its_unit() -> None:
-    charge = Charge()
-    assert [charge.share(value) for value in (0.9, 1, 2, 1, 0.5)] == [0.9, 1.0, 0.02, 0.01, 0.005]
-    assert [Charge().share(value) for value in ("1%", "0.5 percent", "0.5")] == [0.01, 0.005, 0.5]
-    for value in (-1, 111, "x", None, True, [1], float("nan")):
-        assert READINGS["battery"].plausible(Charge().share(value)) is None
 
 
 def test_a_battery_command_that_goes_on_after_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,8 +114,8 @@ def test_a_battery_command_that_hangs_is_ended(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_battery_command_that_is_none() -> None:
-    for command in ("", "  ", "'"):
+    for command in ("", "  ", "'", None, 3, b"echo 87"):
         with pytest.raises(SettingError, match="is no command"):
-            Command(command)
+            Command(command)  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="cannot be run: No such file"):
         Command("/nowhere/board")()

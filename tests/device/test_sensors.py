@@ -197,3 +197,17 @@ def test_goals_of_a_run_that_cannot_be(weights: Path, tmp_path: Path) -> None:
     assert "not above the ambient" in sentence(*args, "--device", profile, "--max-temp", 30)
     assert "is no command" in sentence(*args, "--battery-cmd", " ")
     assert "is no folder" in sentence(*args, "--sensor-root", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"names": 3}, "names=3 names no sensors"),
+        ({"root": 3}, "root=3 is no folder"),
+        ({"callback": 3}, "callback=3 is no function: pass one that returns readings by name"),
+        ({"battery_cmd": 3}, "the battery command 3 is no command"),
+    ],
+)
+def test_arguments_of_other_types(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingError, match=said):
+        Sensors(**settings)

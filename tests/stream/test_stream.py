@@ -216,6 +216,9 @@ def test_goals_make_the_governor(model: hydrart.Model) -> None:
         ({"frames": "some"}, SettingError, "choose latest or all"),
         ({"on_loss": "panic"}, SettingError, "choose reconnect or exit"),
         ({"smooth": 0}, SettingError, "pass 1 or more"),
+        ({"smooth": 2.5}, SettingError, "smooth=2.5 is no number of frames: pass 1 or more"),
+        ({"wait_s": -1}, SettingError, "wait_s=-1 is no time: pass 0 or more seconds"),
+        ({"on_event": 3}, SettingError, "on_event=3 is no function: pass one, or leave it out"),
     ],
 )
 def test_wrong_settings_raise_before_the_long_part(
