@@ -76,15 +76,16 @@ def test_a_list_of_pictures_gives_a_list_of_answers(model: hydrart.Model, tmp_pa
     Image.fromarray(PICTURE).save(path)
     mixed = model((path, Image.fromarray(PICTURE), PICTURE))
     assert len({answer.score for answer in mixed}) == 1
-    assert model([]) == [] and model(np.zeros((0, 8, 8, 3), np.uint8)) == []
+    none: Any = np.zeros((0, 8, 8, 3), np.uint8)
+    assert model([]) == [] and model(none) == []
     with pytest.raises(PictureError, match="does not exist"):
         model([PICTURE, tmp_path / "none.png"])
 
 
 @pytest.mark.parametrize("shape", [(9, 20, 30, 3), (1, 20, 30, 3), (2, 20, 30, 4), (2, 20, 30, 1)])
 def test_an_array_of_pictures_gives_a_list_of_answers(shape: tuple[int, ...], model: hydrart.Model) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    for answer, picture in zip(model(pictures, 5), pictures, strict=True):  # type: ignore[arg-type]
+    pictures: Any = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    for answer, picture in zip(model(pictures, 5), pictures, strict=True):
         np.testing.assert_array_equal(answer.probabilities, model(picture, 5).probabilities)
 
 
