@@ -16,6 +16,7 @@ from hydrart.engine import MAX_BATCH, Engine, make_engine
 from hydrart.engine.variants import open_variant
 from hydrart.errors import HeadsError, PictureError, SettingError, WeightFileError
 from hydrart.format.architecture import Architecture
+from hydrart.format.merging import Merge
 from hydrart.format.metadata import Accuracy
 from hydrart.format.precision import FloatArray
 from hydrart.format.preprocessing import Preprocessing
@@ -92,12 +93,23 @@ class Model:
 
     @overload
     def __call__(
-        self, picture: Picture, k: Heads | None = None, *, bgr: bool = False, deadline_ms: float | None = None
+        self,
+        picture: Picture,
+        k: Heads | None = None,
+        *,
+        bgr: bool = False,
+        deadline_ms: float | None = None,
+        merge: Merge = 0,
     ) -> Prediction: ...
 
     @overload
     def __call__(
-        self, picture: list[Any] | tuple[Any, ...], k: Heads | None = None, *, bgr: bool = False
+        self,
+        picture: list[Any] | tuple[Any, ...],
+        k: Heads | None = None,
+        *,
+        bgr: bool = False,
+        merge: Merge = 0,
     ) -> list[Prediction]: ...
 
     def __call__(
@@ -107,6 +119,7 @@ class Model:
         *,
         bgr: bool = False,
         deadline_ms: float | None = None,
+        merge: Merge = 0,
     ) -> Prediction | list[Prediction]:
         """Classify a picture: path, PIL image or uint8 RGB array [H, W, 3]. k=None is the largest.
 
@@ -125,6 +138,8 @@ class Model:
         abandoned within the time of one block, and the look before it gives the answer. The first look always runs to
         its end. Only the native backend abandons a look that has begun.
 
+        merge: how many tokens each block merges, as logits() takes it.
+
         Raises PictureError, HeadsError, SettingError.
         """
         start = time.perf_counter()
@@ -135,17 +150,17 @@ class Model:
             if deadline_ms is not None:
                 raise SettingError("deadline_ms is for one picture, and this is a list: pass its pictures one by one")
             batches = (picture[at : at + MAX_BATCH] for at in range(0, len(picture), MAX_BATCH))
-            return [answer for batch in batches for answer in self._answers(batch, looks, bgr)]
+            return [answer for batch in batches for answer in self._answers(batch, looks, bgr, merge)]
         deadline = _deadline(start, deadline_ms)
         x = self.preprocess(picture, bgr=bgr)
-        return self._answer(x, looks, (time.perf_counter() - start) * 1e3, deadline)
+        return self._answer(x, looks, (time.perf_counter() - start) * 1e3, deadline, merge)
 
-    def _answers(self, pictures: Sequence[Picture], looks: Sequence[int], bgr: bool) -> list[Prediction]:
+    def _answers(self, pictures: Sequence[Picture], looks: Sequence[int], bgr: bool, merge: Merge) -> list[Prediction]:
         start = time.perf_counter()
         x = np.concatenate([self.preprocess(picture, bgr=bgr) for picture in pictures])
         ready = time.perf_counter()
         look, k = len(looks) - 1, looks[-1]
-        probabilities = softmax(self.logits(x, k))
+        probabilities = softmax(self.logits(x, k, merge=merge))
         before, after = (
             (end - begin) * 1e3 / len(pictures) for begin, end in ((start, ready), (ready, time.perf_counter()))
         )
@@ -158,24 +173,26 @@ class Model:
         preprocess_ms: float = 0.0,
         *,
         deadline_ms: float | None = None,
+        merge: Merge = 0,
     ) -> Prediction:
         """Classify an input of preprocess() with k heads; k=None takes the largest k.
 
         x: float32 [1, 3, H, W]. preprocess_ms: milliseconds that it took, for the answer. deadline_ms: milliseconds
-        from this call on, for the looks of several ks, as when the model is called. Raises PictureError, HeadsError,
-        SettingError.
+        from this call on, for the looks of several ks, as when the model is called. merge: how many tokens each block
+        merges, as logits() takes it. Raises PictureError, HeadsError, SettingError.
         """
         start = time.perf_counter()
-        return self._answer(x, self._checked_looks(k), preprocess_ms, _deadline(start, deadline_ms))
+        return self._answer(x, self._checked_looks(k), preprocess_ms, _deadline(start, deadline_ms), merge)
 
     def _answer(
-        self, x: NDArray[Any], looks: Sequence[int], preprocess_ms: float, deadline: float | None
+        self, x: NDArray[Any], looks: Sequence[int], preprocess_ms: float, deadline: float | None, merge: Merge
     ) -> Prediction:
         start = time.perf_counter()
+        merges = self.architecture.merges(looks[0], merge)
         x = self._checked(x)[:1]
         if not len(x):
             raise PictureError("the input holds no picture: pass float32 [1, 3, H, W], as preprocess() makes it")
-        with self._engine.looking(x) as view:
+        with self._engine.looking(x, merges) as view:
             logits, look = view.look(looks[0]), 0
             while look + 1 < len(looks):
                 better = view.look(looks[look + 1], deadline=deadline)
@@ -213,23 +230,32 @@ class Model:
         """
         return preprocess(read_picture(picture, bgr), self.preprocessing, self.fit)
 
-    def logits(self, x: NDArray[Any], k: int | None = None) -> FloatArray:
+    def logits(self, x: NDArray[Any], k: int | None = None, *, merge: Merge = 0) -> FloatArray:
         """Logits of k heads: float32 [B, 3, H, W], normalised -> float32 [B, classes]. k=None takes the largest k.
 
-        Raises PictureError, HeadsError.
+        merge: how many of the most similar tokens each block merges: one number for all blocks, or a sequence with one
+        for each. A block merges at most half of its tokens. The fewer tokens that are left, the faster the blocks after
+        it. Source: Bolya et al., "Token Merging: Your ViT But Faster", ICLR 2023.
+
+            logits = model.logits(x, k=5, merge=6)
+
+        Raises PictureError, HeadsError, and SettingError for a merge that does not fit.
         """
         k = self.architecture.check_k(k)
+        merges = self.architecture.merges(k, merge)
         x = self._checked(x)
-        return self._finite(self._engine.logits(x, k))
+        return self._finite(self._engine.logits(x, k, merges))
 
-    def features(self, x: NDArray[Any], k: int | None = None) -> FloatArray:
+    def features(self, x: NDArray[Any], k: int | None = None, *, merge: Merge = 0) -> FloatArray:
         """The class tokens after the final LayerNorm: float32 [B, 3, H, W], normalised -> float32 [B, k * head_dim].
 
-        k=None takes the largest k. Raises PictureError, HeadsError.
+        k=None takes the largest k. merge: how many tokens each block merges, as logits() takes it. Raises PictureError,
+        HeadsError, SettingError.
         """
         k = self.architecture.check_k(k)
+        merges = self.architecture.merges(k, merge)
         x = self._checked(x)
-        return self._finite(self._engine.features(x, k))
+        return self._finite(self._engine.features(x, k, merges))
 
     def warm_up(self, *ks: int) -> None:
         """Run each of the ks once, so that no later call pays for compiling or decoding. Without ks, run the largest.

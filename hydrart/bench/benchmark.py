@@ -18,6 +18,7 @@ from hydrart.bench.shapes import HYDRAVIT_B, random_weights
 from hydrart.bench.switch_cost import SwitchCost
 from hydrart.bench.timing import Times, interleave, timed
 from hydrart.codegen import isa
+from hydrart.format.merging import Merge
 from hydrart.format.precision import FP32
 from hydrart.model import Model
 
@@ -36,6 +37,7 @@ class BenchPlan:
     - repeats: rounds of timing; None for as many as fit into the time.
     - peers: runtimes to compare with.
     - quick: whether each part gets only a quarter of its time.
+    - merge: how many tokens each block merges, as Model.logits takes it; 0 where there are peers.
     """
 
     ks: tuple[int, ...]
@@ -44,6 +46,7 @@ class BenchPlan:
     repeats: int | None = None
     peers: Sequence[Peer] = ()
     quick: bool = False
+    merge: Merge = 0
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class BenchRow:
     - gmacs: billions of multiply-accumulates of the whole network per picture.
     - gmacs_executed: the part of them that the answer needs (peak.needed_macs).
     - weights_mb: megabytes of the file that this k reads.
-    - top1: accuracy that the file records, 0 to 1; None where it records none.
+    - top1: accuracy that the file records, 0 to 1; None where it records none, and where tokens are merged.
     - times: of one call.
     - pictures_per_s: at the median time.
     - gops: billions of executed operations per second at the median time, two per multiply-accumulate.
@@ -97,6 +100,7 @@ class BenchReport:
     """One run of the benchmark.
 
     - model, precision, image_size, heads, threads, batch: what was measured, and how.
+    - merges: how many tokens each block merged; () for none.
     - executed: the precision in which the linear layers compute on this CPU.
     - machine, before, after: the machine, and its state before and after the run.
     - peak, peak_after: measured before and after the run. The second is lower where the machine slowed down, or where
@@ -114,6 +118,7 @@ class BenchReport:
     heads: tuple[int, ...]
     threads: int
     batch: int
+    merges: tuple[int, ...]
     machine: Machine
     before: MachineState
     after: MachineState
@@ -144,6 +149,7 @@ def measure(
     """
     start = time.perf_counter()
     file, arch, before, target = model.file, model.architecture, state(), isa.choose()
+    merges = arch.merges(plan.ks[0], plan.merge)
     part = 0.25 if plan.quick else 1.0
     stage("peak of the machine")
     best = peak.measure(model.precision, model.threads, 0.5 * part)
@@ -152,12 +158,12 @@ def measure(
         first = {}
         for k in plan.ks:
             stage(f"k={k}: first call and memory")
-            first[k] = memory.first_call(file.path, model.precision, empty, k, model.threads)
+            first[k] = memory.first_call(file.path, model.precision, empty, k, model.threads, merges)
         stage("memory over many switches")
         grown = memory.growth(empty, 10_000 if plan.quick else 100_000, 30 * part)
     shape = (plan.batch, arch.channels, arch.image_size, arch.image_size)
     x = np.random.default_rng(0).standard_normal(shape, np.float32)
-    call = partial(model.logits, x)
+    call = partial(model.logits, x, merge=plan.merge)
     model.warm_up(*plan.ks)
     rough = {k: timed(partial(call, k)) for k in plan.ks}
     stage("switches")
@@ -171,17 +177,17 @@ def measure(
     rows = []
     budget_s = min(10.0, max(2.0, TIMING_S / len(plan.ks) / (1 + len(plan.peers)))) * part
     for k in plan.ks:
-        times, speedup, peers = contest(model, k, plan.peers, x, budget_s, plan.repeats, stage, warn)
-        executed = peak.needed_macs(arch, k)
+        times, speedup, peers = contest(model, k, plan.peers, x, budget_s, plan.repeats, stage, warn, plan.merge)
+        executed = peak.needed_macs(arch, k, plan.merge)
         gops = 2 * executed * plan.batch / times.p50_ms / 1e6
         rows.append(
             BenchRow(
                 k=k,
                 parameters=arch.parameters(k),
-                gmacs=arch.macs(k) / 1e9,
+                gmacs=arch.macs(k, plan.merge) / 1e9,
                 gmacs_executed=executed / 1e9,
                 weights_mb=file.end(k) / 1e6,
-                top1=model.accuracy.top1.get(k) if model.accuracy else None,
+                top1=model.accuracy.top1.get(k) if model.accuracy and not merges else None,
                 times=times,
                 pictures_per_s=1e3 * plan.batch / times.p50_ms,
                 gops=gops,
@@ -203,6 +209,7 @@ def measure(
         heads=arch.heads,
         threads=model.threads,
         batch=plan.batch,
+        merges=merges,
         machine=machine(),
         before=before,
         peak=best,

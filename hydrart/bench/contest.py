@@ -10,6 +10,7 @@ import numpy as np
 from hydrart.bench.peers import Peer
 from hydrart.bench.timing import Call, Seconds, Times, interleave, ratio
 from hydrart.errors import HydrartError
+from hydrart.format.merging import Merge
 from hydrart.format.precision import FP32, FloatArray
 from hydrart.model import Model, load
 
@@ -57,6 +58,7 @@ def contest(
     rounds: int | None,
     stage: Callable[[str], None],
     warn: Callable[[str], None],
+    merge: Merge = 0,
 ) -> tuple[Times, float | None, list[PeerResult]]:
     """Time hydrart and all peers in turns.
 
@@ -64,13 +66,14 @@ def contest(
     - budget_s, rounds: as for timing.interleave.
     - stage: called with the name of each step.
     - warn: called with a sentence for each peer that fails (it has no result) or that disagrees (it is not timed).
+    - merge: how many tokens each block merges, as Model.logits takes it; 0 where there are peers.
 
     Returns hydrart's times, its time with one thread over its time with all (None where the model has one thread), and
     a result for each peer.
     """
-    calls: dict[str, Call] = {_OURS: partial(model.logits, x, k)}
+    calls: dict[str, Call] = {_OURS: partial(model.logits, x, k, merge=merge)}
     if model.threads > 1:
-        calls[_ALONE] = partial(load(model.file.path, precision=model.precision, threads=1).logits, x, k)
+        calls[_ALONE] = partial(load(model.file.path, precision=model.precision, threads=1).logits, x, k, merge=merge)
     prepared: list[tuple[str, PeerResult]] = []
     for peer in peers:
         name = label(peer)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hydrart.errors import PictureError, SourceError
+from hydrart.format.merging import Merge
 from hydrart.format.metadata import Accuracy
 from hydrart.model import Model
 from hydrart.picture.classes import class_indices
@@ -50,13 +51,17 @@ def evaluate(
     *,
     batch: int = 64,
     in_order: bool = False,
+    merge: Merge = 0,
     step: Callable[[int], None] = lambda pictures: None,
 ) -> Evaluation:
     """Classify every picture of root/CLASS/* with each of the ks.
 
     batch: pictures per call. in_order: the sorted folders are the classes in their order, whatever their names are.
-    They always are for a network without labels. step: called after each batch with the number of its pictures.
-    Raises SourceError where no picture can be read, and where the folders do not fit the labels.
+    They always are for a network without labels. merge: how many tokens each block merges, as Model.logits takes it.
+    step: called after each batch with the number of its pictures.
+
+    Raises SourceError where no picture can be read, and where the folders do not fit the labels. Raises SettingError
+    for a merge that does not fit.
     """
     folders = class_folders(root)
     indices = class_indices(list(folders), model.labels, in_order or not model.file.meta.labels)
@@ -80,7 +85,7 @@ def evaluate(
             x, y = np.concatenate(inputs), np.array(classes)
             for k in ks:
                 start = time.perf_counter()
-                logits = model.logits(x, k)
+                logits = model.logits(x, k, merge=merge)
                 seconds[k] += time.perf_counter() - start
                 own = logits[np.arange(len(y)), y][:, None]
                 rank = (logits > own).sum(axis=1)

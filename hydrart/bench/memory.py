@@ -53,12 +53,15 @@ class Growth:
     growth_kb: float | None
 
 
-def first_call(weights: Path, precision: str, empty: Path, k: int, threads: int) -> FirstCall:
+def first_call(
+    weights: Path, precision: str, empty: Path, k: int, threads: int, merges: Sequence[int] = ()
+) -> FirstCall:
     """Measure one k of a weight file.
 
-    precision: of the file. empty: a tiny weight file. Raises HydrartError where the process fails.
+    precision: of the file. empty: a tiny weight file. merges: how many tokens each block merges; () for none. Raises
+    HydrartError where the process fails.
     """
-    return FirstCall(**_child("first", str(weights), precision, str(empty), str(k), str(threads)))
+    return FirstCall(**_child("first", str(weights), precision, str(empty), str(k), str(threads), json.dumps(merges)))
 
 
 def growth(weights: Path, switches: int, budget_s: float) -> Growth:
@@ -101,12 +104,12 @@ def _child(*args: str) -> dict[str, Any]:
     return result
 
 
-def _run(model: Model, k: int) -> None:
+def _run(model: Model, k: int, merges: Sequence[int] = ()) -> None:
     size = model.architecture.image_size
-    model.logits(np.zeros((1, 3, size, size), np.float32), k)
+    model.logits(np.zeros((1, 3, size, size), np.float32), k, merge=merges or 0)
 
 
-def _first(weights: str, precision: str, empty: str, k: str, threads: str) -> FirstCall:
+def _first(weights: str, precision: str, empty: str, k: str, threads: str, merges: str) -> FirstCall:
     start = time.perf_counter()
     small = load(empty, threads=int(threads))
     _run(small, small.heads[0])
@@ -115,9 +118,9 @@ def _first(weights: str, precision: str, empty: str, k: str, threads: str) -> Fi
     begin = time.perf_counter()
     model = load(weights, precision=precision, threads=int(threads))
     loaded = time.perf_counter()
-    _run(model, int(k))
+    _run(model, int(k), json.loads(merges))
     answered = time.perf_counter()
-    _run(model, int(k))
+    _run(model, int(k), json.loads(merges))
     after = resident()
     mapped = resident_of(Path(weights))
     return FirstCall(

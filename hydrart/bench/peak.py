@@ -22,7 +22,8 @@ from hydrart.codegen.emit import I8, I32, I64, UNROLL
 from hydrart.codegen.emit_amx import INSTRUCTIONS, TMM_INPUTS, TMM_WEIGHTS, amx, configure, pointer
 from hydrart.codegen.isa import AMX_DOTS, FLOAT_DOTS, LANE_VALUES, MMLA_DOTS
 from hydrart.format.architecture import Architecture
-from hydrart.format.roles import BLOCK_MATRICES
+from hydrart.format.merging import Merge
+from hydrart.format.roles import FC1, FC2, PROJ, QKV
 
 _TURNS = 1 << 18  # turns of the loop in one timed run, which takes some milliseconds
 _WORD = 0x3C003C00  # two bfloat16 or one float32 of 0.008, or four small bytes: no overflow, no denormal number
@@ -55,17 +56,23 @@ def measure(precision: str, threads: int = 1, seconds: float = 0.5) -> Peak:
     return Peak(best / 1e9, dot, target.name, threads)
 
 
-def needed_macs(arch: Architecture, k: int) -> int:
+def needed_macs(arch: Architecture, k: int, merge: Merge = 0) -> int:
     """Multiply-accumulates that an answer needs, for one picture with k heads.
 
     They are fewer than Architecture.macs, because only the class token is classified. In the last block, the other
-    tokens need keys and values, but no queries, no attention and nothing after it.
+    tokens need keys and values, but no queries, no attention and nothing after it. merge: as Model.logits takes it. The
+    comparisons that choose the tokens to merge are not counted.
     """
-    p, others = arch.width(k), arch.patches(k)
-    last = [parameter for role in BLOCK_MATRICES for parameter in role.parameters(arch, arch.depth - 1)]
-    block = sum(prod(parameter.shape(k)) for parameter in last if parameter.part.is_matrix)
+    p = arch.width(k)
+    *earlier, merged = arch.merges(k, merge) or (0,) * arch.depth
+    tokens = arch.tokens(k) - sum(earlier)  # in the last block
+    attention, mlp = (
+        sum(prod(parameter.shape(k)) for role in roles for parameter in role.parameters(arch, 0)[:1])
+        for roles in ((QKV, PROJ), (FC1, FC2))
+    )
     keys_and_values = 2 * p * p
-    return arch.macs(k) - others * (block - keys_and_values + 2 * arch.tokens(k) * p)
+    others = (tokens - 1) * (attention - keys_and_values + 2 * tokens * p) + (tokens - merged - 1) * mlp
+    return arch.macs(k, merge) - others
 
 
 def assembly(precision: str) -> str:

@@ -31,6 +31,7 @@ def _lines(r: BenchReport) -> Iterator[str]:
     yield (
         f"{r.model}: {ran}, {size}x{size} pixels, heads {listing(r.heads)}, "
         f"{_count(r.threads, 'thread')}, batch {r.batch}"
+        + (f", blocks merge {', '.join(map(str, r.merges))} tokens" if r.merges else "")
     )
     yield f"{here.cpu}, {_count(here.cores, 'core')}, {here.isa}; {here.system}"
     yield f"hydrart {here.hydrart}, Python {here.python}, NumPy {here.numpy}, Numba {here.numba}"

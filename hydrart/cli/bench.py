@@ -11,9 +11,10 @@ from hydrart.bench.peers import PEERS, Peer, make_peer
 from hydrart.bench.shapes import choose_heads, parse_ranges, parse_shape, random_weights
 from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.listing import WeightsCommand
-from hydrart.cli.options import Number, json_option, print_json, threads_option, warn
+from hydrart.cli.options import Number, json_option, merge_option, print_json, threads_option, warn
 from hydrart.engine.variants import AUTO, PRECISION_CHOICES
 from hydrart.errors import SettingError, WeightFileError
+from hydrart.format.merging import Merge
 from hydrart.format.precision import FP32
 from hydrart.format.reader import WeightFile
 from hydrart.model import Model, load
@@ -51,6 +52,7 @@ class _Heads(click.ParamType[Any]):
     help="Compare with onnxruntime, openvino or torch; repeat for several. openvino:int8 names a precision; "
     "openvino:int8:plain computes all tokens in the last block, as a graph from PyTorch's exporter does.",
 )
+@merge_option
 @click.option("--rate", default=15.0, type=Number(0.1, 1000), help="Frames a second at which to measure the CPU use.")
 @click.option("--repeats", default=None, type=click.IntRange(1, 10_000), help="Rounds of timing.  [default: by time]")
 @click.option("--save", default=None, type=click.Path(path_type=Path), help="Device profile to write the latencies to.")
@@ -67,6 +69,7 @@ def bench(
     threads: int | None,
     batch: int,
     against: tuple[str, ...],
+    merge: Merge,
     rate: float,
     repeats: int | None,
     save: Path | None,
@@ -82,6 +85,8 @@ def bench(
         raise click.UsageError("WEIGHTS and --shape exclude each other")
     if batch > 1 and (against or save):
         raise click.UsageError("--against and --save are for one picture at a time: leave --batch out")
+    if merge and (against or save):
+        raise click.UsageError("--against and --save are for all tokens: leave --merge out")
     # imported here because Numba takes longer to import than everything else together
     from hydrart import plotting
     from hydrart.bench import benchmark, report
@@ -103,6 +108,8 @@ def bench(
         else:
             arch = parse_shape(shape)
         chosen = choose_heads(asked, arch) or arch.heads  # raises for a wrong k before the long part
+        for k in chosen:
+            arch.merges(k, merge)  # raises before the long part
         if quick and not asked:
             chosen = tuple(sorted({chosen[0], chosen[-1]}))
         if shape is not None:
@@ -112,7 +119,7 @@ def bench(
         progress.end()  # the message about compiling has its own line
         model = load(path, precision=precision, threads=threads)
         name = model.file.path.stem if shape is None else f"{shape}, random weights"
-        plan = benchmark.BenchPlan(chosen, batch, rate, repeats, _peers(against, model), quick)
+        plan = benchmark.BenchPlan(chosen, batch, rate, repeats, _peers(against, model), quick, merge)
         result = benchmark.measure(model, name, plan, progress.stage, progress.warn)
     if as_json:
         print_json(report.as_json(result))

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from hydrart.cli.exit_codes import Failure, one_sentence
-from hydrart.cli.options import fit_option, json_option, model_options, print_json, warn
+from hydrart.cli.options import fit_option, json_option, merge_option, model_options, print_json, warn
 from hydrart.errors import PictureError
+from hydrart.format.merging import Merge
 from hydrart.model import load
 from hydrart.output.text import printable
 from hydrart.picture.folders import picture_files
@@ -19,20 +20,22 @@ from hydrart.picture.folders import picture_files
 @click.argument("pictures", nargs=-1, required=True)
 @click.option("--k", type=int, default=None, help="Heads to use.  [default: the most]")
 @click.option("--top", default=3, type=click.IntRange(1), help="How many classes to show.")
+@merge_option
 @model_options
 @fit_option
 @json_option
 @one_sentence
-def classify(pictures: tuple[str, ...], k: int | None, top: int, as_json: bool, **options: Any) -> None:
+def classify(pictures: tuple[str, ...], k: int | None, top: int, merge: Merge, as_json: bool, **options: Any) -> None:
     """Classify PICTURES: files, folders or globs."""
     model = load(**options)
     k = model.architecture.check_k(k)
+    model.architecture.merges(k, merge)  # raises before the first picture
     model.warm_up(k)
     paths = [path for name in pictures for path in _paths(name)]
     failed = 0
     for path in paths:
         try:
-            answer = model(path, k)
+            answer = model(path, k, merge=merge)
         except PictureError as error:
             failed += 1
             warn(f"skipped: {error}")

@@ -8,7 +8,8 @@ import click
 
 from hydrart.bench.evaluate import evaluate
 from hydrart.cli.exit_codes import one_sentence
-from hydrart.cli.options import fit_option, json_option, model_options, print_json, progress_bar, warn
+from hydrart.cli.options import fit_option, json_option, merge_option, model_options, print_json, progress_bar, warn
+from hydrart.format.merging import Merge
 from hydrart.format.writer import copy_prefix
 from hydrart.model import load
 from hydrart.picture.folders import class_folders
@@ -22,12 +23,21 @@ from hydrart.picture.folders import class_folders
 @click.option(
     "--record", default=None, metavar="DATASET", help="Write the accuracy into the weight file; DATASET names the data."
 )
+@merge_option
 @model_options
 @fit_option
 @json_option
 @one_sentence
 def evaluate_command(
-    folder: Path, ks: tuple[int, ...], batch: int, in_order: bool, record: str | None, as_json: bool, **options: Any
+    *,
+    folder: Path,
+    ks: tuple[int, ...],
+    batch: int,
+    in_order: bool,
+    record: str | None,
+    merge: Merge,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Measure accuracy and speed on the pictures DIR/CLASS/*.
 
@@ -36,12 +46,16 @@ def evaluate_command(
     model = load(**options)
     if record is not None and ks:
         raise click.UsageError("--record needs every k: leave out --k")
+    if record is not None and merge:
+        raise click.UsageError("--record is for all tokens: leave out --merge")
     if record is not None and model.fit != "crop":
         raise click.UsageError("--record needs the weight file's own preprocessing: leave out --fit")
     ks = tuple(model.architecture.check_k(k) for k in ks) or model.heads
+    for k in ks:
+        model.architecture.merges(k, merge)  # raises before the long part
     total = sum(map(len, class_folders(folder).values()))
     with progress_bar("Evaluating", total) as bar:
-        result = evaluate(model, folder, ks, batch=batch, in_order=in_order, step=bar.update)
+        result = evaluate(model, folder, ks, batch=batch, in_order=in_order, merge=merge, step=bar.update)
     if not model.file.meta.labels:
         warn(f"{model.file.path} names no classes: the sorted folders are taken in the order of its classes")
     for sentence in result.skipped:
@@ -65,6 +79,7 @@ def evaluate_command(
         )
         return
     click.echo(f"{result.pictures} pictures, {model.precision}, backend {model.backend}")
-    click.echo(" k   top-1   top-5  pictures/s")
+    click.echo(" k   top-1   top-5  pictures/s   MMACs")
     for row in result.rows:
-        click.echo(f"{row.k:2}  {row.top1:6.2%}  {row.top5:6.2%}  {row.pictures_per_s:10.1f}")
+        macs = model.architecture.macs(row.k, merge) / 1e6
+        click.echo(f"{row.k:2}  {row.top1:6.2%}  {row.top5:6.2%}  {row.pictures_per_s:10.1f}  {macs:6.1f}")

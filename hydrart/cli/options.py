@@ -72,6 +72,28 @@ class Number(click.FloatRange):
         return number
 
 
+class _Merge(click.ParamType[Any]):
+    """How many tokens each block merges: one number, or one for each block with commas between."""
+
+    name = "tokens"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, int):
+            return value
+        if not re.fullmatch(r"\d{1,6}(,\d{1,6})*", value):
+            self.fail(f"{value!r:.60} is no number of tokens: write 6, or one for each block as 6,6,3,0", param, ctx)
+        first, *others = map(int, value.split(","))
+        return (first, *others) if others else first
+
+
+merge_option = click.option(
+    "--merge",
+    default=0,
+    type=_Merge(),
+    help="Tokens that each block merges, such as 6, or one number for each block: 6,6,3,0.",
+)
+
+
 def heads_list(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     """'3-12', '3,6,12' or '6' as an ascending tuple."""
     if value is None:

@@ -32,18 +32,21 @@ class Looking(Protocol):
 
 
 class Engine(Protocol):
-    """The interface of an engine. Calls from several threads are safe."""
+    """The interface of an engine. Calls from several threads are safe.
+
+    merges: how many tokens each block merges, from Architecture.merges; () for none.
+    """
 
     name: str
     threads: int
 
-    def logits(self, x: NDArray[np.float32], k: int) -> NDArray[np.float32]:
+    def logits(self, x: NDArray[np.float32], k: int, merges: Sequence[int] = ()) -> NDArray[np.float32]:
         """Input [B, C, H, W], normalised -> logits [B, classes], of k heads."""
 
-    def features(self, x: NDArray[np.float32], k: int) -> NDArray[np.float32]:
+    def features(self, x: NDArray[np.float32], k: int, merges: Sequence[int] = ()) -> NDArray[np.float32]:
         """Input [B, C, H, W], normalised -> the class tokens [B, k * head_dim] after the final LayerNorm."""
 
-    def looking(self, x: NDArray[np.float32]) -> AbstractContextManager[Looking]:
+    def looking(self, x: NDArray[np.float32], merges: Sequence[int] = ()) -> AbstractContextManager[Looking]:
         """Begin to look at the input [B, C, H, W], normalised, with B up to MAX_BATCH.
 
         Inside the context the engine serves this thread alone. Its other methods must not be called there.

@@ -11,7 +11,7 @@ from hydrart.format.precision import FloatArray
 
 
 class _Logits(Protocol):
-    def logits(self, x: FloatArray, k: int) -> FloatArray: ...
+    def logits(self, x: FloatArray, k: int, merges: Sequence[int]) -> FloatArray: ...
 
 
 class SeparateLooks:
@@ -27,9 +27,9 @@ class SeparateLooks:
         self._stops += 1
 
     @contextmanager
-    def looking(self: "_Looker", x: FloatArray) -> Iterator["_Looking"]:
+    def looking(self: "_Looker", x: FloatArray, merges: Sequence[int] = ()) -> Iterator["_Looking"]:
         """Begin to look at float32 [B, C, H, W] again and again."""
-        yield _Looking(self, x)
+        yield _Looking(self, x, merges)
 
 
 class _Looker(_Logits, Protocol):
@@ -39,8 +39,8 @@ class _Looker(_Logits, Protocol):
 class _Looking:
     """The looks at pictures x."""
 
-    def __init__(self, engine: _Looker, x: FloatArray) -> None:
-        self._engine, self._x, self._kept = engine, x, x
+    def __init__(self, engine: _Looker, x: FloatArray, merges: Sequence[int]) -> None:
+        self._engine, self._x, self._kept, self._merges = engine, x, x, merges
         self._stops = engine._stops
         self._looks = 0  # number of looks so far
 
@@ -52,4 +52,4 @@ class _Looking:
         if keep is not None:
             self._kept = self._x[np.asarray(keep, np.intp)]
         self._looks += 1
-        return self._engine.logits(self._kept, k)
+        return self._engine.logits(self._kept, k, self._merges)

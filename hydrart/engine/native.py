@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from hydrart.background import Background
 from hydrart.engine import MAX_BATCH
-from hydrart.engine.kernels import attention, class_tokens, forward, gemm
+from hydrart.engine.kernels import attention, class_tokens, forward, gemm, merging
 from hydrart.engine.kernels.layers import row_bytes
 from hydrart.engine.kernels.state import NETWORK, WORK
 from hydrart.engine.kernels.threads import WORDS
+from hydrart.engine.merging_tables import MergingTables
 from hydrart.engine.thread_count import ThreadCount
 from hydrart.engine.weights import KernelWeights
 from hydrart.fork import call_in_children, free_in_children
@@ -49,7 +50,8 @@ class NativeEngine:
         self._run = forward.run.ready()
         self._network: NDArray[Any] = np.zeros(1, NETWORK)
         self._batch = 0
-        self._thread_counts: dict[tuple[int, int, bool], ThreadCount] = {}  # by k, batch, and whether cores may sleep
+        # by k, tokens that are merged, batch, and whether cores may sleep
+        self._thread_counts: dict[tuple[int, int, int, bool], ThreadCount] = {}
         self._ended = 0.0  # time at which the last call ended
         self._stop = np.zeros(1, np.int32)  # the kernels read it before each block of a call that may be abandoned
         net, arch, weights = self._network[0], self._arch, self._weights
@@ -70,50 +72,52 @@ class NativeEngine:
         self._weights.start_anew()
         self._allocate(self._batch)
 
-    def logits(self, x: FloatArray, k: int) -> FloatArray:
+    def logits(self, x: FloatArray, k: int, merges: Sequence[int] = ()) -> FloatArray:
         """float32 [B, C, H, W] -> logits [B, classes]."""
         out = np.empty((len(x), self._arch.classes), np.float32)
         with self._lock:
             for begin in range(0, len(x), MAX_BATCH):
                 part = out[begin : begin + MAX_BATCH]
-                self._call(x[begin : begin + MAX_BATCH], k, classify=True)
+                self._call(x[begin : begin + MAX_BATCH], k, merges, classify=True)
                 part[:] = self._logits[: len(part), : self._arch.classes]
         return out
 
-    def features(self, x: FloatArray, k: int) -> FloatArray:
+    def features(self, x: FloatArray, k: int, merges: Sequence[int] = ()) -> FloatArray:
         """float32 [B, C, H, W] -> the class tokens [B, k * head_dim]."""
         width = self._arch.width(k)
         out = np.empty((len(x), width), np.float32)
         with self._lock:
             for begin in range(0, len(x), MAX_BATCH):
                 part = out[begin : begin + MAX_BATCH]
-                self._call(x[begin : begin + MAX_BATCH], k, classify=False)
+                self._call(x[begin : begin + MAX_BATCH], k, merges, classify=False)
                 part[:] = self._features[: part.size].reshape(part.shape)
         return out
 
     @contextlib.contextmanager
-    def looking(self, x: FloatArray) -> Iterator["_Looking"]:
+    def looking(self, x: FloatArray, merges: Sequence[int] = ()) -> Iterator["_Looking"]:
         """Begin to look at float32 [B, C, H, W], with B up to MAX_BATCH, again and again."""
         with self._lock:
             self._stop[0] = 0
-            yield _Looking(self, x)
+            yield _Looking(self, x, merges)
 
     def stop(self) -> None:
         """Abandon what `looking` does now, except its first look, within one block."""
         self._stop[0] = 1
 
-    def _look(self, pictures: FloatArray, k: int, may_stop: bool, deadline: float | None) -> FloatArray | None:
+    def _look(
+        self, pictures: FloatArray, k: int, merges: Sequence[int], may_stop: bool, deadline: float | None
+    ) -> FloatArray | None:
         """Logits [B, classes], or None where the call was abandoned. The caller holds the lock."""
         net = self._network[0]
         net["stop"] = _address(self._stop) if may_stop else 0
         net["deadline_ns"] = 0 if deadline is None else int(min(max(deadline, 1e-9), 9e9) * 1e9)
         try:
-            self._call(pictures, k, classify=True)
+            self._call(pictures, k, merges, classify=True)
         finally:
             net["stop"] = 0
         return None if net["abandoned"] else self._logits[: len(pictures), : self._arch.classes].copy()
 
-    def _call(self, pictures: FloatArray, k: int, classify: bool) -> None:
+    def _call(self, pictures: FloatArray, k: int, merges: Sequence[int], classify: bool) -> None:
         """Run the kernels. The caller holds the lock."""
         batch = len(pictures)
         if batch > self._batch:
@@ -124,6 +128,7 @@ class NativeEngine:
         net["classifier"] = self._weights.classifier(k)
         net["column_sums"], net["fill_sums"] = self._weights.sums(k)
         net["logits"] = _address(self._logits) if classify else 0
+        net["merging"] = self._merging.address(merges) if merges else 0
         if self.threads == 1:
             net["threads"] = 1
             self._run(self._network, 0, k, batch)
@@ -134,7 +139,7 @@ class NativeEngine:
         self._team.make_way()
         start = time.perf_counter()
         rested = start - self._ended > _REST_S  # sleeping cores take some time to start
-        count = self._thread_counts.setdefault((k, batch, rested), ThreadCount(self.threads))
+        count = self._thread_counts.setdefault((k, sum(merges), batch, rested), ThreadCount(self.threads))
         net["threads"] = count.threads()
         self._run(self._network, 0, k, batch)
         self._ended = time.perf_counter()
@@ -156,6 +161,7 @@ class NativeEngine:
         scratch = max(
             attention.attention_scratch_bytes(tokens, arch.head_dim),
             class_tokens.class_token_scratch_bytes(batch, tokens, arch.head_dim, p),
+            merging.merging_scratch_bytes(tokens, arch.head_dim),
         )
         of_thread = WORK.itemsize + gemm.pack_bytes(self._most_input_tiles()) + scratch + _PAGE
         return {
@@ -194,14 +200,15 @@ class NativeEngine:
         net["logits_row_bytes"] = self._logits.strides[0]
         self._features = np.zeros(batch * arch.width(arch.heads[-1]), np.float32)
         net["features"] = _address(self._features)
+        self._merging = MergingTables(arch, batch)
         self._batch = batch
 
 
 class _Looking:
     """The looks of a NativeEngine at pictures x. A look takes nothing over from the one before."""
 
-    def __init__(self, engine: NativeEngine, x: FloatArray) -> None:
-        self._engine, self._x, self._kept = engine, x, x
+    def __init__(self, engine: NativeEngine, x: FloatArray, merges: Sequence[int]) -> None:
+        self._engine, self._x, self._kept, self._merges = engine, x, x, merges
         self._looks = 0  # number of looks so far
 
     def look(self, k: int, keep: Sequence[int] | None = None, deadline: float | None = None) -> FloatArray | None:
@@ -209,7 +216,7 @@ class _Looking:
         if keep is not None:
             self._kept = self._x[np.asarray(keep, np.intp)]
         self._looks += 1
-        return self._engine._look(self._kept, k, self._looks > 1, deadline)
+        return self._engine._look(self._kept, k, self._merges, self._looks > 1, deadline)
 
 
 class _Team:

@@ -1,7 +1,7 @@
 """backend="reference": run the reference network on a weight file, in float32."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -35,15 +35,16 @@ class NumpyEngine(SeparateLooks):
             threadpool_limits(threads, user_api="blas")
         self.threads: int = max((p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"), default=1)
 
-    def logits(self, x: FloatArray, k: int) -> FloatArray:
+    def logits(self, x: FloatArray, k: int, merges: Sequence[int] = ()) -> FloatArray:
         with self._lock, np.errstate(all="ignore"):  # the model reports what is not finite
             state = self._decoded(k)
-            logits: FloatArray = reference.classify(state, self._arch, reference.features(state, self._arch, x, k), k)
+            features = reference.features(state, self._arch, x, k, merges)
+            logits: FloatArray = reference.classify(state, self._arch, features, k)
         return logits
 
-    def features(self, x: FloatArray, k: int) -> FloatArray:
+    def features(self, x: FloatArray, k: int, merges: Sequence[int] = ()) -> FloatArray:
         with self._lock, np.errstate(all="ignore"):
-            features: FloatArray = reference.features(self._decoded(k), self._arch, x, k)
+            features: FloatArray = reference.features(self._decoded(k), self._arch, x, k, merges)
         return features
 
     def _decoded(self, k: int) -> Mapping[str, FloatArray]:

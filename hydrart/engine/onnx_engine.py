@@ -3,11 +3,12 @@
 import ctypes
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from hydrart.engine.looking import SeparateLooks
 from hydrart.engine.onnx_export import export
-from hydrart.errors import import_extra
+from hydrart.errors import SettingError, import_extra
 from hydrart.fork import call_in_children, free_in_children
 from hydrart.format.precision import FloatArray
 from hydrart.format.reader import WeightFile
@@ -39,15 +40,17 @@ class OnnxEngine(SeparateLooks):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))  # so that it is never ended
         self._sessions = {}
 
-    def logits(self, x: FloatArray, k: int) -> FloatArray:
-        """float32 [B, C, H, W] -> logits [B, classes]. Raises HeadsError."""
-        return self._run("logits", x, k)
+    def logits(self, x: FloatArray, k: int, merges: Sequence[int] = ()) -> FloatArray:
+        """float32 [B, C, H, W] -> logits [B, classes]. Raises HeadsError, SettingError."""
+        return self._run("logits", x, k, merges)
 
-    def features(self, x: FloatArray, k: int) -> FloatArray:
-        """float32 [B, C, H, W] -> the class tokens [B, k * head_dim]. Raises HeadsError."""
-        return self._run("features", x, k)
+    def features(self, x: FloatArray, k: int, merges: Sequence[int] = ()) -> FloatArray:
+        """float32 [B, C, H, W] -> the class tokens [B, k * head_dim]. Raises HeadsError, SettingError."""
+        return self._run("features", x, k, merges)
 
-    def _run(self, output: str, x: FloatArray, k: int) -> FloatArray:
+    def _run(self, output: str, x: FloatArray, k: int, merges: Sequence[int]) -> FloatArray:
+        if merges:
+            raise SettingError("backend='onnxruntime' merges no tokens: leave merge out, or use backend='native'")
         values: FloatArray = self._session(k).run([output], {"input": x})[0]
         return values
 

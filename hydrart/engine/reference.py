@@ -4,12 +4,13 @@ Source: Haberer, Hojjat, Landsiedel, "HydraViT: Stacking Heads for a Scalable Vi
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
+from hydrart.engine.merging import merge, metric
 from hydrart.format.architecture import Architecture
 from hydrart.format.roles import (
     CLASS_TOKEN,
@@ -29,11 +30,12 @@ from hydrart.format.roles import (
 Array = Any  # a NumPy array of the input's dtype, float32 or float64
 
 
-def features(state: Mapping[str, Array], arch: Architecture, x: Array, k: int) -> Array:
+def features(state: Mapping[str, Array], arch: Architecture, x: Array, k: int, merges: Sequence[int] = ()) -> Array:
     """The class token after the final LayerNorm.
 
     state: dense tensors in timm's names, of k heads or more. x: [B, C, H, W], normalised. Its dtype, float32 or
-    float64, is also that of the computation. Returns [B, k * head_dim].
+    float64, is also that of the computation. merges: how many tokens each block merges (merging.py); () for none.
+    Returns [B, k * head_dim].
     """
 
     def cut(role: Role, block: int | None = None) -> list[Array]:
@@ -54,8 +56,12 @@ def features(state: Mapping[str, Array], arch: Architecture, x: Array, k: int) -
         return y
 
     y = embed(arch, x, *cut(PATCH), *cut(CLASS_TOKEN), *cut(POSITIONS))
+    sizes = None
     for i in range(arch.depth):
-        y = y + linear(PROJ, attention(norm(NORM1, y, i), *cut(QKV, i), k=k), i)
+        z = norm(NORM1, y, i)
+        y = y + linear(PROJ, attention(z, *cut(QKV, i), k=k, sizes=sizes), i)
+        if merges and merges[i]:
+            y, sizes = merge(y, sizes, metric(z, *cut(QKV, i), k=k), merges[i])
         y = y + linear(FC2, gelu(linear(FC1, norm(NORM2, y, i), i)), i)
     return norm(FINAL_NORM, y[:, 0])
 
@@ -80,10 +86,11 @@ def embed(arch: Architecture, x: Array, weight: Array, bias: Array, class_token:
     return np.concatenate((np.broadcast_to(class_token, (batch, 1, p)), y), axis=1) + positions
 
 
-def attention(x: Array, weight: Array, bias: Array, *, k: int) -> Array:
+def attention(x: Array, weight: Array, bias: Array, *, k: int, sizes: Array | None = None) -> Array:
     """Attention of k heads, without its projection: [B, N, p] -> [B, N, p].
 
-    weight: [3 * p, p], bias: [3 * p], in the order queries, keys, values.
+    weight: [3 * p, p], bias: [3 * p], in the order queries, keys, values. sizes: how many tokens each token holds, [B,
+    N], where tokens were merged.
     """
     batch, tokens, p = x.shape
     q, key, value = (
@@ -91,6 +98,8 @@ def attention(x: Array, weight: Array, bias: Array, *, k: int) -> Array:
         for weight, bias in zip(np.split(weight, 3), np.split(bias, 3), strict=True)
     )
     scores = q @ key.swapaxes(-1, -2) * x.dtype.type((p // k) ** -0.5)
+    if sizes is not None:
+        scores = scores + np.log(sizes)[:, None, None]
     scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
     scores = scores / scores.sum(axis=-1, keepdims=True)
     return (scores @ value).transpose(0, 2, 1, 3).reshape(batch, tokens, p)

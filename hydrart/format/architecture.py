@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from numbers import Integral
 
-from hydrart.errors import HeadsError
-from hydrart.format import roles
+from hydrart.errors import HeadsError, SettingError
+from hydrart.format import merging, roles
+from hydrart.format.merging import Merge
 
 HEAD_DIMS = (16, 32, 64)
 FUSIONS = ("none", "tokens", "grid")
@@ -159,12 +160,24 @@ class Architecture:
         """Number of parameters of the network of k heads; of a network of looks, that of this look alone."""
         return roles.count(self, k)
 
-    def macs(self, k: int) -> int:
+    def merges(self, k: int, merge: Merge = 0) -> tuple[int, ...]:
+        """How many tokens each block merges with k heads; () if no block merges any. See merging.schedule.
+
+        Raises SettingError, also where a network of several looks is to merge any.
+        """
+        if self.looks and merge:
+            raise SettingError("a network of several looks merges no tokens: leave merge out")
+        return merging.schedule(merge, self.tokens(k), self.depth)
+
+    def macs(self, k: int, merge: Merge = 0) -> int:
         """Multiply-accumulates for one picture with k heads, in all matrices and in the two products of attention.
 
-        Of a network of looks, they are those of this look alone. Those of the looks before it come on top.
+        Of a network of looks, they are those of this look alone. Those of the looks before it come on top. merge: how
+        many tokens are merged, as Model.logits takes it. Raises SettingError.
         """
-        return roles.products(self, k) + self.depth * 2 * self.tokens(k) ** 2 * self.width(k)
+        tokens = self.tokens(k)
+        whole = roles.products(self, k) + self.depth * 2 * tokens**2 * self.width(k)
+        return whole - merging.saved(self, k, self.merges(k, merge), tokens)
 
 
 def listing(heads: Iterable[int]) -> str:

@@ -32,6 +32,10 @@ def test_the_head_names_model_and_machine() -> None:
     assert as_text(replace(REPORT, executed="int8")).startswith("net: int8, 16x16")
 
 
+def test_the_head_names_the_merged_tokens() -> None:
+    assert as_text(replace(REPORT, merges=(2, 0))).splitlines()[0].endswith("batch 1, blocks merge 2, 0 tokens")
+
+
 def test_the_table_of_ks() -> None:
     first, second = columns("k GMACs")
     assert first["k"] == "1" and first["p50 ms"] == "2.00" and first["p95 ms"] == "3.00" and first["min ms"] == "1.00"

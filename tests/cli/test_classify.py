@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import hydrart
-from tests.support.commands import good, json_lines, noise
+from tests.support.commands import call, good, json_lines, noise, sentence
 
 
 def test_classify_as_text(album: Path, weights: Path, model: hydrart.Model) -> None:
@@ -47,3 +47,14 @@ def test_how_pictures_become_squares(fit: str, weights: Path, tmp_path: Path) ->
     (line,) = json_lines(good("classify", tmp_path / "wide.png", "--weights", weights, "--json", "--fit", fit).stdout)
     answer = hydrart.load(weights, fit=fit)(tmp_path / "wide.png")
     assert (line["label"], line["score"]) == (answer.label, pytest.approx(answer.score, abs=1e-4))
+
+
+def test_merged_tokens(weights: Path, model: hydrart.Model, tmp_path: Path) -> None:
+    Image.fromarray(noise(1)).save(tmp_path / "a.png")
+    command = ("classify", tmp_path / "a.png", "--weights", weights)
+    for written, merge in (("5", 5), ("4,0", (4, 0))):
+        (line,) = json_lines(good(*command, "--json", "--merge", written).stdout)
+        assert line["score"] == pytest.approx(model(tmp_path / "a.png", merge=merge).score, abs=1e-4)
+    assert "merge=9 is more than half of the 17 tokens of block 0" in sentence(*command, "--merge", 9)
+    assert "one for each of the 2 blocks" in sentence(*command, "--merge", "1,2,3")
+    assert call(*command, "--merge", "few").exit_code == 2

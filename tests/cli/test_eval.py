@@ -82,3 +82,15 @@ def test_accuracy_of_another_preprocessing_is_not_recorded(weights: Path, tmp_pa
     assert done.exit_code == 2 and "leave out --fit" in done.stderr and weights.read_bytes() == before
     (report,) = json_lines(good("eval", tree, "--weights", weights, "--fit", "pad", "--json").stdout)
     assert report["pictures"] == 2
+
+
+def test_eval_with_merged_tokens(weights: Path, model: hydrart.Model, tmp_path: Path) -> None:
+    labels = {i: model(noise(i), merge=6).label for i in range(8)}
+    assert any(model(noise(i)).label != label for i, label in labels.items()), "merging changes some answers"
+    tree = class_tree(tmp_path / "tree", labels)
+    (report,) = json_lines(good("eval", tree, "--weights", weights, "--json", "--k", 12, "--merge", 6).stdout)
+    assert report["results"][0]["top1"] == 1
+    lines = good("eval", tree, "--weights", weights, "--k", 12, "--merge", 6).stdout.splitlines()
+    assert lines[-1].split()[-1] == f"{SMALL.macs(12, 6) / 1e6:.1f}"
+    assert call("eval", tree, "--weights", weights, "--merge", 6, "--record", "x").exit_code == 2
+    assert "more than half" in sentence("eval", tree, "--weights", weights, "--merge", 60)

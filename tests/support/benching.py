@@ -51,6 +51,7 @@ REPORT = BenchReport(
     heads=(1, 2, 3),
     threads=2,
     batch=1,
+    merges=(),
     machine=Machine("Some CPU", 4, "avx2", "Linux 6 x86_64", "3.11.7", "2.4.6", "0.68.1", "0.50.0", "0.1.0"),
     before=MachineState(41.25, 7, None, 1500.0, "ondemand", 0.25),
     after=MachineState(None, None, True, None, None, None),

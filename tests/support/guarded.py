@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hydrart.engine import native, weights
+from hydrart.engine import merging_tables, native, weights
 from hydrart.engine.native import NativeEngine
 from hydrart.format.architecture import Architecture
 from hydrart.format.precision import PRECISIONS
@@ -118,11 +118,13 @@ def check(arch: Architecture, precision: str, seed: int, folder: Path) -> None:
     print(seed, precision, f"k={k} batch={batch} threads={threads}", arch, flush=True)
     pictures = rng.standard_normal((batch, arch.channels, arch.image_size, arch.image_size)).astype(np.float32)
     plain = NativeEngine(WeightFile(file), 1)
-    expected = plain.logits(pictures, k), plain.features(pictures, k)
+    r = int(rng.integers(arch.patches(k) // 2 + 1))
+    merges = arch.merges(k, r)
+    expected = plain.logits(pictures, k), plain.features(pictures, k), plain.logits(pictures, k, merges)
     pages = Pages()
     own: Any = SimpleNamespace(**{name: getattr(np, name) for name in dir(np)})
     own.zeros = pages.zeros
-    weights.np = native.np = own  # type: ignore[attr-defined]
+    weights.np = native.np = merging_tables.np = own  # type: ignore[attr-defined]
     try:
         inputs = pages.zeros(pictures.shape, np.float32)
         inputs[:] = pictures
@@ -130,8 +132,9 @@ def check(arch: Architecture, precision: str, seed: int, folder: Path) -> None:
         for part in (1, batch):  # the second call makes the buffers grow
             np.testing.assert_array_equal(engine.logits(inputs[:part], k), expected[0][:part])
             np.testing.assert_array_equal(engine.features(inputs[:part], k), expected[1][:part])
+            np.testing.assert_array_equal(engine.logits(inputs[:part], k, merges), expected[2][:part])
     finally:
-        weights.np = native.np = np  # type: ignore[attr-defined]
+        weights.np = native.np = merging_tables.np = np  # type: ignore[attr-defined]
     file.unlink()
 
 

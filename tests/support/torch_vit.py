@@ -1,12 +1,16 @@
 """The nested network in PyTorch, written from DESIGN.md alone: the oracle of the converter's tests.
 
 It shares no code with hydrart. It unfolds the patches, computes the heads one by one, writes LayerNorm and GELU out,
-and uses float64 throughout.
+and uses float64 throughout. Tokens are merged by torch_merging.py.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from tests.support.torch_merging import merge
 
 
 def logits(state: dict[str, Tensor], x: Tensor, k: int, head_dim: int) -> Tensor:
@@ -14,6 +18,13 @@ def logits(state: dict[str, Tensor], x: Tensor, k: int, head_dim: int) -> Tensor
 
     state: tensors in timm's names. Layer scales and classifiers per k are optional.
     """
+    return merged_logits(state, x, k, head_dim, [])[0]
+
+
+def merged_logits(
+    state: dict[str, Tensor], x: Tensor, k: int, head_dim: int, merges: Sequence[int]
+) -> tuple[Tensor, float]:
+    """Return logits as above where block i merges merges[i] tokens, and how far the choices are from a tie."""
     s = {name: tensor.double() for name, tensor in state.items()}
     p = k * head_dim
     full = s["cls_token"].shape[-1]
@@ -22,20 +33,27 @@ def logits(state: dict[str, Tensor], x: Tensor, k: int, head_dim: int) -> Tensor
     tokens = torch.einsum("oi,bin->bno", kernel.flatten(1)[:p], patches) + s["patch_embed.proj.bias"][:p]
     first = s["cls_token"][:, :, :p].repeat(len(x), 1, 1)
     y = torch.cat([first, tokens], 1) + s["pos_embed"][:, :, :p]
+    sizes, gap = torch.ones(y.shape[:2], dtype=y.dtype), float("inf")
     depth = sum(name.endswith("norm1.weight") for name in s)
     for i in range(depth):
         b = {name.removeprefix(f"blocks.{i}."): t for name, t in s.items() if name.startswith(f"blocks.{i}.")}
         z = _norm(y, b["norm1.weight"], b["norm1.bias"], p)
-        heads = []
+        heads, keys = [], []
         for h in range(k):
             q, key, v = (
                 z @ b["attn.qkv.weight"][rows, :p].T + b["attn.qkv.bias"][rows]
                 for rows in (slice(o + h * head_dim, o + (h + 1) * head_dim) for o in (0, full, 2 * full))
             )
-            weights = torch.softmax(torch.einsum("bnd,bmd->bnm", q, key) / head_dim**0.5, -1)
+            scores = torch.einsum("bnd,bmd->bnm", q, key) / head_dim**0.5
+            weights = torch.softmax(scores + sizes.log()[:, None], -1)
+            keys.append(key)
             heads.append(torch.einsum("bnm,bmd->bnd", weights, v))
         z = torch.cat(heads, -1) @ b["attn.proj.weight"][:p, :p].T + b["attn.proj.bias"][:p]
         y = y + z * b.get("ls1.gamma", torch.ones(full, dtype=y.dtype))[:p]
+        if merges and merges[i]:
+            pictures = [merge(*each, merges[i]) for each in zip(y, sizes, torch.stack(keys, 1), strict=True)]
+            y, sizes = torch.stack([rows for rows, *_ in pictures]), torch.stack([size for _, size, _ in pictures])
+            gap = min(gap, *(tie for *_, tie in pictures))
         z = _norm(y, b["norm2.weight"], b["norm2.bias"], p)
         z = z @ b["mlp.fc1.weight"][: 4 * p, :p].T + b["mlp.fc1.bias"][: 4 * p]
         z = z * 0.5 * (1 + torch.erf(z / 2**0.5))
@@ -43,7 +61,7 @@ def logits(state: dict[str, Tensor], x: Tensor, k: int, head_dim: int) -> Tensor
         y = y + z * b.get("ls2.gamma", torch.ones(full, dtype=y.dtype))[:p]
     y = _norm(y[:, 0], s["norm.weight"], s["norm.bias"], p)
     head = f"heads.{k}" if f"heads.{k}.weight" in s else "head"
-    return y @ s[f"{head}.weight"][:, :p].T + s[f"{head}.bias"]
+    return y @ s[f"{head}.weight"][:, :p].T + s[f"{head}.bias"], gap
 
 
 def random_state(

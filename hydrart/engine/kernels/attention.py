@@ -167,7 +167,6 @@ def attend(head):
     microtile.ahead = nothing
     microtile.ahead_bytes = 0
     microtile.mode = STORE
-    microtile.bias = 0
     microtile.gamma = 0
     microtile.column_scales = 0
     microtile.column_sums = 0
@@ -176,7 +175,7 @@ def attend(head):
         count = min(together, head.end_token - token)
         microtile.strips = -(-count // ROWS)
         rows = microtile.strips * ROWS
-        # scores = q k^T
+        # scores = q k^T, plus log(size) sqrt(head_dim) where tokens are merged
         microtile.input = head.qkv + token * row_bytes
         microtile.input_row_bytes = row_bytes
         microtile.steps = lanes
@@ -187,6 +186,7 @@ def attend(head):
         for panel in range(key_panels):
             microtile.weights = key_records + panel * WEIGHTS_RECORD_BYTES
             microtile.output = scores + panel * COLUMNS * 4
+            microtile.bias = head.key_bias + panel * COLUMNS * 4 if head.key_bias else 0
             multiply(at, bfloat16, tokens - panel * COLUMNS)
         # softmax(scores / sqrt(head_dim)), without the division by the sums
         for r in range(rows):
@@ -199,6 +199,7 @@ def attend(head):
         microtile.input = scores
         microtile.input_row_bytes = score_bytes
         microtile.steps = steps
+        microtile.bias = 0
         microtile.output_row_bytes = columns * 4
         microtile.row_scales = inverses
         if on_amx:
@@ -238,6 +239,9 @@ def attend_first(head, query):
         for d in range(head_dim):
             total += value(query, d, bfloat16) * value(key, d, bfloat16)
         scores[token] = total
+    if head.key_bias:
+        for token in range(tokens):
+            scores[token] += f32_at(head.key_bias)[token]
     inverse = head.scratch + padded(tokens, 16) * 4
     softmax(head.scratch, tokens, np.int64(bits(np.float32(1 / np.sqrt(np.float64(head_dim))))), inverse)
     factor = f32_at(inverse)[0]

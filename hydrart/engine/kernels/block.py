@@ -9,6 +9,7 @@ from hydrart.engine.kernels.attention import attend, padded
 from hydrart.engine.kernels.gemm import BF16, MATRIX_BYTES, ROWS, gemm, matrix_at
 from hydrart.engine.kernels.intrinsics import ISA
 from hydrart.engine.kernels.layers import choose_weights, norm, qkv_row_bytes, row_bytes, set_input, set_output
+from hydrart.engine.kernels.merging import key_bias_of, merge
 from hydrart.engine.kernels.state import FC1, FC2, PER_BLOCK, PROJ, QKV
 from hydrart.engine.kernels.threads import barrier
 
@@ -28,7 +29,7 @@ def share(net, work, precision):
     wide = net.k * net.head_dim >= WIDE and net.k % net.threads == 0
     if AMX and precision == BF16 and net.threads > 1 and wide:
         work.first_product_row = 0
-        work.end_product_row = padded(net.batch * net.tokens, ROWS)
+        work.end_product_row = padded(net.batch * work.tokens, ROWS)
         work.first_head = net.k * work.thread // net.threads
         work.end_head = net.k * (work.thread + 1) // net.threads
         work.row_threads = net.threads
@@ -67,11 +68,13 @@ def attention(net, work, qkv):
     stride = row_bytes(net.k * net.head_dim)
     head.qkv_row_bytes = qkv_row_bytes(net)
     head.output_row_bytes = stride
+    head.tokens = work.tokens
     first, end = work.first_product_row, work.end_product_row
-    for picture in range(first // net.tokens, min(net.batch, -(-end // net.tokens))):
-        token = picture * net.tokens
+    for picture in range(first // work.tokens, min(net.batch, -(-end // work.tokens))):
+        token = picture * work.tokens
         head.first_token = max(first - token, 0)
-        head.end_token = min(end - token, net.tokens)
+        head.end_token = min(end - token, work.tokens)
+        head.key_bias = key_bias_of(net, work, picture)
         for index in range(work.first_head, work.end_head):
             element = 2 if net.bfloat16 else 4
             head.qkv = qkv + token * head.qkv_row_bytes + index * 3 * net.head_dim * element
@@ -106,6 +109,9 @@ def block(net, work, index):
     set_output(product, net.x + column_bytes, row_bytes(p))
     gemm(net, product)
     barrier(net.sync, work.row_threads)
+    if net.merging:
+        merge(net, work, index, qkv)
+        share(net, work, matrix_at(net.matrices + (m + QKV) * MATRIX_BYTES).precision)
     # y = LN2(x)
     norm_rows(net, work, 2 * index + 1)
     # hidden = GELU(y Wfc1^T + b), 4p wide

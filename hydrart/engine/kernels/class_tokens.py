@@ -17,6 +17,7 @@ from hydrart.engine.kernels.layers import (
     set_input,
     set_output,
 )
+from hydrart.engine.kernels.merging import key_bias_of
 from hydrart.engine.kernels.rows import copy
 from hydrart.engine.kernels.state import FC1, FC2, PATCH, PER_BLOCK, PROJ, QKV
 from hydrart.engine.kernels.threads import barrier
@@ -61,12 +62,14 @@ def attend_class_tokens(net, work, qkv, q):
     head_bytes = 3 * net.head_dim * (2 if net.bfloat16 else 4)
     stride, q_bytes = row_bytes(net.k * net.head_dim), row_bytes(net.head_dim)
     head.qkv_row_bytes = qkv_row_bytes(net)
+    head.tokens = work.tokens
     set_output(product, q, q_bytes)
     for index in range(work.thread, net.k, net.threads):
         choose_weights(product, m + QKV, 3 * index, 3 * index + 1, m + PROJ, ZERO)
         gemm(net, product)
         for picture in range(net.batch):
-            head.qkv = qkv + picture * net.tokens * head.qkv_row_bytes + index * head_bytes
+            head.qkv = qkv + picture * work.tokens * head.qkv_row_bytes + index * head_bytes
+            head.key_bias = key_bias_of(net, work, picture)
             head.output = net.last_y + picture * stride + index * net.head_dim * 4
             attend_first(head, q + picture * q_bytes)
 
@@ -93,7 +96,7 @@ def last_block(net, work):
     """The last block. k and v are of all rows. All other steps are of the class tokens, whose x becomes last_x."""
     k, batch, product, index = net.k, net.batch, work.product, net.depth - 1
     m, p = index * PER_BLOCK, k * net.head_dim
-    stride, tokens_bytes = row_bytes(p), net.tokens * row_bytes(p)
+    stride, tokens_bytes = row_bytes(p), work.tokens * row_bytes(p)
     qkv = net.qkv + index % 2 * net.qkv_bytes
     share(net, work, matrix_at(net.matrices + (m + QKV) * MATRIX_BYTES).precision)
 

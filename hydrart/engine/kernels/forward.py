@@ -20,7 +20,14 @@ from hydrart.engine.kernels.block import block
 from hydrart.engine.kernels.class_tokens import classify, last_block
 from hydrart.engine.kernels.gemm import MATRIX_BYTES, ROWS, ZERO, fill_column_sums, gemm, matrix_at, pack_bytes
 from hydrart.engine.kernels.intrinsics import f32_at, fetch, fetch_add, futex_wake, i64_at, monotonic_ns, record_at
-from hydrart.engine.kernels.layers import choose_weights, converted_row_bytes, row_bytes, set_input, set_output
+from hydrart.engine.kernels.layers import (
+    choose_weights,
+    converted_row_bytes,
+    divide_rows,
+    row_bytes,
+    set_input,
+    set_output,
+)
 from hydrart.engine.kernels.rows import add, copy
 from hydrart.engine.kernels.state import NETWORK, PATCH, QKV, WORK
 from hydrart.engine.kernels.threads import CALL, END, IDLE, ONE, barrier, wait_while
@@ -75,10 +82,9 @@ def begin_work(net, thread):
     """Write the WORK record of a thread for the call that `net` describes. Returns its address."""
     at = padded(net.scratch + thread * net.thread_bytes, 64)
     work, panels = work_at(at), padded(at + WORK_BYTES, 64)
-    strips = -(-net.batch * net.tokens // ROWS)
     work.thread = thread
-    work.first_row = strips * thread // net.threads * ROWS
-    work.end_row = strips * (thread + 1) // net.threads * ROWS
+    work.merges = 0
+    divide_rows(net, work, net.tokens)
     work.scratch = padded(panels + pack_bytes(net.most_input_tiles), 64)
     product, attention = work.product, work.attention
     product.panels = panels
@@ -86,7 +92,6 @@ def begin_work(net, thread):
     product.converted_row_bytes = converted_row_bytes(net)
     product.converted_scales = net.scales
     attention.bfloat16 = net.bfloat16
-    attention.tokens = net.tokens
     attention.head_dim = net.head_dim
     attention.scratch = work.scratch
     return at

@@ -6,7 +6,7 @@ from numba.extending import register_jitable
 from hydrart.codegen.jit import kernel
 from hydrart.engine.kernels import rows
 from hydrart.engine.kernels.attention import padded
-from hydrart.engine.kernels.gemm import BF16, COLUMNS, INT8, MATRIX_BYTES, ROW_SCALE_BYTES, matrix_at
+from hydrart.engine.kernels.gemm import BF16, COLUMNS, INT8, MATRIX_BYTES, ROW_SCALE_BYTES, ROWS, matrix_at
 from hydrart.engine.kernels.rows import layer_norm
 
 
@@ -27,6 +27,15 @@ def qkv_row_bytes(net):
 def converted_row_bytes(net):
     """Bytes from row to row of converted inputs. All widths have one size, because threads may be at other products."""
     return row_bytes(max(4 * net.k * net.head_dim, net.channels * net.patch * net.patch + net.head_dim))
+
+
+@kernel
+def divide_rows(net, work, tokens):
+    """Give this thread its share of the strips, now that a picture has so many tokens."""
+    strips = -(-net.batch * tokens // ROWS)
+    work.tokens = tokens
+    work.first_row = strips * work.thread // net.threads * ROWS
+    work.end_row = strips * (work.thread + 1) // net.threads * ROWS
 
 
 @kernel

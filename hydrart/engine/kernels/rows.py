@@ -35,6 +35,22 @@ def add(target, source, n):
 
 
 @kernel
+def scale(source, target, n, factor):
+    """target = source * factor"""
+    x, y = f32_at(source), f32_at(target)
+    for i in range(n):
+        y[i] = x[i] * factor
+
+
+@kernel
+def add_scaled(target, source, n, factor):
+    """target += source * factor"""
+    x, y = f32_at(target), f32_at(source)
+    for i in range(n):
+        x[i] += y[i] * factor
+
+
+@kernel
 def layer_norm(source, target, weight, bias, n, eps):
     """LayerNorm: (x - mean) / sqrt(variance + eps) * weight + bias, over n channels.
 

@@ -66,6 +66,7 @@ ATTENTION = np.dtype(
         ("bfloat16", Index),  # 1: q, k and v are bfloat16
         ("tokens", Count),
         ("head_dim", Count),
+        ("key_bias", Address),  # [tokens], added to the scores of the keys before they are scaled; 0 without merging
         ("first_token", Index),  # the first query
         ("end_token", Index),
         ("output", Address),  # the first token's row of outputs, at the column of this head
@@ -79,6 +80,8 @@ ATTENTION = np.dtype(
 WORK = np.dtype(
     [
         ("thread", Index),
+        ("tokens", Count),  # tokens of a picture now
+        ("merges", Count),  # number of blocks that have merged tokens
         ("first_row", Index),  # the rows that this thread normalises and converts
         ("end_row", Index),
         # the rows and heads for which it computes products and attention (see block.share)
@@ -95,11 +98,26 @@ WORK = np.dtype(
     align=True,
 )
 
+# How tokens are merged (merging.py), and the tables of it. Each picture has room for NETWORK's tokens.
+MERGING = np.dtype(
+    [
+        ("schedule", Address),  # int64 [depth]: how many tokens each block merges
+        ("logarithms", Address),  # [tokens + 1]: log(n) * sqrt(head_dim) of a token that holds n
+        ("metric", Address),  # [rows][head_dim]: the direction of a token's keys, with some rows to spare
+        ("places", Address),  # int32 [batch][tokens]: where tokens go
+        ("sizes", Address),  # two buffers of int32 [batch][tokens], used in turn: how many tokens each token holds
+        ("sizes_bytes", Bytes),  # from one to the other
+        ("key_bias", Address),  # [batch] rows: `logarithms` of the sizes of now
+        ("key_bias_bytes", Bytes),  # from row to row
+    ],
+    align=True,
+)
+
 NETWORK = np.dtype(
     [
         ("depth", Count),  # number of blocks
         ("head_dim", Count),  # channels of a head
-        ("tokens", Count),  # tokens of a picture: its patches and the class token
+        ("tokens", Count),  # tokens of a picture before any are merged: its patches and the class token
         ("image_size", Count),  # side of a picture in pixels
         ("patch", Count),  # side of a patch in pixels
         ("channels", Count),  # channels of a picture
@@ -130,6 +148,7 @@ NETWORK = np.dtype(
         ("thread_bytes", Bytes),  # from the scratch of a thread to that of the next
         ("sync", Address),  # the int32 words of threads.py
         # the call
+        ("merging", Address),  # a MERGING record; 0 if no tokens are merged
         ("threads", Count),
         ("k", Count),  # number of heads
         ("batch", Count),  # number of pictures

@@ -26,6 +26,10 @@ def _run(what: int, source: int, target: int, n: int, weight: int, bias: int, ep
         rows.to_bfloat16(source, target, n, bias)
     elif what == 4:
         rows.to_integers(source, target, n, bias)
+    elif what == 5:
+        rows.scale(source, target, n, np.float32(eps))
+    elif what == 6:
+        rows.add_scaled(target, source, n, np.float32(eps))
 
 
 def run(what: int, source: Array, target: Array, *, n: int, **others: Any) -> None:
@@ -113,3 +117,13 @@ def test_the_kernels_write_what_their_dots_read() -> None:
             assert (function, size) == (rows.to_bfloat16, 2)
         else:
             assert (function, size) == (rows.to_integers, 1)
+
+
+@pytest.mark.parametrize("n", WIDTHS)
+def test_scaled_rows(n: int) -> None:
+    x, y, factor = random_row(n), np.full(n + 16, GUARD), 0.75
+    run(5, x, y, n=n, eps=factor)
+    np.testing.assert_array_equal(y[:n], x * np.float32(factor))
+    run(6, x, y, n=n, eps=factor)
+    np.testing.assert_array_equal(y[:n], x * np.float32(2 * factor))
+    assert (y[n:] == GUARD).all()
