@@ -18,7 +18,6 @@ import hydrart
 from hydrart.engine import reference
 from hydrart.errors import HeadsError, PictureError, SettingError, UnfinishedWeightFileError, WeightFileError
 from hydrart.format.reader import WeightFile
-from hydrart.model import softmax
 from tests.support.networks import CIFAR, SMALL, random_state
 
 Make = Callable[..., Path]
@@ -370,8 +369,8 @@ def test_an_answer_is_wanted_now(model: hydrart.Model, monkeypatch: pytest.Monke
     looking = model._engine.looking
 
     @contextmanager
-    def stopped(x: Any) -> Iterator[Any]:
-        with looking(x) as view:
+    def stopped(x: Any, merges: Any) -> Iterator[Any]:
+        with looking(x, merges) as view:
             model.stop()
             yield view
 
@@ -393,25 +392,3 @@ def test_deadlines_that_are_no_time(model: hydrart.Model, deadline_ms: Any) -> N
         model([PICTURE], (3, 8), deadline_ms=40)  # type: ignore[call-overload]
     with pytest.raises(PictureError, match="holds no picture"):
         model.answer(np.zeros((0, 3, 32, 32), np.float32))
-
-
-def test_merged_tokens_are_those_of_the_reference(model: hydrart.Model, weights: Path) -> None:
-    size = model.architecture.image_size
-    x = np.random.default_rng(3).standard_normal((2, 3, size, size)).astype(np.float32)
-    state, merges = model.file.state(5), model.architecture.merges(5, 4)
-    wanted = reference.features(state, model.architecture, x.astype(np.float64), 5, merges)
-    np.testing.assert_allclose(model.features(x, 5, merge=4), wanted, atol=1e-4)
-    logits = model.logits(x, 5, merge=4)
-    np.testing.assert_allclose(logits, reference.classify(state, model.architecture, wanted, 5), atol=1e-4)
-    assert np.abs(logits - model.logits(x, 5)).max() > 1e-3, "merging changes the answer"
-    np.testing.assert_array_equal(model.logits(x, 5, merge=[4, 4]), logits)
-    np.testing.assert_array_equal(model.logits(x, 5, merge=0), model.logits(x, 5))
-    picture = np.random.default_rng(4).integers(0, 256, (size, size, 3), np.uint8)
-    one, (other,) = model(picture, 5, merge=4), model([picture], 5, merge=4)
-    alone = softmax(model.logits(model.preprocess(picture), 5, merge=4)[0])
-    for answer in (one, other, model.answer(model.preprocess(picture), 5, merge=4)):
-        np.testing.assert_array_equal(answer.probabilities, alone)
-    with pytest.raises(SettingError, match="merge=9 is more than half of the 17 tokens of block 0: pass at most 8"):
-        model.logits(x, merge=9)
-    with pytest.raises(SettingError, match="'onnxruntime' merges no tokens"):
-        hydrart.load(weights, backend="onnxruntime").logits(x, merge=4)

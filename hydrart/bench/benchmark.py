@@ -177,7 +177,7 @@ def measure(
     rows = []
     budget_s = min(10.0, max(2.0, TIMING_S / len(plan.ks) / (1 + len(plan.peers)))) * part
     for k in plan.ks:
-        times, speedup, peers = contest(model, k, plan.peers, x, budget_s, plan.repeats, stage, warn, plan.merge)
+        times, speedup, peers = contest(model, k, plan.peers, x, budget_s, plan.repeats, stage, warn, merge=plan.merge)
         executed = peak.needed_macs(arch, k, plan.merge)
         gops = 2 * executed * plan.batch / times.p50_ms / 1e6
         rows.append(

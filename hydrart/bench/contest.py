@@ -58,6 +58,7 @@ def contest(
     rounds: int | None,
     stage: Callable[[str], None],
     warn: Callable[[str], None],
+    *,
     merge: Merge = 0,
 ) -> tuple[Times, float | None, list[PeerResult]]:
     """Time hydrart and all peers in turns.

@@ -22,9 +22,9 @@ def metric(x: Array, weight: Array, bias: Array, *, k: int) -> Array:
 def match(metric: Array, r: int) -> tuple[Array, Array, Array]:
     """Choose the r even tokens to merge, and for each the odd token that it is merged into.
 
-    metric: [B, N, head_dim], of cosine similarity. Returns the even tokens that stay [B, E - r], in their order, the
-    even tokens that are merged [B, r], both counted among the even tokens, and the partners of the latter [B, r],
-    counted among the odd tokens. Of equally similar tokens the first counts.
+    metric: [B, N, head_dim]. Similarity is the cosine. Of equally similar tokens the first counts. Returns three arrays
+    of numbers: the even tokens that stay, in their order, [B, E - r]; those that are merged [B, r]; and the partners of
+    these [B, r]. Even tokens are counted among the even ones, partners among the odd ones.
     """
     length = np.sqrt((metric * metric).sum(axis=-1, keepdims=True))
     direction = metric / np.where(length > 0, length, 1)

@@ -1,6 +1,6 @@
 """Merging of tokens in PyTorch, written from the paper alone (Bolya et al., ICLR 2023), one picture at a time.
 
-It shares no code with hydrart. It makes lists of which tokens become one, and averages each list.
+It shares no code with hydrart. It lists the tokens that become one, and averages each list.
 """
 
 import torch

@@ -1,8 +1,8 @@
 """The native backend's kernels: the network as compiled functions over weights that stay mapped.
 
 forward.py, block.py and class_tokens.py are the network in the order of the paper. layers.py has what its steps share.
-merging.py merges tokens. gemm.py, attention.py and rows.py compute. threads.py lets threads wait for each other. state.py has the records that
-describe the work. hydrart/codegen/ emits the inner loops and has the glossary.
+merging.py merges tokens. gemm.py, attention.py and rows.py compute. threads.py lets threads wait for each other.
+state.py has the records that describe the work. hydrart/codegen/ emits the inner loops and has the glossary.
 
 This table gives the arithmetic of each kernel and the bound of its error. tests/engine/kernels/ checks each line:
 
@@ -21,7 +21,7 @@ This table gives the arithmetic of each kernel and the bound of its error. tests
                                       that exp cannot overflow; a NaN among a row's scores makes its result NaN
     attention, bfloat16     float32   q, k, v and exp(...) are bfloat16; within 2^-8 of the head's largest |v|
     attention, class token  float32   as float32, also where q, k and v are bfloat16
-    merging                 float32   cosines within 2e-6; sums of rows within 1e-6 of the largest |x|
+    merging                 float32   the tokens of the reference, where float32 tells the likenesses apart
     LayerNorm               float32   within 2e-6 (1 + |mean| / deviation) of the largest |weight|, and 1e-6; the mean
                                       comes first, then the variance from it
     to bfloat16                       rounded to nearest, ties to even; infinities stay, NaNs of arithmetic stay NaN

@@ -11,14 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import hydrart
 from hydrart.codegen.isa import ISAS, Isa, choose, host_features
 from hydrart.engine import MAX_BATCH, reference
 from hydrart.engine.native import NativeEngine
+from hydrart.errors import SettingError
 from hydrart.format.architecture import Architecture
 from hydrart.format.metadata import Metadata
 from hydrart.format.preprocessing import Preprocessing
 from hydrart.format.reader import WeightFile
 from hydrart.format.writer import write
+from hydrart.prediction import softmax
 from tests.engine.test_native import PRECISIONS, ROOT, bound, error, pictures
 from tests.support.networks import random_state
 from tests.support.products import Array
@@ -149,3 +152,25 @@ def test_what_is_not_finite_stays_in_its_picture(make_weights: Make, precision: 
     answer = engine.logits(x, 5, merges)
     assert np.isnan(answer[1]).all()
     np.testing.assert_array_equal(answer[[0, 2]], clean[[0, 2]])
+
+
+def test_a_model_merges_tokens(model: hydrart.Model, weights: Path) -> None:
+    size = model.architecture.image_size
+    x = np.random.default_rng(3).standard_normal((2, 3, size, size)).astype(np.float32)
+    state, merges = model.file.state(5), model.architecture.merges(5, 4)
+    wanted = reference.features(state, model.architecture, x.astype(np.float64), 5, merges)
+    np.testing.assert_allclose(model.features(x, 5, merge=4), wanted, atol=1e-4)
+    logits = model.logits(x, 5, merge=4)
+    np.testing.assert_allclose(logits, reference.classify(state, model.architecture, wanted, 5), atol=1e-4)
+    assert np.abs(logits - model.logits(x, 5)).max() > 1e-3, "merging changes the answer"
+    np.testing.assert_array_equal(model.logits(x, 5, merge=[4, 4]), logits)
+    np.testing.assert_array_equal(model.logits(x, 5, merge=0), model.logits(x, 5))
+    picture = np.random.default_rng(4).integers(0, 256, (size, size, 3), np.uint8)
+    one, (other,) = model(picture, 5, merge=4), model([picture], 5, merge=4)
+    alone = softmax(model.logits(model.preprocess(picture), 5, merge=4)[0])
+    for answer in (one, other, model.answer(model.preprocess(picture), 5, merge=4)):
+        np.testing.assert_array_equal(answer.probabilities, alone)
+    with pytest.raises(SettingError, match="merge=9 is more than half of the 17 tokens of block 0: pass at most 8"):
+        model.logits(x, merge=9)
+    with pytest.raises(SettingError, match="'onnxruntime' merges no tokens"):
+        hydrart.load(weights, backend="onnxruntime").logits(x, merge=4)
