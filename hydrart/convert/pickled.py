@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hydrart.convert import budget
 from hydrart.convert.mapped import plain
 from hydrart.convert.stored import CheckpointError, Stored, Unusable, integers
 
@@ -46,6 +47,7 @@ def read(path: Path, mapped: bool) -> dict[Any, Any]:
 
     mapped: whether the file is a zip archive, whose tensors can be mapped. Raises CheckpointError.
     """
+    budget.check(path, mapped)
     allowed: list[Any] = [argparse.Namespace, *((_Inert, name) for name in _IGNORED)]
     try:
         with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
