@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import re
+import select
 import signal
 import threading
 import time
@@ -170,3 +171,54 @@ def test_a_pickled_model_opens_its_file_again(
     np.testing.assert_array_equal(again.logits(X, 5), model.logits(X, 5))
     answer = model(np.zeros((8, 8, 3), np.uint8))
     assert pickle.loads(pickle.dumps(answer)).label == answer.label
+
+
+def frames() -> Iterator[NDArray[np.uint8]]:
+    for i in range(40):
+        time.sleep(0.005)
+        yield np.full((8, 8, 3), i, np.uint8)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("kept", ["latest", "all"])
+def test_a_stream_stays_with_its_process(begun: bool, kept: str, model: hydrart.Model) -> None:
+    """A child neither waits for ever nor takes frames away. What it closes stays open in the parent."""
+
+    class Source:
+        name, detail, live, fps, skipped = "topic", "", True, None, 0
+
+        def shots(self) -> Iterator[hydrart.Shot]:
+            return (hydrart.Shot(picture) for picture in frames())
+
+        def close(self) -> None:
+            os.write(closed, b"x")
+
+    reading, closed = os.pipe()
+    with hydrart.Stream(Source(), model, frames=kept, fps=200, keep_frame=True, measure=False) as stream:
+        results = iter(stream)
+        first = [next(results)] if begun else []
+
+        def refuses() -> bool:
+            for attempt in (lambda: next(results), lambda: next(iter(stream)), lambda: pickle.dumps(stream)):
+                try:
+                    attempt()
+                except hydrart.HydrartError as error:
+                    if not re.search(r"belongs to process \d+: open one in this|cannot be sent to another", str(error)):
+                        return False
+                except StopIteration:
+                    if not begun:
+                        return False
+                else:
+                    return False
+            stream.close()
+            return True
+
+        assert child(refuses) == 0
+        assert not select.select([reading], [], [], 0)[0], "the source is open"
+        found = first + list(results)
+    assert 30 < found[-1].frame < 40, "the governor may drop the last"
+    assert kept == "latest" or len(found) == 40
+    if kept == "all":
+        assert [int(result.picture[0, 0, 0]) for result in found if result.picture is not None] == list(range(40))
+    os.close(reading)
+    os.close(closed)

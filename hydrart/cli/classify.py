@@ -13,7 +13,7 @@ from hydrart.errors import PictureError
 from hydrart.format.merging import Merge
 from hydrart.model import load
 from hydrart.output.text import printable
-from hydrart.picture.folders import picture_files
+from hydrart.picture.folders import matching, picture_files, why_unmatched
 
 
 @click.command()
@@ -31,8 +31,15 @@ def classify(pictures: tuple[str, ...], k: int | None, top: int, merge: Merge, a
     k = model.architecture.check_k(k)
     model.architecture.merges(k, merge)  # raises before the first picture
     model.warm_up(k)
-    paths = [path for name in pictures for path in _paths(name)]
     failed = 0
+    paths: list[Path] = []
+    for name in pictures:
+        try:
+            paths += _paths(name)
+        except PictureError as error:
+            failed += 1
+            warn(f"skipped: {error}")
+    total = failed + len(paths)
     for path in paths:
         try:
             answer = model(path, k, merge=merge)
@@ -56,8 +63,8 @@ def classify(pictures: tuple[str, ...], k: int | None, top: int, merge: Merge, a
         else:
             click.echo(f"{printable(path)}: {', '.join(f'{label} {score:.1%}' for label, score in best)}")
     if failed:
-        warn(f"{failed} of {len(paths)} pictures could not be read")
-    if failed == len(paths):
+        warn(f"{failed} of {total} pictures could not be read")
+    if failed == total:
         raise Failure("no picture could be classified: check the paths")
 
 
@@ -66,7 +73,11 @@ def _paths(name: str) -> list[Path]:
         raise Failure("one of the PICTURES is an empty text: name a file, a folder or a glob")
     path = Path(name)
     if os.path.isdir(path):
-        return picture_files(path)
-    if not os.path.exists(path):
-        return [Path(match) for match in sorted(glob.glob(name, recursive=True))] or [path]
-    return [path]
+        if not (found := picture_files(path)):
+            raise PictureError(f"{path} holds no pictures")
+        return found
+    if os.path.exists(path) or not glob.has_magic(name):
+        return [path]
+    if not (found := matching(name)):
+        raise PictureError(why_unmatched(name))
+    return found

@@ -47,6 +47,10 @@ _OPTIONS = (
         help="The same as SOURCE: file, folder, glob, URL, /dev/video path, demo, -:WxH:FORMAT for raw frames on "
         "stdin, or @FILE, whose first line is the source.",
     ),
+    # A word such as -:640x480:rgb24 would be an unknown option without this one.
+    click.option(
+        "-:", "raw", metavar="WxH:FORMAT", multiple=True, callback=_once, default=None, help="Raw frames on stdin."
+    ),
     click.option("--size", type=Size(), default=None, help="Size to ask a camera for.  [default: 640x480]"),
     click.option("--flip", type=click.Choice(["h", "v", "hv"]), default=None, help="h: left to right, v: upside down."),
     click.option("--rotate", type=click.Choice([0, 90, 180, 270]), default=0, help="Degrees clockwise, before --flip."),
@@ -54,7 +58,7 @@ _OPTIONS = (
 )
 
 
-SOURCE_NAMES = ("positional", "camera", "source", "size", "flip", "rotate", "loop")
+SOURCE_NAMES = ("positional", "camera", "source", "raw", "size", "flip", "rotate", "loop")
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,6 +72,7 @@ def make_opener(
     positional: str | None,
     camera: int | None,
     source: str | None,
+    raw: str | None,
     size: tuple[int, int] | None,
     flip: str | None,
     rotate: int,
@@ -80,7 +85,7 @@ def make_opener(
 
     fps: what a camera is asked for. warn: is called with each sentence that people should read.
     """
-    values = {"--camera": camera, "--source": source, "SOURCE": positional}
+    values = {"--camera": camera, "--source": source, "SOURCE": positional, "-:": raw and f"-:{raw}"}
     given = {name: value for name, value in values.items() if value is not None}
     if len(given) > 1:
         raise click.UsageError(f"{' and '.join(given)} exclude each other")

@@ -1,5 +1,6 @@
 """Find picture files in folders, and in data sets with one folder per class: root/CLASS/*."""
 
+import glob
 import os
 from pathlib import Path
 
@@ -37,6 +38,33 @@ def picture_files(folder: Path) -> list[Path]:
         paths = (Path(root, name) for name in sorted(files) if not name.startswith("."))
         found += [path for path in paths if is_picture(path)]
     return found
+
+
+def matching(pattern: str) -> list[Path]:
+    """Find the files that match a glob, sorted. If only folders match, find the pictures in them.
+
+    Raises PictureError if a folder cannot be read.
+    """
+    matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
+    return [path for path in matches if path.is_file()] or [
+        picture for folder in matches if folder.is_dir() for picture in picture_files(folder)
+    ]
+
+
+def why_unmatched(pattern: str) -> str:
+    """Say in a sentence why matching() finds no file."""
+    if not glob.has_magic(pattern):
+        return f"{pattern} does not exist and no file matches it: check the path"
+    parts = Path(pattern).parts
+    fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+    base = Path(*parts[:fixed])
+    if not base.is_dir():
+        return f"no file matches {pattern}: there is no folder {base}"
+    if any(map(os.path.isdir, glob.iglob(pattern, recursive=True))):
+        return f"no file matches {pattern}, only folders without pictures: pass a folder that holds pictures"
+    if any(glob.iglob(pattern, recursive=True, include_hidden=True)):
+        return f"no file matches {pattern}, because * leaves out hidden names: write their dot, as in .*.jpg"
+    return f"no file matches {pattern}: check the pattern, and the folder {base.absolute()}"
 
 
 def class_folders(root: Path) -> dict[str, list[Path]]:

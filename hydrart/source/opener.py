@@ -1,17 +1,23 @@
 """Open a source of frames: camera, stream, video file, pictures, stdin, arrays or the demo clip."""
 
 import glob
+import io
 import math
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
 
-from hydrart.errors import SourceError
+from PIL import Image
+
+from hydrart.errors import SettingError, SourceError
+from hydrart.governor.points import is_number
 from hydrart.picture.colour import turned
-from hydrart.picture.folders import is_picture, picture_files
+from hydrart.picture.folders import is_picture, matching, picture_files, why_unmatched
 from hydrart.source.address import without_secrets
 from hydrart.source.camera import CameraSource, Frozen
 from hydrart.source.files import VideoFileSource
@@ -21,6 +27,8 @@ from hydrart.source.raw import RawSource
 from hydrart.source.shot import Shot
 from hydrart.source.url import Replay, UrlSource
 from hydrart.source.v4l2 import cameras
+
+_INTERFACE = ("name", "detail", "live", "fps", "skipped", "shots", "close")
 
 
 class Source(Protocol):
@@ -61,14 +69,16 @@ class Opener:
         - "-:WIDTHxHEIGHT:FORMAT": raw frames on stdin
         - an iterable of pictures, or of pairs (picture, stamp): arrays as hydrart.picture.colour.as_rgb takes them,
           PIL images, or paths
-        - a single array, which is one picture
+        - a single array or PIL image, which is one picture
         - an open Source, or a function that returns one
     fps, size: requests to a camera, in frames per second and as (width, height) in pixels. None: 15 and 640x480.
     flip: "h" mirrors left to right, "v" upside down, "hv" both. rotate: degrees clockwise, before the flip.
     loop: whether to play a file over and over.
     warn: called with a sentence for each picture that is skipped, in the thread that reads.
     live: whether the frames of an iterable come at times of their own, like those of a robot's topic.
+    bgr: the arrays of an iterable have their colours in the order of OpenCV.
 
+    Raises SourceError (what can be no source), SettingError (another setting of a wrong type).
     Example: `hydrart.Stream(hydrart.Opener(0, size=(1280, 720), rotate=180), model)`.
     """
 
@@ -80,15 +90,38 @@ class Opener:
     loop: bool = False
     warn: Callable[[str], None] | None = None
     live: bool = False
+    bgr: bool = False
     _frozen: Frozen = field(default_factory=Frozen, repr=False)
     _replay: Replay = field(default_factory=Replay, repr=False)
+
+    def __post_init__(self) -> None:
+        if not _may_be_opened(self.source):
+            wanted = "pass a camera number, a path, a URL or an iterable of pictures"
+            raise SourceError(f"source={self.source!r:.80} is no source: {wanted}")
+        for name, right, otherwise in self._checks():
+            if not right:
+                raise SettingError(f"{name}={getattr(self, name)!r:.80} {otherwise}")
+
+    def _checks(self) -> Iterator[tuple[str, bool, str]]:
+        """Yield each setting's name, whether its type is right, and the rest of the sentence for a wrong one."""
+        fps = self.fps
+        rate = fps is None or (isinstance(fps, float) and fps == math.inf) or (is_number(fps) and fps > 0)
+        yield "fps", rate, "is no rate: pass a positive number of frames per second"
+        yield "size", self.size is None or _is_size(self.size), "is no size: pass (width, height) in pixels"
+        flip = self.flip is None or (isinstance(self.flip, str) and self.flip in ("h", "v", "hv"))
+        yield "flip", flip, "is no direction: pass h, v or hv"
+        turn = is_number(self.rotate) and self.rotate in (0, 90, 180, 270)
+        yield "rotate", turn, "is no quarter turn: pass 0, 90, 180 or 270"
+        yield "warn", self.warn is None or callable(self.warn), "is no function: pass one, or leave it out"
+        for name in ("loop", "live", "bgr"):
+            yield name, isinstance(getattr(self, name), bool), "is no bool: pass True or False"
 
     @property
     def repeatable(self) -> bool:
         """Whether open() can be called again."""
         if isinstance(self.source, str | os.PathLike):
             return not os.fspath(self.source).startswith("-:")
-        return isinstance(self.source, int) or self._function
+        return isinstance(self.source, Integral) or self._function
 
     @property
     def is_url(self) -> bool:
@@ -99,7 +132,7 @@ class Opener:
     def name(self) -> str:
         """The source's name for people, before it is open."""
         source = self.source
-        if isinstance(source, int):
+        if isinstance(source, Integral):
             return f"the camera /dev/video{source}"
         if isinstance(source, str | os.PathLike):
             name = os.fspath(source)
@@ -121,6 +154,8 @@ class Opener:
                 raise SourceError(f"{opened.name} cannot be played again: leave --loop to files")
             if self.live and not isinstance(opened, ArraySource):
                 raise SourceError(f"{opened.name} knows whether it is live: leave live= to iterables")
+            if self.bgr and not isinstance(opened, ArraySource):
+                raise SourceError(f"{opened.name} knows its colours: leave bgr= to arrays")
         except SourceError:
             opened.close()
             raise
@@ -134,14 +169,15 @@ class Opener:
         source = self.source
         if self._function or hasattr(source, "shots"):
             opened: Source = source() if self._function else source
+            lacking = [name for name in _INTERFACE if not hasattr(opened, name)]
+            if lacking:
+                raise SourceError(f"a {type(opened).__name__} is no source: it needs {', '.join(lacking)}")
             return opened
-        if isinstance(source, int):
+        if isinstance(source, Integral):
             return self._camera(f"/dev/video{source}")
         if not isinstance(source, str | os.PathLike):
-            if hasattr(source, "__iter__"):
-                return ArraySource(source, self.live)
-            raise SourceError(f"a {type(source).__name__} is no source: pass a camera number, a path or an iterable")
-        return self._named(os.fspath(source))
+            return ArraySource(source, self.live, self.bgr)
+        return self._named(os.fsdecode(source))
 
     def _named(self, name: str) -> Source:
         if not name:
@@ -150,6 +186,8 @@ class Opener:
             return DemoSource()
         if name == "-" or name.startswith("-:"):
             return RawSource(name, self._warn)
+        if name.startswith("file://"):
+            name = unquote(urlsplit(name).path)
         if "://" in name:
             return UrlSource(name, self._replay)
         if name.isdecimal() and len(name) < 10:
@@ -174,10 +212,9 @@ class Opener:
         if os.path.exists(path):
             picture = is_picture(path)
             return PictureSource(name, [path], self._warn) if picture else VideoFileSource(path, self._warn)
-        matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
-        files = [match for match in matches if match.is_file()]
+        files = matching(name)
         if not files:
-            raise SourceError(f"{name} does not exist and no file matches it: check the path")
+            raise SourceError(why_unmatched(name))
         return (PictureSource if all(map(is_picture, files)) else Playlist)(name, files, self._warn)
 
     def _warn(self, message: str) -> None:
@@ -243,6 +280,20 @@ class _Loop(_Wrapped):
         self._source.close()
 
 
+def _may_be_opened(source: Any) -> bool:
+    """Whether an object is of a type that can be a source."""
+    if isinstance(source, Integral):
+        return not isinstance(source, bool) and int(source) >= 0
+    if isinstance(source, str | os.PathLike | Image.Image) or callable(source) or hasattr(source, "shots"):
+        return True
+    # An open file yields lines, a dict its keys, and bytes numbers.
+    return hasattr(source, "__iter__") and not isinstance(source, Mapping | bytes | bytearray | memoryview | io.IOBase)
+
+
+def _is_size(size: Any) -> bool:
+    return isinstance(size, tuple) and len(size) == 2 and all(is_number(n) and n > 0 for n in size)
+
+
 def _is_device(name: str) -> bool:
     try:
         return stat.S_ISCHR(os.stat(name).st_mode)
@@ -251,10 +302,10 @@ def _is_device(name: str) -> bool:
 
 
 def may_be_source(name: str) -> bool:
-    """Whether a text has the form of a source or names an existing file. "" and misspelt words do not."""
+    """Whether a text has the form of a source, such as a glob, or names an existing file. "" and words do not."""
     if name == "demo" or name.isdecimal() or name.startswith(("-", "@", "/dev/")) or "://" in name:
         return True
-    return bool(name) and (os.path.exists(name) or bool(glob.glob(name, recursive=True)))
+    return bool(name) and (os.path.exists(name) or glob.has_magic(name))
 
 
 def default_source() -> int | str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from hydrart.picture.folders import picture_files
+from hydrart.picture.folders import matching, picture_files
 from hydrart.resources import DEMO
 
 
@@ -30,4 +30,5 @@ def files_of(source: Any) -> list[Path]:
         return picture_files(Path(name))
     if os.path.exists(name):
         return [Path(name)]
-    return [Path(match) for match in glob.glob(name, recursive=True)]
+    matches = [Path(match) for match in glob.glob(name, recursive=True)]
+    return matches if any(map(os.path.isfile, matches)) else matching(name)

@@ -79,15 +79,17 @@ class DemoSource:
 class ArraySource:
     """An iterable of pictures, or of pairs (picture, stamp), or one picture. read_picture() defines a picture.
 
-    Each array is copied, so a program may reuse one buffer. live: whether frames come at times of their own.
+    Each array is copied, so a program may reuse one buffer. live: whether frames come at times of their own. bgr: the
+    arrays have their colours in the order of OpenCV.
     """
 
     detail = ""
     skipped = 0
 
-    def __init__(self, arrays: Any, live: bool = False) -> None:
+    def __init__(self, arrays: Any, live: bool = False, bgr: bool = False) -> None:
         self.name = "arrays"
         self.live = live
+        self._bgr = bgr
         self.fps: float | None = None
         if isinstance(arrays, np.ndarray) and not arrays.ndim:
             raise SourceError("an array without axes is no source: pass one [H, W, 3], or an iterable of them")
@@ -100,15 +102,17 @@ class ArraySource:
             if self._closed:
                 return
             picture, stamp = item if isinstance(item, tuple) and len(item) == 2 else (item, None)
-            yield Shot(np.array(read_picture(picture, depth=self._depth)), stamp=stamp)
+            yield Shot(np.array(read_picture(picture, self._bgr, self._depth)), stamp=stamp)
 
     def close(self) -> None:
         self._closed = True
 
 
 def _is_picture(arrays: Any) -> bool:
-    """Whether the object is one picture: an array [H, W], or [H, W, C] with a picture's number of channels."""
-    return isinstance(arrays, np.ndarray) and (arrays.ndim == 2 or (arrays.ndim == 3 and arrays.shape[2] in (1, 3, 4)))
+    """Whether the object is one picture: a PIL image, an array [H, W], or [H, W, C] with a picture's channels."""
+    return isinstance(arrays, Image.Image) or (
+        isinstance(arrays, np.ndarray) and (arrays.ndim == 2 or (arrays.ndim == 3 and arrays.shape[2] in (1, 3, 4)))
+    )
 
 
 def _frames(path: Path) -> Iterator[NDArray[np.uint8]]:

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from hydrart.errors import NotThereError, SourceError
-from hydrart.source.address import parse, without_secrets
+from hydrart.source.address import Address, parse, without_secrets
 from hydrart.source.shot import Shot
 from hydrart.source.video import VideoReader, load_av, reason
 
 _TIMEOUT_S = 5.0  # time limit of the opening and of each read, in seconds
+_SNIFFED = 65536  # bytes of an answer without a video in which to look for a web page
+_TAGS = (b"<!doctype html", b"<html", b"<head", b"<body", b"<script", b"<meta")
 _SERVED_PICTURES = ("mpjpeg", "mjpeg")  # no timestamps: two openings of a live stream may begin alike
 
 
@@ -52,9 +54,14 @@ class UrlSource:
             )
         except av.FFmpegError as error:
             late = time.monotonic() - start >= _TIMEOUT_S
+            if isinstance(error, av.InvalidDataError) and (other := _other(av, address, self.name)):
+                raise other from None
             raise self._failed(av, error, late) from None
         self.live = not (address.scheme in ("http", "https") and _is_file(container))
-        self._reader = VideoReader(container, self.name, self.live)
+        try:
+            self._reader = VideoReader(container, self.name, self.live)
+        except SourceError as error:  # FFmpeg takes some texts for subtitles
+            raise _other(av, address, self.name) or error from None
         self.fps = self._reader.fps
         self._replay = replay
         self._over = (
@@ -100,6 +107,35 @@ class UrlSource:
 
     def close(self) -> None:
         self._reader.close()
+
+
+def _other(av: Any, address: Address, name: str) -> SourceError | None:
+    """Return the error that says what a web server sends instead of video; None if that is neither HTML nor text.
+
+    It takes a second connection, so it is for servers that sent no video.
+    """
+    if address.scheme not in ("http", "https"):
+        return None
+    start = b""
+    try:
+        with av.open(address.url, format="data", timeout=_TIMEOUT_S) as container:
+            for packet in container.demux():
+                start += bytes(packet)
+                if len(start) > _SNIFFED:
+                    break
+    except av.FFmpegError:  # it serves one client at a time, or breaks off
+        return None
+    text = start.lower()
+    if b"\0" in text:
+        return None
+    if any(tag in text for tag in _TAGS):
+        return SourceError(
+            f"{name} is a web page: give the address of its stream, rtsp://, or over http:// MJPEG, HLS (.m3u8) or "
+            "a video file"
+        )
+    if not text:
+        return SourceError(f"{name} sends nothing: check its path")
+    return SourceError(f"{name} sends text, no video: check its path") if text.isascii() else None
 
 
 def _is_file(container: Any) -> bool:

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,12 @@ from hydrart.background import Background
 from hydrart.errors import SourceError
 from hydrart.fork import free_in_children
 from hydrart.source.opener import Source
+from hydrart.source.shot import Shot
 from hydrart.stream.frame import Frame, asleep_s
 from hydrart.stream.mailbox import Mailbox
 from hydrart.stream.pace import RateKeeper
 
+_END = object()  # what stands for a frame after the last one
 Expect = Callable[[int, int], None]
 Prepare = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], float]]
 
@@ -93,15 +95,18 @@ class Capture:
 
     def _read(self, source: Source) -> None:
         rate = RateKeeper(self._fps, self._stop)
-        shots = source.shots()
+        shots: Iterator[object] = iter(source.shots())
         for number in itertools.count(self._first):
             start = time.monotonic()
-            shot = None if self._stop.is_set() else next(shots, None)
+            shot = _END if self._stop.is_set() else next(shots, _END)
             end = time.monotonic()
-            if shot is None or not rate.wait():
+            if shot is _END or not rate.wait():
                 return
+            if not isinstance(shot, Shot) or not _is_rgb(shot.picture):
+                wanted = "yield hydrart.Shot(picture), its picture uint8 RGB [H, W, 3]"
+                raise SourceError(f"{source.name} gives a {type(shot).__name__} that is no frame: {wanted}")
             self.seen += 1
-            if self._expect and shot.picture.shape != self._shape and shot.picture.size:
+            if self._expect and shot.picture.shape != self._shape:
                 self._shape = shot.picture.shape
                 self._expect(*self._shape[:2])
             prepared = self._prepare(shot.picture) if self._prepare else None
@@ -122,3 +127,14 @@ class Capture:
             )
             if not self.mailbox.put(frame):
                 return
+
+
+def _is_rgb(picture: object) -> bool:
+    """Whether a picture is uint8 RGB [H, W, 3]. A program's own source may give anything."""
+    return (
+        isinstance(picture, np.ndarray)
+        and picture.dtype == np.uint8
+        and picture.ndim == 3
+        and picture.shape[2] == 3
+        and picture.size > 0
+    )

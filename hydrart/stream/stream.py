@@ -6,16 +6,15 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from hydrart.device.profiles import load_device
 from hydrart.device.sensors import Sensors
 from hydrart.errors import SettingError, SourceError
-from hydrart.fork import free_in_children
+from hydrart.fork import call_in_children, free_in_children
 from hydrart.governor.governor import Governor
-from hydrart.governor.points import is_number
 from hydrart.model import Model, ShowProgress
 from hydrart.source.camera import LIVE_FPS
 from hydrart.source.opener import Opener
@@ -26,6 +25,7 @@ from hydrart.stream.frame import Frame
 from hydrart.stream.opening import default_wait_s, open_source
 from hydrart.stream.pace import RateKeeper, RateLimit
 from hydrart.stream.result import Result
+from hydrart.stream.settings import check_settings
 from hydrart.stream.stats import Stats
 from hydrart.stream.watch import Watch
 
@@ -61,6 +61,7 @@ class Stream:
       Default: latest for live sources, all for others.
     - smooth: number of frames in the mean of the probabilities. Default 1: no averaging.
     - keep_frame: results carry their picture. Default False.
+    - bgr: the arrays of an iterable have their colours in the order of OpenCV. Default False.
 
     How k is chosen:
 
@@ -109,6 +110,7 @@ class Stream:
         frames: str | None = None,
         smooth: int = 1,
         keep_frame: bool = False,
+        bgr: bool = False,
         k: int | None = None,
         min_k: int | None = None,
         max_k: int | None = None,
@@ -128,24 +130,14 @@ class Stream:
     ) -> None:
         if not isinstance(model, Model):
             raise SettingError(f"model={model!r:.80} is no model: pass what hydrart.load() returns")
-        for name, value, kind in (("governor", governor, Governor), ("sensors", sensors, Sensors)):
-            if not isinstance(value, kind | None):
-                raise SettingError(
-                    f"{name}={value!r:.80} is no {name}: pass a hydrart.{kind.__name__}, or leave it out"
-                )
-        if frames not in (None, "latest", "all"):
-            raise SettingError(f"frames={frames!r} is unknown: choose latest or all")
-        if on_loss not in ("reconnect", "exit"):
-            raise SettingError(f"on_loss={on_loss!r} is unknown: choose reconnect or exit")
-        if not is_number(smooth) or smooth < 1 or smooth != int(smooth):
-            raise SettingError(f"smooth={smooth!r:.80} is no number of frames: pass 1 or more, a whole number")
-        if not (is_number(patience_s) or patience_s == math.inf) or not patience_s > 0:
-            raise SettingError(f"patience_s={patience_s!r:.80} is no time: pass a positive number of seconds")
-        if wait_s is not None and not ((is_number(wait_s) or wait_s == math.inf) and wait_s >= 0):
-            raise SettingError(f"wait_s={wait_s!r:.80} is no time: pass 0 or more seconds")
-        for name, call in (("progress", progress), ("on_event", on_event), ("on_wait", on_wait), ("warn", warn)):
-            if call is not None and not callable(call):
-                raise SettingError(f"{name}={call!r:.80} is no function: pass one, or leave it out")
+        flags = {"keep_frame": keep_frame, "measure": measure, "bgr": bgr}
+        calls = {"progress": progress, "on_event": on_event, "on_wait": on_wait, "warn": warn}
+        waits = {"on_loss": on_loss, "wait_s": wait_s, "patience_s": patience_s}
+        others = {"frames": frames, "smooth": smooth, "governor": governor, "sensors": sensors}
+        check_settings(flags | calls | waits | others)
+        if bgr and isinstance(source, Opener):
+            raise SettingError("bgr and an Opener exclude each other: give bgr to the Opener")
+        opener = source if isinstance(source, Opener) else Opener(source, fps=fps, warn=warn, bgr=bgr)
         goals: dict[str, Any] = {
             "k": k,
             "min_k": min_k,
@@ -161,10 +153,11 @@ class Stream:
                 raise SettingError("k fixes the heads: leave min_k and max_k out")
             model.architecture.check_k(k)
         profile = model.profile(device)
-        unpaced = fps == math.inf
+        unpaced = isinstance(fps, float) and fps == math.inf
         Governor(profile, fps=None if unpaced else fps, **goals)  # a wrong rate or goal raises before the measurement
         self.model = model
         self._on_wait = on_wait or _ignore
+        self._process = os.getpid()
         self._stop = free_in_children(threading.Event())
         with contextlib.ExitStack() as failed:
             self._own_sensors = failed.enter_context(contextlib.ExitStack())
@@ -173,7 +166,6 @@ class Stream:
                 sensors = self._own_sensors.enter_context(Sensors(names))
             model.preprocess(np.zeros((8, 8, 3), np.uint8))  # compiles the preprocessing, also without a measurement
             latency_ms = model.measure(progress) if measure else {}
-            opener = source if isinstance(source, Opener) else Opener(source, fps=fps, warn=warn)
             wait_s = default_wait_s(opener, on_loss) if wait_s is None else wait_s
             opened = open_source(opener, wait_s, on_event=on_event or _ignore, on_wait=self._on_wait)
             failed.callback(opened.close)
@@ -217,6 +209,10 @@ class Stream:
             on_event=on_event or _ignore,
             on_wait=self._on_wait,
         )
+        call_in_children(self._leave)
+
+    def __reduce__(self) -> NoReturn:
+        raise SourceError(f"the stream of {self.name} cannot be sent to another process: open one there")
 
     def __enter__(self) -> "Stream":
         return self
@@ -250,13 +246,23 @@ class Stream:
         self._watch.stop()
 
     def close(self) -> None:
-        """End the stream, and release its source and sensors. Any thread may call it."""
+        """End the stream, and release its source and sensors. Any thread may call it.
+
+        In the child of a fork it does nothing, because the stream belongs to the parent.
+        """
+        if self._watch.left:
+            return
         self.stop()
         self._watch.close()
         self._own_sensors.close()
         self._stats.end = self._stats.end or time.monotonic()
 
+    def _leave(self) -> None:
+        """Leave the stream to the parent, in the child of a fork."""
+        self._watch.leave(f"the stream of {self.name} belongs to process {self._process}: open one in this process")
+
     def __iter__(self) -> Iterator[Result]:
+        self._watch.check_left()
         if self._stop.is_set() or self.state == "ended":
             raise SourceError(f"the stream of {self.name} has ended: open a new one")
         self._stats.start = time.monotonic()

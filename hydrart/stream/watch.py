@@ -1,6 +1,7 @@
 """Keep a source running: detect silence, open the source again, and report each change."""
 
 import contextlib
+import ctypes
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -52,6 +53,8 @@ class Watch:
         self._capture: Capture | None = None
         self._stuck: list[Capture] = []
         self._skipped = 0
+        self.left = ""
+        """The sentence of leave(); empty before."""
 
     @property
     def seen(self) -> int:
@@ -65,7 +68,7 @@ class Watch:
 
     def stop(self) -> None:
         """End frames(). Any thread may call it."""
-        if self._capture is not None:
+        if self._capture is not None and not self.left:
             self._capture.stop()
 
     def close(self) -> None:
@@ -77,6 +80,20 @@ class Watch:
         if self._capture not in self._stuck:
             self._capture.join(6)  # FFmpeg gives a silent network up after 5 s
             self._stuck += [self._capture] * self._capture.alive
+
+    def leave(self, why: str) -> None:
+        """Leave the source to the parent, in the child of a fork. From now on frames() raises SourceError(why).
+
+        The child shares the parent's connection or device: to close the source here would end it there. So the child
+        never frees it.
+        """
+        self.left = why
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
+
+    def check_left(self) -> None:
+        """Raise SourceError after leave()."""
+        if self.left:
+            raise SourceError(self.left)
 
     def frames(self) -> Generator[Frame, None, None]:
         """Yield the frames, across all losses. Raises SourceError if the source is lost for good."""
@@ -93,7 +110,7 @@ class Watch:
                     why = "stopped" if self._stop.is_set() else "no more frames"
                     return
                 except (HydrartError, OSError) as error:
-                    if not self.source.live or self._reopen is None or self._stop.is_set():
+                    if self.left or not self.source.live or self._reopen is None or self._stop.is_set():
                         raise
                     loss = str(error)
                 self._lose(self._capture)
@@ -138,6 +155,7 @@ class Watch:
         silent = 0.0
         opened = capture.source is not None
         while True:
+            self.check_left()
             before = time.monotonic()
             with contextlib.suppress(TimeoutError):
                 return capture.mailbox.take(tick)

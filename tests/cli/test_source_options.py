@@ -1,13 +1,14 @@
 """Which source the command line names."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 from click import BadParameter
 
 from hydrart.cli.source_options import Size
-from tests.support.commands import call, made, run_json, sentence
+from tests.support.commands import PATIENCE_S, PROGRAM, call, json_lines, made, run_json, sentence
 
 
 def test_a_source_is_what_stands_there(album: Path, weights: Path) -> None:
@@ -24,6 +25,9 @@ def test_a_source_is_what_stands_there(album: Path, weights: Path) -> None:
         (("--camera", 0, "--camera", 1), "more than once"),
         (("demo", "--source", "demo"), "exclude each other"),
         (("demo", "--camera", 0), "exclude each other"),
+        (("-:4x4:gray", "-:4x4:gray"), "more than once"),
+        (("-:4x4:gray", "demo"), "exclude each other"),
+        (("-x.mp4",), "No such option"),
         (("demo", "demo"), "unexpected extra argument"),
         (("nowhere.mp4",), "there is no file nowhere.mp4"),
         (("",), "there is no file"),
@@ -66,3 +70,44 @@ def test_sizes() -> None:
     for text in ("640", "0x480", "640x", "axb"):
         with pytest.raises(BadParameter):
             Size().convert(text, None, None)
+
+
+@pytest.mark.parametrize("words", [("-:4x2:rgb24",), ("--source", "-:4x2:rgb24"), ("--", "-:4x2:rgb24")])
+def test_raw_frames_on_stdin_however_they_are_named(words: tuple[str, ...], weights: Path) -> None:
+    command = [*PROGRAM, "run", "--weights", str(weights), "--frames", "all", "--k", "3", "--json", *words]
+    done = subprocess.run(command, input=bytes(3 * 24), capture_output=True, timeout=PATIENCE_S)
+    assert done.returncode == 0 and len(json_lines(done.stdout.decode())) == 3 + 1, done.stderr
+    assert b"stdin (4x2 rgb24)" in done.stderr
+
+
+@pytest.mark.parametrize("word", ["-", "-:", "-:4x4", "-:4x4:rgb"])
+def test_a_wrong_name_of_raw_frames(word: str, weights: Path) -> None:
+    result = call("run", "--weights", weights, word)
+    assert result.exit_code in (1, 2) and "Traceback" not in result.stderr
+    if result.exit_code == 1:
+        assert "write -:WIDTHxHEIGHT:FORMAT, as in -:640x480:rgb24" in result.stderr
+    else:
+        assert "Option '-:' requires an argument" in result.stderr
+
+
+def test_globs_without_a_file(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "hidden").mkdir()
+    made(tmp_path / "hidden/.x.jpg")
+    for command, prefix in (("run", "hydrart: "), ("classify", "skipped: ")):
+        for pattern, why in (
+            ("none/*.jpg", f"there is no folder {tmp_path}/none"),
+            ("empty/*.jpg", f"check the pattern, and the folder {tmp_path}/empty"),
+            ("*", "only folders without pictures: pass a folder that holds pictures"),
+            ("hidden/*.jpg", "because * leaves out hidden names: write their dot, as in .*.jpg"),
+            ("**/[xy].jpg", "check the pattern, and the folder"),
+        ):
+            result = call(command, f"{tmp_path}/{pattern}", "--weights", weights)
+            assert result.exit_code == 1 and "Traceback" not in result.stderr
+            line = next(line for line in result.stderr.splitlines() if line.startswith(prefix))
+            assert line.startswith(f"{prefix}no file matches {tmp_path}/{pattern}") and why in line
+    made(tmp_path / "hidden/y.jpg")
+    frames, _ = run_json(f"{tmp_path}/*", "--weights", weights)
+    assert [frame["source_name"] for frame in frames] == [f"{tmp_path}/hidden/y.jpg"], "only folders match: their files"
+    assert "hidden/y.jpg" in call("classify", f"{tmp_path}/*", "--weights", weights).stdout
+    assert f"{tmp_path}/empty holds no pictures" in call("classify", tmp_path / "empty", "--weights", weights).stderr

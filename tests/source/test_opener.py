@@ -1,8 +1,10 @@
 """Which source a name opens, and the settings that every source has."""
 
+import io
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import hydrart
-from hydrart.errors import SourceError
+from hydrart.errors import SettingError, SourceError
 from hydrart.source.opener import Opener
 from hydrart.stream.stream import Stream
 from tests.support.commands import call, made, run_json, sentence, video
@@ -102,3 +104,57 @@ def test_an_iterable_may_be_live(model: hydrart.Model) -> None:
         results = list(stream)
     assert len(results) < 60 == results[-1].frame + 1, "old frames are dropped, the last is answered"
     assert {result.deadline_ms for result in results} == {1000 / 15}
+
+
+@pytest.mark.parametrize(
+    "source", [True, -1, 1.5, float("nan"), None, b"demo", bytearray(b"demo"), {}, {"a": 1}, object(), io.BytesIO(b"x")]
+)
+def test_what_can_be_no_source(source: object) -> None:
+    with pytest.raises(SourceError, match=r"^source=.* is no source: pass a camera number, a path, a URL or an"):
+        Opener(source)
+
+
+@pytest.mark.parametrize("source", [lambda: None, dict, type("Half", (), {"shots": None})()])
+def test_what_lacks_the_interface_of_a_source(source: object) -> None:
+    with pytest.raises(SourceError, match=r"^a .* is no source: it needs name, detail, live, fps"):
+        Opener(source).open()
+
+
+@pytest.mark.parametrize("name", ["fps", "size", "flip", "rotate", "loop", "live", "bgr", "warn"])
+@pytest.mark.parametrize("value", ["x", [], -1, object(), np.zeros(2)])
+def test_settings_of_a_wrong_type(name: str, value: object) -> None:
+    settings: dict[str, Any] = {name: value}
+    with pytest.raises(SettingError, match=f"^{name}=.* is no "):
+        Opener([], **settings)
+
+
+def test_a_camera_s_number_may_be_numpy_s(tmp_path: Path) -> None:
+    assert Opener(np.int64(3)).name == "the camera /dev/video3" and Opener(np.int64(3)).repeatable
+
+
+def test_a_file_url_is_a_file(tmp_path: Path, model: hydrart.Model) -> None:
+    path = made(tmp_path / "a b.png")
+    with hydrart.Stream(path.as_uri(), model, measure=False) as stream:
+        assert [result.source_name for result in stream] == [str(path)]
+
+
+def test_colours_in_the_order_of_opencv(model: hydrart.Model) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (5, 9, 9, 3), np.uint8)
+    bgr = rgb[..., ::-1]
+    for source in (bgr, list(bgr), iter(bgr), ((picture, "stamp") for picture in bgr)):
+        with hydrart.Stream(source, model, keep_frame=True, measure=False, bgr=True) as stream:
+            found = [result.picture for result in stream]
+        np.testing.assert_array_equal(found, rgb)
+    assert [model(picture, bgr=True).label for picture in bgr] == [model(picture).label for picture in rgb]
+    np.testing.assert_array_equal(next(iter(Opener(bgr[0], bgr=True).open().shots())).picture, rgb[0])
+    with pytest.raises(SourceError, match="knows its colours: leave bgr= to arrays"):
+        Opener("demo", bgr=True).open()
+    with pytest.raises(SettingError, match="give bgr to the Opener"):
+        hydrart.Stream(Opener(bgr), model, bgr=True)
+
+
+def test_a_single_picture_is_a_source(model: hydrart.Model) -> None:
+    image = Image.fromarray(np.full((9, 9, 3), 7, np.uint8))
+    with hydrart.Stream(image, model, keep_frame=True, measure=False) as stream:
+        (result,) = stream
+    np.testing.assert_array_equal(result.picture, np.asarray(image))

@@ -123,3 +123,23 @@ def test_a_playlist_of_a_server_prints_nothing(tmp_path: Path, weights: Path) ->
         run = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert run.returncode == 1 and "secret" not in run.stderr + run.stdout
     assert [line for line in run.stderr.splitlines() if "m3u8" in line] == run.stderr.splitlines()[-1:]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"<!DOCTYPE html><html><body><img src=video></body></html>", "is a web page: give the address of its stream"),
+        (b"\n" * 3000 + b"<HTML>" + b"x" * 100_000, "is a web page: give the address of its stream"),
+        (b"<script>location = 'login'</script>", "is a web page: give the address of its stream"),
+        (b'{"error": "no such camera"}', "sends text, no video: check its path"),
+        (b"hello " * 500, "sends text, no video: check its path"),
+        (b"", "sends nothing: check its path"),
+        (bytes(range(256)) * 40, "gives no video"),
+    ],
+)
+def test_what_a_server_sends_instead_of_a_video(body: bytes, words: str, tmp_path: Path) -> None:
+    page = tmp_path / "page"
+    page.write_bytes(body)
+    with serving(page, password="secret") as (port, _), pytest.raises(SourceError) as info:
+        Opener(f"http://me:secret@127.0.0.1:{port}/x.m3u8").open()
+    assert str(info.value).startswith(f"http://***@127.0.0.1:{port}/x.m3u8 {words}")

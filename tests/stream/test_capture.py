@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hydrart.errors import SourceError
 from hydrart.source.opener import Opener, Source
+from hydrart.source.shot import Shot
 from hydrart.stream.capture import Capture
 from hydrart.stream.frame import Frame
 from tests.support.commands import PATIENCE_S
@@ -120,3 +121,18 @@ def test_a_reader_that_waits_misses_frames_only_where_it_may() -> None:
 def test_the_caller_s_stamps_pass_through() -> None:
     pairs = zip(numbered(3), itertools.count(100), strict=False)
     assert [frame.stamp for frame in taken(Capture(opening(pairs), lossy=False))] == [100, 101, 102]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [np.zeros((8, 8, 3), np.uint8), None, Shot(np.zeros((8, 8), np.uint8)), Shot(np.zeros((8, 0, 3), np.uint8))],
+)
+def test_what_is_no_frame_is_told(given: Any) -> None:
+    class Odd(Camera):
+        def shots(self) -> Any:
+            return [Shot(np.zeros((8, 8, 3), np.uint8)), given, given]
+
+    capture = Capture(lambda: Odd(ENDLESS), lossy=False)
+    assert capture.mailbox.take(PATIENCE_S) is not None
+    with pytest.raises(SourceError, match=r"^fake camera gives a \w+ that is no frame: yield hydrart.Shot"):
+        capture.mailbox.take(PATIENCE_S)
