@@ -11,7 +11,6 @@ unfinished training continues from its checkpoint in WORK.
 """
 
 import json
-import os
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from hydrart.cli.progress import Bars
 from hydrart.format.architecture import Architecture
 from hydrart.model import load
 from hydrart.plotting import figure_class
+from hydrart.targets import replacing
 from hydrart.train.loop import Place
 from hydrart.train.recipe import HEADS, SHAPE, Recipe, TrainError
 from hydrart.train.run import Files, device_named, precision_on, train_and_test
@@ -79,9 +79,8 @@ def read_results(path: Path) -> dict[str, Any]:
 
 def write_results(path: Path, results: dict[str, Any]) -> None:
     """Replace the results in one step, so that an interruption leaves the old ones whole."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    os.replace(part, path)
+    with replacing(path) as file:
+        file.write((json.dumps(results, indent=1) + "\n").encode())
 
 
 def shared_part(recipe: Recipe, data: Path) -> dict[str, Any]:

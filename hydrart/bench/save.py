@@ -1,8 +1,6 @@
 """Write measured latencies into a device profile (`hydrart bench --save`)."""
 
-import contextlib
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ import yaml
 
 from hydrart.device.profiles import load_device
 from hydrart.errors import ProfileError
+from hydrart.targets import replacing
 
 
 def check_profile(path: Path) -> None:
@@ -36,11 +35,5 @@ def save_latencies(path: Path, latency_ms: Mapping[int, float], description: str
     table = entries.get("latency_ms", {}) | {k: float(f"{ms:.4g}") for k, ms in latency_ms.items()}
     entries["latency_ms"] = dict(sorted(table.items()))
     text = yaml.safe_dump(entries, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        temporary.write_text(text, "utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise ProfileError(f"{path} cannot be written: {error.strerror}") from None
+    with replacing(path, ProfileError) as file:
+        file.write(text.encode())

@@ -16,21 +16,21 @@ import logging
 import os
 import pwd
 import re
-import secrets
+import shutil
 import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from hydrart.targets import replacing
+
 _log = logging.getLogger(__name__)
 
 _MAGIC = b"hydrart machine code\n"
 _DIGEST_BYTES = 32
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
-_PART = ".part"  # suffix of a file during its write
 _warned = set[str]()  # folders with a logged warning
-_DEAD_S = 3600.0  # age in seconds of an unfinished file of a dead process
 MOST_KEYS = 24  # a start uses three; each version of hydrart or Numba, and each instruction set, has its own
 _KEY = re.compile(r"[0-9a-f]{24}")  # no other folder is removed
 _USED_S = 24 * 3600.0  # a key that was used in the last so many seconds stays, and its time is set no more often
@@ -89,9 +89,8 @@ def write(key: str, name: str, content: bytes) -> None:
 
 def _keep(place: Path, name: str, whole: bytes) -> None:
     _make(place)
-    with _opened(place) as directory:
-        _remove_dead_parts(directory)
-        _replace(directory, name, whole)
+    with _opened(place) as directory, replacing(Path(name), directory=directory) as file:
+        file.write(whole)
 
 
 def _digest(key: str, name: str, content: bytes) -> bytes:
@@ -212,33 +211,6 @@ def _make(path: Path) -> None:
                 each.mkdir(0o700)
 
 
-def _replace(directory: int, name: str, content: bytes) -> None:
-    """Replace a file atomically: other processes see the old file or the new file. Raises OSError."""
-    part = f"{name}.{secrets.token_hex(8)}{_PART}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(part, flags, 0o600, dir_fd=directory)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(part, name, src_dir_fd=directory, dst_dir_fd=directory)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(part, dir_fd=directory)
-        raise
-    os.fsync(directory)
-
-
-def _remove_dead_parts(directory: int) -> None:
-    """Remove the unfinished files of killed processes."""
-    for name in os.listdir(directory):
-        if name.endswith(_PART):
-            with contextlib.suppress(OSError):
-                if abs(time.time() - os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime) > _DEAD_S:
-                    os.unlink(name, dir_fd=directory)
-
-
 def _mark_as_used(directory: int) -> None:
     """Set the time of a key's folder. A folder that may not be changed is never cleaned up either."""
     with contextlib.suppress(OSError):
@@ -268,8 +240,6 @@ def _remove(home: int, name: str) -> None:
     directory = os.open(name, flags, dir_fd=home)
     try:
         _check_own(folder() / name, directory)
-        for each in os.listdir(directory):
-            os.unlink(each, dir_fd=directory)
     finally:
         os.close(directory)
-    os.rmdir(name, dir_fd=home)
+    shutil.rmtree(name, dir_fd=home)

@@ -45,7 +45,8 @@ def convert(checkpoint: Path, output: Path, wishes: Wishes, labels: Path | None 
     Raises HydrartError. An `output` from before then stays as it was.
     """
     read = [checkpoint / WEIGHTS, checkpoint / CONFIG, *([labels] if labels else [])]
-    with appearing(output, checkpoint, *read) as part:
+    with appearing(output, checkpoint, *read) as file:
+        part = Path(file.name)
         origin = open_origin(checkpoint, wishes)
         meta, notes = _labelled(origin.meta, labels)
         entry, notes = origin.entry, origin.notes + notes

@@ -47,7 +47,7 @@ def write_onnx(file: WeightFile, output: Path, k: int | None = None) -> Exported
     meta = file.meta
     arch = meta.architecture
     k = arch.check_k(k)
-    with appearing(output, file.path) as part:
+    with appearing(output, file.path) as new:
         file.verify()
         state = file.state(k)
         model = onnx_export.export(state, arch, k)
@@ -72,10 +72,7 @@ def write_onnx(file: WeightFile, output: Path, k: int | None = None) -> Exported
                     f"ONNX Runtime's answers differ from the reference by {difference:.3g} at k={k}, so no file was "
                     "kept: try another version of it, and report it if that does not help"
                 )
-        try:
-            part.write_bytes(data)
-        except OSError as error:
-            raise ConvertError(f"{output} cannot be written: {error.strerror}") from None
+        new.write(data)
     return Exported(output, k, len(data), onnx_export.OPSET, difference)
 
 

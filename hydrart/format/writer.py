@@ -1,14 +1,11 @@
 """Write weight files: encode dense tensors into tiles, or copy a prefix of an existing file.
 
-A file is written under another name beside the wanted one and then renamed. So it is whole as soon as it appears.
+A file is whole as soon as it appears (hydrart.targets.replacing).
 """
 
-import contextlib
 import hashlib
 import os
-import re
-import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -22,7 +19,7 @@ from hydrart.format.metadata import Metadata
 from hydrart.format.precision import LARGEST, FloatArray, bounded
 from hydrart.format.reader import WeightFile, header_bytes
 from hydrart.format.roles import Parameter
-from hydrart.targets import hold, remove_abandoned
+from hydrart.targets import replacing
 
 _CHUNK = 1 << 22
 
@@ -40,7 +37,7 @@ def write(path: str | os.PathLike[str], meta: Metadata, state: Mapping[str, Any]
     layout = Layout(meta.architecture, meta.precision)
     blank = replace(meta, digests=dict.fromkeys(meta.architecture.heads, "0" * 64))
     header = header_bytes(blank, layout.tensors)
-    with _appearing(Path(path)) as file:
+    with replacing(Path(path), WeightFileError) as file:
         file.write(header)
         file.truncate(len(header) + max(layout.ends.values()))
 
@@ -66,7 +63,7 @@ def copy_prefix(source: WeightFile, path: str | os.PathLike[str], meta: Metadata
     """
     layout = Layout(meta.architecture, meta.precision)
     end = max(layout.ends.values())
-    with _appearing(Path(path)) as file:
+    with replacing(Path(path), WeightFileError) as file:
         file.write(header_bytes(meta, layout.tensors))
         for begin in range(0, end, _CHUNK):
             file.write(source.data[begin : min(end, begin + _CHUNK)].data)
@@ -130,25 +127,3 @@ def _digests(file: IO[bytes], start: int, layout: Layout) -> dict[int, str]:
             at += len(chunk)
         digests[k] = digest.hexdigest()
     return digests
-
-
-@contextlib.contextmanager
-def _appearing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to. It gets its name at the end; if anything fails before that, it is deleted."""
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise WeightFileError(f"{path} is a folder or a device: give the name of a file to write")
-    remove_abandoned(path.parent, rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.part")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with open(temporary, "x+b") as file, contextlib.ExitStack() as stack:
-            stack.callback(os.close, hold(temporary))
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError):
-            raise WeightFileError(f"{path} cannot be written: {error.strerror}") from None
-        raise

@@ -70,7 +70,7 @@ class Outputs:
         self._log: RotatingLog | None = None
         self._video: VideoWriter | None = None
         self._label: str | None = None
-        self._lost = False
+        self._trouble: str | None = None  # last message of a stall or a loss; None while frames come
         self._waits_for: str | None = ""  # reason for a source that is not open yet; None once it is open
         self._page: Page | None = None
         self._notifier = Notifier()
@@ -160,7 +160,7 @@ class Outputs:
         self._notifier.alive()
 
     def event(self, event: Event) -> None:
-        """Send a change of state to all outputs. An ordinary start or end prints nothing."""
+        """Send a change of state to all outputs. An ordinary start or end, and a repeated message, print nothing."""
         if self._log:
             self._log.write({"event": event.as_dict()})
         if self._page:
@@ -172,10 +172,12 @@ class Outputs:
             self._waits_for = event.reason
             self.say(f"waiting: {event.reason}")
         elif event.state in ("stalled", "reconnecting"):
-            self._lost = True
-            self.say(f"{event.state}: {event.reason}")
-        elif event.state == "running" and self._lost:
-            self._lost = False
+            message = f"{event.state}: {event.reason}"
+            if message != self._trouble:  # a source that is lost for days fails every 30 s with the same message
+                self.say(message)
+            self._trouble = message
+        elif event.state == "running" and self._trouble:
+            self._trouble = None
             self.say(f"running again: {event.reason}")
 
     def summary(self, summary: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from hydrart.convert.network import Network
 from hydrart.convert.parity import one_thread
+from hydrart.targets import replacing
 from hydrart.train.augmentation import augment, mixup
 from hydrart.train.data import Pictures
 from hydrart.train.optimizer import Optimizer
@@ -201,12 +202,10 @@ def make_folder(folder: Path) -> None:
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint. If that is interrupted, the previous one stays whole. Raises TrainError."""
-    temporary = path.with_name(path.name + ".part")
     try:
-        torch.save(state, temporary)
-        os.replace(temporary, path)
+        with replacing(path) as file:
+            torch.save(state, file)
     except (OSError, RuntimeError) as error:  # PyTorch's writer raises RuntimeError
-        temporary.unlink(missing_ok=True)
         raise TrainError(f"{path} cannot be written: make room in its folder, and go on with --resume") from error
 
 

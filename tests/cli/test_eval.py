@@ -1,5 +1,6 @@
 """hydrart eval"""
 
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +74,18 @@ def test_eval_records_accuracy_in_the_file(tmp_path: Path) -> None:
     accuracy = WeightFile(path).meta.accuracy
     assert accuracy is not None and (accuracy.dataset, accuracy.pictures) == ("noise", 10)
     assert set(accuracy.top1) == set(SMALL.heads)
+
+
+def test_a_record_keeps_the_link_and_the_mode(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    path, link = make_file(tmp_path / "elsewhere/net.safetensors"), tmp_path / "link.safetensors"
+    link.symlink_to(path)
+    path.chmod(0o640)
+    tree = class_tree(tmp_path / "tree", {0: "cat"})
+    good("eval", tree, "--weights", link, "--record", "noise")
+    assert link.is_symlink() and stat.S_IMODE(path.stat().st_mode) == 0o640
+    accuracy = WeightFile(path).meta.accuracy
+    assert accuracy is not None and accuracy.dataset == "noise"
 
 
 def test_accuracy_of_another_preprocessing_is_not_recorded(weights: Path, tmp_path: Path) -> None:

@@ -25,8 +25,9 @@ def test_slice(as_json: bool, weights: Path, tmp_path: Path) -> None:
 
 def test_a_killed_slice_leaves_nothing_for_good(weights: Path, tmp_path: Path) -> None:
     output = tmp_path / "six.safetensors"
-    left = tmp_path / ".six.safetensors.0123abcd.part"
-    left.write_bytes(bytes(1000))
+    left = tmp_path / ".hydrart-0123abcd"
+    left.mkdir()
+    (left / "six.safetensors").write_bytes(bytes(1000))
     os.utime(left, (0, 0))
     good("slice", weights, "--heads", 6, "-o", output)
     assert [path.name for path in tmp_path.iterdir()] == ["six.safetensors"]

@@ -105,7 +105,7 @@ def test_a_signal_while_the_kernels_compile(sent: signal.Signals, tmp_path: Path
         process.send_signal(sent)
         said = process.stderr.read()
         assert process.wait(PATIENCE_S) == 130 and "Traceback" not in said, said
-    assert not list(tmp_path.rglob("*.part")), "nothing half written is left"
+    assert not list(tmp_path.rglob(".hydrart-*")), "nothing half written is left"
 
 
 @pytest.mark.slow

@@ -12,8 +12,8 @@ from tests.support.commands import closed, no_root
 def test_the_file_appears_at_the_end(tmp_path: Path) -> None:
     output = tmp_path / "out"
     output.write_text("before")
-    with appearing(output, tmp_path / "in") as part:
-        part.write_text("after")
+    with appearing(output, tmp_path / "in") as file:
+        file.write(b"after")
         assert output.read_text() == "before"
     assert output.read_text() == "after"
     assert os.listdir(tmp_path) == ["out"]
@@ -23,8 +23,8 @@ def test_the_file_appears_at_the_end(tmp_path: Path) -> None:
 def test_a_failure_leaves_what_was_there(tmp_path: Path, error: type[BaseException]) -> None:
     output = tmp_path / "out"
     output.write_text("before")
-    with pytest.raises(error), appearing(output, tmp_path / "in") as part:
-        part.write_text("after")
+    with pytest.raises(error), appearing(output, tmp_path / "in") as file:
+        file.write(b"after")
         raise error
     assert output.read_text() == "before"
     assert os.listdir(tmp_path) == ["out"]

@@ -14,6 +14,8 @@ import pytest
 
 from hydrart.format.reader import WeightFile
 from hydrart.format.writer import copy_prefix
+from hydrart.output.outputs import Outputs
+from hydrart.stream.events import Event
 from tests.support.commands import FRAME_KEYS, PATIENCE_S, PROGRAM, TINY, call, good, json_lines, made, run_json
 
 
@@ -45,6 +47,18 @@ def test_quiet_says_nothing_but_errors(weights: Path, tmp_path: Path) -> None:
     assert shown.stderr == "" and len(json_lines(shown.stdout)) == 4
     result = call("run", "--source", tmp_path / "none", "--weights", weights, "--quiet")
     assert result.exit_code == 1 and len(result.stderr.splitlines()) == 1
+
+
+def test_a_loss_that_stays_the_same_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """A camera that is lost for a day would fill the journal."""
+    absent, busy = "there is no camera; next try in 30 s", "the camera is in use; next try in 30 s"
+    told = [("stalled", "no frame"), *[("reconnecting", absent)] * 3, *[("reconnecting", busy)] * 2]
+    told += [("reconnecting", absent), ("running", "YUYV"), ("running", "YUYV"), ("reconnecting", absent)]
+    with Outputs() as outputs:
+        for state, reason in told:
+            outputs.event(Event(state, reason, 0.0, 0.0))
+    said = ["stalled: no frame", f"reconnecting: {absent}", f"reconnecting: {busy}", f"reconnecting: {absent}"]
+    assert capsys.readouterr().err.splitlines() == [*said, "running again: YUYV", f"reconnecting: {absent}"]
 
 
 def test_a_line_of_text_for_each_picture(weights: Path, tmp_path: Path) -> None:

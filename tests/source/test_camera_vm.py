@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hydrart.json_lines import SCHEMA
 from tests.support import vm
 from tests.support.networks import CIFAR
 
@@ -81,7 +82,8 @@ def answers(machine: Path, share: Path) -> Answers:
 def lines(answer: vm.Answer) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The frames and the summary of a run with --json."""
     *frames, last = map(json.loads, answer.stdout.splitlines())
-    assert list(last) == ["summary"], answer
+    assert list(last) == ["summary", "schema"], answer
+    assert all(line["schema"] == SCHEMA for line in (*frames, last))
     summary: dict[str, Any] = last["summary"]
     assert summary["frames"] == len(frames)
     assert summary["dropped"] == sum(frame["dropped"] for frame in frames)
