@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 
 from hydrart.device.profiles import load_device
 from hydrart.engine import MAX_BATCH, Engine, make_engine
+from hydrart.engine.looking import logits_of
 from hydrart.engine.variants import open_variant
 from hydrart.errors import HeadsError, PictureError, SettingError, WeightFileError
-from hydrart.format.architecture import Architecture
+from hydrart.format.architecture import Architecture, Look
 from hydrart.format.merging import Merge
 from hydrart.format.metadata import Accuracy
 from hydrart.format.precision import FloatArray
 from hydrart.format.preprocessing import Preprocessing
 from hydrart.format.reader import WeightFile
 from hydrart.governor.points import OperatingPoint, Profile
+from hydrart.picture.inputs import checked
 from hydrart.picture.preprocess import FITS, Box, Picture, prepare, preprocess, read_picture, seen
 from hydrart.prediction import Prediction, softmax
 from hydrart.resources import DEFAULT_WEIGHTS, find
@@ -31,7 +33,6 @@ ShowProgress = Callable[[Sequence[int]], Iterable[int]]
 
 _MEASURED_ON = (480, 640, 3)  # the shape of a picture from a camera at its default size
 _MEASURED_TIMES = 3
-_LARGEST = 1e12  # of an input; what preprocess() makes of a picture is no larger, whatever mean and std a file has
 
 
 class Model:
@@ -75,6 +76,12 @@ class Model:
     def heads(self) -> tuple[int, ...]:
         """The trained ks, ascending."""
         return self.architecture.heads
+
+    @property
+    def looks(self) -> tuple[Look, ...]:
+        """The looks at a picture, in their order. A network whose every k answers alone has one, of its largest k."""
+        arch = self.architecture
+        return arch.looks or (Look(arch.heads[-1], arch.image_size),)
 
     @property
     def file(self) -> WeightFile:
@@ -129,6 +136,8 @@ class Model:
 
             first, second = model(["a.jpg", "b.jpg"], k=6)
 
+        A network of several looks is called without k. Its looks run one after the other, and the last one answers.
+
         Several ascending ks are looks, one after the other. The last look that is ready gives the answer.
 
             answer = model("photo.jpg", k=(3, 8), deadline_ms=40)
@@ -160,7 +169,7 @@ class Model:
         x = np.concatenate([self.preprocess(picture, bgr=bgr) for picture in pictures])
         ready = time.perf_counter()
         look, k = len(looks) - 1, looks[-1]
-        probabilities = softmax(self.logits(x, k, merge=merge))
+        probabilities = softmax(self.logits(x, None if self.architecture.looks else k, merge=merge))
         before, after = (
             (end - begin) * 1e3 / len(pictures) for begin, end in ((start, ready), (ready, time.perf_counter()))
         )
@@ -189,7 +198,7 @@ class Model:
     ) -> Prediction:
         start = time.perf_counter()
         merges = self.architecture.merges(looks[0], merge)
-        x = self._checked(x)[:1]
+        x = checked(x, self.architecture.image_size)[:1]
         if not len(x):
             raise PictureError("the input holds no picture: pass float32 [1, 3, H, W], as preprocess() makes it")
         with self._engine.looking(x, merges) as view:
@@ -215,6 +224,9 @@ class Model:
 
     def _checked_looks(self, k: Heads | None) -> tuple[int, ...]:
         """The ks of the looks. Raises HeadsError."""
+        if self.architecture.looks:
+            self.architecture.check_look(k)
+            return self.heads
         if k is None or isinstance(k, int) or not isinstance(k, Sequence):
             return (self.architecture.check_k(k),)
         ks = tuple(map(self.architecture.check_k, k))
@@ -230,8 +242,11 @@ class Model:
         """
         return preprocess(read_picture(picture, bgr), self.preprocessing, self.fit)
 
-    def logits(self, x: NDArray[Any], k: int | None = None, *, merge: Merge = 0) -> FloatArray:
+    def logits(self, x: NDArray[Any], k: int | None = None, *, look: int | None = None, merge: Merge = 0) -> FloatArray:
         """Logits of k heads: float32 [B, 3, H, W], normalised -> float32 [B, classes]. k=None takes the largest k.
+
+        look: the number of a look, of a network of several looks, which is called without k. The looks before it run
+        first. None takes the last one.
 
         merge: how many of the most similar tokens each block merges: one number for all blocks, or a sequence with one
         for each. A block merges at most half of its tokens. The fewer tokens that are left, the faster the blocks after
@@ -241,9 +256,12 @@ class Model:
 
         Raises PictureError, HeadsError, and SettingError for a merge that does not fit.
         """
-        k = self.architecture.check_k(k)
-        merges = self.architecture.merges(k, merge)
-        x = self._checked(x)
+        arch = self.architecture
+        k = arch.check_look(k, look) if arch.looks or look is not None else arch.check_k(k)
+        merges = arch.merges(k, merge)
+        x = checked(x, arch.image_size)
+        if arch.looks:
+            return self._finite(logits_of(self._engine, x, self.heads[: self.heads.index(k) + 1]))
         return self._finite(self._engine.logits(x, k, merges))
 
     def features(self, x: NDArray[Any], k: int | None = None, *, merge: Merge = 0) -> FloatArray:
@@ -252,19 +270,21 @@ class Model:
         k=None takes the largest k. merge: how many tokens each block merges, as logits() takes it. Raises PictureError,
         HeadsError, SettingError.
         """
+        if self.architecture.looks:
+            raise HeadsError("a network of several looks has no features: take its logits()")
         k = self.architecture.check_k(k)
         merges = self.architecture.merges(k, merge)
-        x = self._checked(x)
+        x = checked(x, self.architecture.image_size)
         return self._finite(self._engine.features(x, k, merges))
 
     def warm_up(self, *ks: int) -> None:
         """Run each of the ks once, so that no later call pays for compiling or decoding. Without ks, run the largest.
 
-        Raises HeadsError.
+        Of a network of several looks, run every look. Raises HeadsError.
         """
         size = self.architecture.image_size
         self.preprocess(np.zeros((size, size, 3), np.uint8))
-        for k in ks or (self.heads[-1],):
+        for k in ks or (None,):
             self.logits(np.zeros((1, 3, size, size), np.float32), k)
 
     def measure(self, progress: ShowProgress | None = None) -> dict[int, float]:
@@ -309,26 +329,6 @@ class Model:
         if known is None:
             return Profile(rows)
         return Profile(rows, known.idle_w, known.jitter, known.thermal, known.capacity_wh)
-
-    def _checked(self, x: NDArray[Any]) -> FloatArray:
-        size = self.architecture.image_size
-        try:
-            x = np.asarray(x)
-        except ValueError:
-            raise PictureError(f"the input is no array: pass float32 [B, 3, {size}, {size}]") from None
-        if x.ndim != 4 or x.shape[1:] != (3, size, size) or x.dtype.kind != "f":
-            raise PictureError(
-                f"an input of {x.dtype} {list(x.shape)} does not fit: pass float32 [B, 3, {size}, {size}], "
-                "as preprocess() makes it"
-            )
-        with np.errstate(over="ignore"):  # refused below
-            x = np.ascontiguousarray(x, np.float32)
-        if x.size and not (x.min() >= -_LARGEST and x.max() <= _LARGEST):  # NaN fails both
-            raise PictureError(
-                f"the input holds numbers that are not finite, or beyond {_LARGEST:g}: normalise the picture, as "
-                "preprocess() does"
-            )
-        return x
 
     def _finite(self, y: FloatArray) -> FloatArray:
         """The answer to an input that was checked: where it is not finite, the weights are to blame."""

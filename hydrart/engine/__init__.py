@@ -71,9 +71,9 @@ def make_engine(backend: str, file: WeightFile, threads: int | None) -> Engine:
         raise SettingError(f"backend {backend!r} is unknown: choose from {', '.join(_ENGINES)}")
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1):
         raise SettingError(f"threads={threads!r} is no number of threads: pass a whole number from 1, or None")
-    if file.meta.architecture.looks:
+    if file.meta.architecture.looks and backend != "reference":
         raise SettingError(
-            f"{file.path} is a network of several looks, which backend {backend!r} does not run: take another network"
+            f"{file.path} is a network of several looks, which backend {backend!r} does not run: take 'reference'"
         )
     module, name = _ENGINES[backend]
     engine: Engine = getattr(import_module(module), name)(file, threads and int(threads))

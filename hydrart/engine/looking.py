@@ -7,11 +7,28 @@ from typing import Protocol
 
 import numpy as np
 
+from hydrart.engine import MAX_BATCH, Engine
 from hydrart.format.precision import FloatArray
 
 
 class _Logits(Protocol):
     def logits(self, x: FloatArray, k: int, merges: Sequence[int]) -> FloatArray: ...
+
+
+def logits_of(engine: Engine, x: FloatArray, ks: Sequence[int]) -> FloatArray:
+    """The logits [B, classes] of the last of these looks at pictures x [B, C, H, W], however many there are.
+
+    Where stop(), which is for other callers, abandons a look, the looks at its pictures begin again.
+    """
+    parts: list[FloatArray] = []
+    at = 0
+    while at < len(x) or not parts:
+        with engine.looking(x[at : at + MAX_BATCH]) as view:
+            found = [logits for k in ks if (logits := view.look(k)) is not None]
+        if len(found) == len(ks):
+            parts.append(found[-1])
+            at += MAX_BATCH
+    return np.concatenate(parts)
 
 
 class SeparateLooks:

@@ -156,6 +156,22 @@ class Architecture:
             raise HeadsError(f"k={k} was not trained: choose from {listing(self.heads)}")
         return int(k)
 
+    def check_look(self, k: object = None, look: int | None = None) -> int:
+        """The heads of a look, of the last one for None. Raises HeadsError, also where several looks meet a k."""
+        count = len(self.looks) or 1
+        if self.looks and k is not None:
+            raise HeadsError(
+                f"k={k!r:.40} cannot be chosen from a network of several looks: leave k out, or take logits() of look "
+                f"0 to {count - 1}"
+            )
+        if look is None:
+            return self.heads[-1]
+        if isinstance(look, bool) or not isinstance(look, Integral) or not 0 <= look < count:
+            raise HeadsError(f"there is no look={look!r:.40}: choose from 0 to {count - 1}, as an int")
+        if k is not None:
+            raise HeadsError(f"k={k!r:.40} and look={look} cannot both be chosen: leave one out")
+        return self.looks[look].heads if self.looks else self.heads[-1]
+
     def parameters(self, k: int) -> int:
         """Number of parameters of the network of k heads; of a network of looks, that of this look alone."""
         return roles.count(self, k)

@@ -73,3 +73,29 @@ def test_a_network_ignores_what_lies_beyond_its_prefix() -> None:
         elif name.endswith("fc2.weight"):
             values[p:], values[:, 4 * p :] = np.nan, np.nan
     np.testing.assert_array_equal(reference.features(state, SMALL, x, 5), before)
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-4), ("float64", 1e-9)])
+@pytest.mark.parametrize("name", ["thinking", "thinking of three", "thinking, cut", "progressive", "distilled"])
+def test_looks(name: str, dtype: str, bound: float) -> None:
+    from tests.support.looks import case
+
+    known = case(name)
+    state = {tensor: values.astype(dtype) for tensor, values in known.folded().items()}
+    before = None
+    for k, expected in zip(known.arch.heads, known.logits, strict=True):
+        before = reference.tokens(state, known.arch, known.x.astype(dtype), k, before)
+        assert before.shape == (3, known.arch.tokens(k), 64 * k) and before.dtype == dtype
+        logits = reference.classify(state, known.arch, before[:, 0], k)
+        assert np.abs(expected).max() > 0.1, "the comparison would tell nothing of zeros"
+        assert np.abs(logits - expected).max() < bound
+
+
+def test_looks_of_three_sizes() -> None:
+    from tests.support.looks import case
+
+    known = case("progressive of three")
+    state, before = known.folded(), None
+    for k, expected in zip(known.arch.heads, known.logits, strict=True):
+        before = reference.tokens(state, known.arch, known.x, k, before)
+        np.testing.assert_allclose(reference.classify(state, known.arch, before[:, 0], k), expected, atol=1e-9)
