@@ -26,7 +26,7 @@ from hydrart.picture.folders import class_folders
 from hydrart.plotting import figure_class
 from tools import figures
 
-BEGIN, END = "<!-- measured by tools/card.py -->", "<!-- end -->"  # around the measured part
+CARD_BEGIN, CARD_END = "<!-- measured by tools/card.py -->", "<!-- end -->"  # around the measured part
 WORST = 8  # number of confusions in the list
 
 Counts = NDArray[np.int64]
@@ -116,11 +116,11 @@ def history_lines(meta: Metadata) -> list[str]:
 def put(card: Path, lines: Sequence[str]) -> None:
     """Replace the lines between the two comments of the card. Raises CardError where it lacks them."""
     text = card.read_text("utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(CARD_BEGIN)
+    _, end, after = rest.partition(CARD_END)
     if not begin or not end:
-        raise CardError(f"{card} lacks the lines {BEGIN} and {END}: put them where the figures belong")
-    card.write_text(before + "\n".join([BEGIN, "", *lines, "", END]) + after, "utf-8")
+        raise CardError(f"{card} lacks the lines {CARD_BEGIN} and {CARD_END}: put them where the figures belong")
+    card.write_text(before + "\n".join([CARD_BEGIN, "", *lines, "", CARD_END]) + after, "utf-8")
 
 
 @click.command()

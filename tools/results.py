@@ -28,16 +28,16 @@ from hydrart.resources import bundled
 from tools import results_tables, traces
 
 ROOT = Path(__file__).parents[1]
-DEVICE, SECONDS = "raspberrypi5", 1800.0
+DEVICE, RUN_S = "raspberrypi5", 1800.0
 RESULT_RATES = (30, 15, 5)
 SEEDS = (11, 12)
 TUNING_TRACES, TUNING_SEED = 101, 201  # seeds of the traces (tools/traces.py) and of the luck
 TABLES = {"hydravit-cifar10": None, "hydravit-b": "hydravit-b"}
 UNTIL_H, CAPACITY_WH = 0.5, 3.0
-RAW, DOC = ROOT / "docs/governor-results.json", ROOT / "docs/governor-results.md"
+RESULTS_JSON, RESULTS_PAGE = ROOT / "docs/governor-results.json", ROOT / "docs/governor-results.md"
 
 
-def make_world(trace: str, fps: float, table: str, seed: int, seconds: float = SECONDS) -> World:
+def make_world(trace: str, fps: float, table: str, seed: int, seconds: float = RUN_S) -> World:
     """The world of one row. trace: a name or a path."""
     device, accuracy, what = load_device(DEVICE), model_accuracy(TABLES[table]), load_trace(trace)
     if what.name not in traces.TRACES:  # recorded, and as long as that took
@@ -117,18 +117,18 @@ def main() -> None:
         tune_alert(args.processes)
         return
     if args.tables:
-        results_tables.write(json.loads(RAW.read_text()), DOC)
+        results_tables.write(json.loads(RESULTS_JSON.read_text()), RESULTS_PAGE)
         return
     names = args.trace or list(bundled("devices/traces", ".csv"))
-    rows: list[dict[str, Any]] = json.loads(RAW.read_text()) if RAW.exists() else []
+    rows: list[dict[str, Any]] = json.loads(RESULTS_JSON.read_text()) if RESULTS_JSON.exists() else []
     jobs = [(name, fps, seed) for fps in args.fps or RESULT_RATES for name in names for seed in args.seed or SEEDS]
     with multiprocessing.Pool(args.processes) as pool:
         for job, made in zip(jobs, pool.imap(measure, jobs), strict=True):
             rows = [row for row in rows if (row["trace"], row["fps"], row["seed"]) != job] + made
             rows.sort(key=lambda row: (row["trace"], row["fps"], row["seed"]))  # the policies keep their order
-            RAW.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+            RESULTS_JSON.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
             print("{} at {} fps, seed {}".format(*job), flush=True)
-    results_tables.write(rows, DOC)
+    results_tables.write(rows, RESULTS_PAGE)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from hydrart.lab.policies import ENDS_EARLY, OVER_TARGET_C
 from tools.traces import TRACES
 
 Row = dict[str, Any]
-START, END = "<!-- results -->\n", "<!-- end of results -->\n"
+TABLES_START, TABLES_END = "<!-- results -->\n", "<!-- end of results -->\n"
 BUSY = ("bursts", "memory", "square", "crowded", "recorded", "short", "flaky")
 
 
@@ -47,9 +47,9 @@ def short_table(rows: list[Row]) -> str:
 
 def insert(tables: str, path: Path) -> None:
     """Replace the text between the markers."""
-    before, _, rest = path.read_text("utf-8").partition(START)
-    _, _, after = rest.partition(END)
-    path.write_text(before + START + "\n" + tables + "\n" + END + after, "utf-8")
+    before, _, rest = path.read_text("utf-8").partition(TABLES_START)
+    _, _, after = rest.partition(TABLES_END)
+    path.write_text(before + TABLES_START + "\n" + tables + "\n" + TABLES_END + after, "utf-8")
 
 
 def cells(rows: list[Row], table: str) -> list[tuple[str, int]]:

@@ -23,7 +23,7 @@ from tests.support.chromium import browser
 DOCS = Path(__file__).parents[1] / "docs"
 HYDRART = (sys.executable, "-m", "hydrart")
 RUN = (*HYDRART, "run", "--source", "demo")
-COLUMNS, LINES = 80, 30
+WIDTH, HEIGHT = 80, 30
 TERMINAL_S, PAGE_S = 16, 60  # seconds of a run before its picture is taken
 _CONTROL = re.compile(r"(\x1b\[[0-9;?]*[A-Za-z]|\r|\n)")
 
@@ -52,7 +52,7 @@ def screen(output: str) -> list[str]:
 def terminal(command: tuple[str, ...], seconds: float) -> str:
     """The output of the command to a terminal in this many seconds."""
     main, child = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(LINES)}
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(WIDTH), "LINES": str(HEIGHT)}
     process = subprocess.Popen(command, stdin=child, stdout=child, stderr=child, env=environment)
     os.close(child)
     output, end = b"", time.monotonic() + seconds
@@ -79,7 +79,7 @@ async def photograph(address: str, path: Path, size: tuple[int, int], seconds: f
 def main() -> None:
     subprocess.run([*HYDRART, "warmup"], check=True)
     lines = screen(terminal(RUN, TERMINAL_S))
-    console = Console(record=True, width=COLUMNS, file=io.StringIO())
+    console = Console(record=True, width=WIDTH, file=io.StringIO())
     for line in lines:
         console.print(Text.from_ansi(line))
     with tempfile.TemporaryDirectory() as folder:

@@ -25,8 +25,8 @@ from tools import results, sensitivity_page, traces
 TRIAL_RATES = (30, 15)
 TABLE = "hydravit-b"
 RECORDED = ("recorded", "short")
-RAW = results.ROOT / "docs/governor-parameters.json"
-DOC = results.ROOT / "docs/governor-parameters.md"
+PARAMETERS_JSON = results.ROOT / "docs/governor-parameters.json"
+PARAMETERS_PAGE = results.ROOT / "docs/governor-parameters.md"
 
 
 def measure(
@@ -81,8 +81,8 @@ def main() -> None:
         if args.print or not whole:
             print(sensitivity_page.changes(record))
             return
-        RAW.write_text(json.dumps(record, indent=1) + "\n")
-    sensitivity_page.write(json.loads(RAW.read_text()), DOC)
+        PARAMETERS_JSON.write_text(json.dumps(record, indent=1) + "\n")
+    sensitivity_page.write(json.loads(PARAMETERS_JSON.read_text()), PARAMETERS_PAGE)
 
 
 if __name__ == "__main__":

@@ -12,21 +12,21 @@ from pathlib import Path
 
 import numpy as np
 
-SECONDS = 1800
+TRACE_S = 1800
 Rows = dict[str, list[float]]
 Rng = np.random.Generator
 
 
 def quiet(rng: Rng) -> Rows:
     """A machine without other programs. Its latencies rise by half a percent now and then."""
-    times = np.arange(0, SECONDS, 30.0)
+    times = np.arange(0, TRACE_S, 30.0)
     return {"t_s": list(times), "slowdown": list(1 + 0.01 * rng.random(len(times))), "ambient_c": [22.0] * len(times)}
 
 
 def bursts(rng: Rng) -> Rows:
     """Another program computes for a second or more, then rests for several."""
     times, factors, t = [0.0], [1.0], 0.0
-    while t < SECONDS:
+    while t < TRACE_S:
         t += 2 + rng.exponential(6)
         times.append(t)
         factors.append(rng.uniform(1.3, 2.2))
@@ -38,7 +38,7 @@ def bursts(rng: Rng) -> Rows:
 
 def memory(rng: Rng) -> Rows:
     """Memory traffic that comes and goes: the larger the network, the more it suffers."""
-    times = np.arange(0, SECONDS, 1.0)
+    times = np.arange(0, TRACE_S, 1.0)
     level, levels = 0.0, []
     goal = 0.0
     for _ in times:
@@ -55,7 +55,7 @@ def memory(rng: Rng) -> Rows:
 def square(rng: Rng) -> Rows:
     """A co-runner that takes half of the cores for a while, and is gone for as long."""
     times, factors, t, on = [], [], 0.0, False
-    while t < SECONDS:
+    while t < TRACE_S:
         times.append(t)
         factors.append(1.9 if on else 1.0)
         t += 20 + rng.uniform(-2, 2)
@@ -65,14 +65,14 @@ def square(rng: Rng) -> Rows:
 
 def case(rng: Rng) -> Rows:
     """A closed case: the air inside warms up for half an hour."""
-    times = np.arange(0, SECONDS, 5.0)
+    times = np.arange(0, TRACE_S, 5.0)
     air = 24 + 24 * (1 - np.exp(-times / 600)) + rng.normal(0, 0.1, len(times)).cumsum() * 0.1
     return {"t_s": list(times), "ambient_c": list(air), "slowdown": [1.0] * len(times)}
 
 
 def sun(rng: Rng) -> Rows:
     """The sun comes and goes: 17 degrees within two minutes."""
-    times = np.arange(0, SECONDS, 5.0)
+    times = np.arange(0, TRACE_S, 5.0)
     shines, air, airs, until = False, 30.0, [], 300.0
     for t in times:
         if t >= until:
@@ -86,7 +86,7 @@ def sun(rng: Rng) -> Rows:
 def battery(rng: Rng) -> Rows:
     """The wheels draw from the same battery, now more, now less."""
     times, loads, t = [], [], 0.0
-    while t < SECONDS:
+    while t < TRACE_S:
         times.append(t)
         loads.append(rng.choice([0.0, 0.3, 0.8, 1.5]))
         t += 5 + rng.exponential(25)
@@ -95,7 +95,7 @@ def battery(rng: Rng) -> Rows:
 
 def flaky(rng: Rng) -> Rows:
     """Warm air, other programs, and sensors a fifth of whose readings are wrong."""
-    times = np.arange(0, SECONDS, 10.0)
+    times = np.arange(0, TRACE_S, 10.0)
     air = 40 + rng.normal(0, 0.5, len(times)).cumsum() * 0.3
     busy = rng.random(len(times)) < 0.2
     return {
@@ -109,7 +109,7 @@ def flaky(rng: Rng) -> Rows:
 def rate(rng: Rng) -> Rows:
     """The deadline changes, as with another mode of the camera."""
     times, deadlines, t = [], [], 0.0
-    while t < SECONDS:
+    while t < TRACE_S:
         times.append(t)
         deadlines.append(float(rng.choice([25.0, 33.3, 50.0, 66.7, 100.0, 200.0])))
         t += rng.uniform(20, 60)

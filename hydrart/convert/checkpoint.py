@@ -19,7 +19,7 @@ RAW_ENTRIES = ("state_dict", "model")  # the weights' entry in timm's files, and
 # what DistributedDataParallel, torch.compile, FSDP and checkpointed activations put into names, also within them
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 COUNTERS = ("n_averaged", "num_batches_tracked")  # of PyTorch's SWA and BatchNorm: integers that are no weights
-WEIGHTS, CONFIG = "model.safetensors", "config.json"  # the files of a folder from timm or the Hugging Face Hub
+HUB_WEIGHTS, HUB_CONFIG = "model.safetensors", "config.json"  # the files of a folder from timm or the Hugging Face Hub
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ def _pickled(path: Path, zipped: bool) -> dict[Any, Any]:
 
 def _read_folder(folder: Path) -> Checkpoint:
     """Read timm's layout on the Hugging Face Hub. config.json names architecture, preprocessing and labels."""
-    path, config_path = folder / WEIGHTS, folder / CONFIG
+    path, config_path = folder / HUB_WEIGHTS, folder / HUB_CONFIG
     if not path.is_file() or not config_path.is_file():
-        raise CheckpointError(f"{folder} is a folder without {WEIGHTS} and {CONFIG}: give a checkpoint file")
+        raise CheckpointError(f"{folder} is a folder without {HUB_WEIGHTS} and {HUB_CONFIG}: give a checkpoint file")
     try:
         config = json.loads(config_path.read_text("utf-8"))
     except (ValueError, RecursionError):
@@ -109,7 +109,7 @@ def _read_folder(folder: Path) -> Checkpoint:
     licence = own.get("license")
     return Checkpoint(
         path=path,
-        title=f"{folder.resolve().name}/{WEIGHTS}",
+        title=f"{folder.resolve().name}/{HUB_WEIGHTS}",
         weights=_clean(path, mapped.read(path)),
         entry="the file itself",
         names=_strings(config.get("architecture"), own.get("architecture"), folder.resolve().name),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hydrart.convert import parity
-from hydrart.convert.checkpoint import CONFIG, WEIGHTS
+from hydrart.convert.checkpoint import HUB_CONFIG, HUB_WEIGHTS
 from hydrart.convert.origin import Wishes, open_origin
 from hydrart.convert.output import ConvertError, appearing
 from hydrart.convert.parity import Agreement
@@ -44,7 +44,7 @@ def convert(checkpoint: Path, output: Path, wishes: Wishes, labels: Path | None 
 
     Raises HydrartError. An `output` from before then stays as it was.
     """
-    read = [checkpoint / WEIGHTS, checkpoint / CONFIG, *([labels] if labels else [])]
+    read = [checkpoint / HUB_WEIGHTS, checkpoint / HUB_CONFIG, *([labels] if labels else [])]
     with appearing(output, checkpoint, *read) as file:
         part = Path(file.name)
         origin = open_origin(checkpoint, wishes)

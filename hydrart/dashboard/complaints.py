@@ -45,12 +45,12 @@ class Complaints(logging.Handler):
         if error is None:
             self.tell(str(record.msg), f"the live page: {' '.join(record.getMessage().split())[:200]}")
         elif isinstance(error, HttpProcessingError | RequestPayloadError):
-            self.tell("malformed", f"the live page refused a malformed request: {short(error)}")
+            self.tell("malformed", f"the live page refused a malformed request: {on_one_line(error)}")
         else:
-            self.tell(type(error).__name__, f"the live page could not answer a request: {short(error)}")
+            self.tell(type(error).__name__, f"the live page could not answer a request: {on_one_line(error)}")
 
 
-def short(error: BaseException) -> str:
+def on_one_line(error: BaseException) -> str:
     """Return the error on one line. A group of errors gives its first."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

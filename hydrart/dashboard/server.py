@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from hydrart.background import Background
-from hydrart.dashboard.complaints import Complaints, short
+from hydrart.dashboard.complaints import Complaints, on_one_line
 from hydrart.dashboard.controls import Bounds, Controls
 from hydrart.dashboard.feed import Feed, Seen
 from hydrart.dashboard.guard import Guard
@@ -100,12 +100,12 @@ class Dashboard:
             self._loop.call_soon_threadsafe(self._routes.wake)
 
     def _encoding_failed(self, error: Exception) -> None:
-        self._complaints.tell("encoding", f"the live page keeps its last picture: {short(error)}")
+        self._complaints.tell("encoding", f"the live page keeps its last picture: {on_one_line(error)}")
 
     def _complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Report asyncio's error about a connection."""
         error = context.get("exception")
-        why = short(error) if error is not None else context["message"]
+        why = on_one_line(error) if error is not None else context["message"]
         self._complaints.tell(f"asyncio: {context['message']}", f"the live page lost a connection: {why}")
 
     def _run(self) -> None:
@@ -116,7 +116,7 @@ class Dashboard:
                     self._loop.run_until_complete(self._serve())
                 except Exception as error:  # the run goes on, and the page restarts
                     self._routes.restarts += 1
-                    self._complaints.tell("server", f"the live page failed and starts again: {short(error)}")
+                    self._complaints.tell("server", f"the live page failed and starts again: {on_one_line(error)}")
                     time.sleep(_AGAIN_S)
         finally:
             for one in self._sockets:

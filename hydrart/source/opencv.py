@@ -13,7 +13,7 @@ from hydrart.fork import free_in_children
 from hydrart.picture.colour import Depth, as_rgb
 from hydrart.source.shot import Shot
 
-_BAD_IN_A_ROW = 30  # this many undecodable pictures in a row make the source broken
+_BAD_PICTURES_IN_A_ROW = 30  # this many undecodable pictures in a row make the source broken
 
 
 def load_cv2(what: str) -> Any:
@@ -43,7 +43,7 @@ class CaptureReader:
     def shots(self) -> Iterator[Shot]:
         """Yield the pictures until the end. `skipped` counts the undecodable pictures, which are left out."""
         bad = 0
-        while bad < _BAD_IN_A_ROW:
+        while bad < _BAD_PICTURES_IN_A_ROW:
             with self._lock:
                 if self._closed:
                     self._capture.release()

@@ -18,7 +18,7 @@ from hydrart.picture.preprocess import MAX_PIXELS
 from hydrart.source.rate import is_sane, rate
 from hydrart.source.shot import Shot
 
-_BAD_IN_A_ROW = 30  # this many undecodable packets in a row make the source broken
+_BAD_PACKETS_IN_A_ROW = 30  # this many undecodable packets in a row make the source broken
 _AHEAD, _AHEAD_BYTES = 40, 32 << 20  # limits of reading ahead for the rate, in packets and bytes
 _MOST_BYTES = 288 << 20  # limit of one block of memory; an RGB picture of MAX_PIXELS fits
 _WHOLE = 0.9  # share of the stated length; containers often err a little
@@ -127,7 +127,7 @@ class VideoReader:
     def shots(self) -> Iterator[Shot]:
         """Yield the pictures until the end. `skipped` counts the undecodable pictures, which are left out."""
         bad, damage = 0, ""
-        while bad < _BAD_IN_A_ROW:
+        while bad < _BAD_PACKETS_IN_A_ROW:
             with self._lock:
                 if self.closed:
                     self._container.close()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from hydrart.bench.evaluate import Evaluation
-from hydrart.convert.checkpoint import WEIGHTS
+from hydrart.convert.checkpoint import HUB_WEIGHTS
 from hydrart.format.architecture import listing
 from hydrart.format.precision import BF16, FP32
 from hydrart.format.preprocessing import Preprocessing
@@ -109,7 +109,7 @@ def train_and_test(
 ) -> TrainingResult:
     """Read the pictures, train, write the weight file, and measure it on the test pictures. Raises HydrartError."""
     for target in (files.output, place.checkpoint):
-        refuse_inputs(target, (files.init, files.init and files.init / WEIGHTS, files.teacher), TrainError)
+        refuse_inputs(target, (files.init, files.init and files.init / HUB_WEIGHTS, files.teacher), TrainError)
     make_folder(place.checkpoint.parent)
     folders, _ = folders_of(files.data)
     spec = Preprocessing(recipe.image_size, recipe.crop_pct, interpolation=recipe.interpolation)

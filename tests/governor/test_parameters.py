@@ -13,7 +13,7 @@ from hydrart.governor.governor import Governor
 from hydrart.governor.parameters import DEFAULTS, ChoiceParameters, LatencyParameters, Parameters, described
 from hydrart.governor.points import OperatingPoint, Profile, Stage, Thermal
 from tools import sensitivity_page
-from tools.results_tables import END, START
+from tools.results_tables import TABLES_END, TABLES_START
 
 DOCS = Path(__file__).parents[2] / "docs"
 POINTS = tuple(OperatingPoint(k, k * k, k / 12, float(k * k), 2 + k / 2) for k in range(3, 13))
@@ -32,7 +32,7 @@ def test_the_page_shows_them_as_they_are() -> None:
     record = json.loads(DOCS.joinpath("governor-parameters.json").read_text("utf-8"))
     assert set(record["changes"]) == set(described(DEFAULTS)), "measure them: python -m tools.sensitivity"
     text = DOCS.joinpath("governor-parameters.md").read_text("utf-8")
-    shown = text.partition(START)[2].partition(END)[0].strip()
+    shown = text.partition(TABLES_START)[2].partition(TABLES_END)[0].strip()
     assert shown == sensitivity_page.tables(record).strip(), "write it again: python -m tools.sensitivity --page"
 
 

@@ -48,7 +48,7 @@ def test_answers_are_counted_by_class(measured: Path, tmp_path: Path) -> None:
 def test_the_card_gets_figures_and_keeps_its_text(measured: Path, tmp_path: Path) -> None:
     root = class_tree(tmp_path / "test", {0: CIFAR[0], 1: CIFAR[1]})
     page = tmp_path / "card.md"
-    page.write_text(f"before\n{card.BEGIN}\nold\n{card.END}\nafter\n")
+    page.write_text(f"before\n{card.CARD_BEGIN}\nold\n{card.CARD_END}\nafter\n")
     for _ in range(2):
         result = run_tool(card.main, measured, "--test", root, "--card", page, "--threads", 1)
         assert result.exit_code == 0, result.output

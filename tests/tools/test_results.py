@@ -28,7 +28,7 @@ def test_a_row_for_each_policy(rows: list[results_tables.Row]) -> None:
 
 def test_tables(rows: list[results_tables.Row], tmp_path: Path) -> None:
     path = tmp_path / "x.md"
-    path.write_text(f"before\n{results_tables.START}of yesterday\n{results_tables.END}after\n")
+    path.write_text(f"before\n{results_tables.TABLES_START}of yesterday\n{results_tables.TABLES_END}after\n")
     results_tables.write(rows, path)
     text = path.read_text()
     first = text.partition("###")[2].partition("###")[0]
