@@ -42,12 +42,17 @@ def find(name: str | os.PathLike[str], folder: str, suffix: str, error: type[Hyd
         raise error(f"an empty text is no path and none of the {folder} that ship: {suggestion(text, names)}")
     if os.path.exists(path):
         return path
-    if re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE):
+    if is_address(text):
         raise error("an address is not opened, because hydrart downloads nothing: download the file, and pass its path")
     if len(path.parts) > 1 or (path.suffix and path.stem not in names):
         return path
     shown = text if text.isprintable() and len(text) <= _SHOWN else ascii(text[:_SHOWN])
     raise error(f"{shown} is neither a file nor one of the {folder} that ship: {suggestion(text, names)}")
+
+
+def is_address(text: str) -> bool:
+    """Whether the text is a URL, and no file of that name exists."""
+    return bool(re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE)) and not os.path.exists(text)
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from hydrart.bench.peers import PEERS, Peer, make_peer
 from hydrart.bench.shapes import choose_heads, parse_ranges, parse_shape, random_weights
 from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.listing import WeightsCommand
-from hydrart.cli.options import Number, json_option, merge_option, print_json, threads_option, warn
+from hydrart.cli.options import FilePath, Number, json_option, merge_option, print_json, threads_option, warn
 from hydrart.engine.variants import AUTO, PRECISION_CHOICES
 from hydrart.errors import SettingError, WeightFileError
 from hydrart.format.merging import Merge
@@ -55,8 +55,8 @@ class _Heads(click.ParamType[Any]):
 @merge_option
 @click.option("--rate", default=15.0, type=Number(0.1, 1000), help="Frames a second at which to measure the CPU use.")
 @click.option("--repeats", default=None, type=click.IntRange(1, 10_000), help="Rounds of timing.  [default: by time]")
-@click.option("--save", default=None, type=click.Path(path_type=Path), help="Device profile to write the latencies to.")
-@click.option("--plot", default=None, type=click.Path(path_type=Path), help="PNG to draw accuracy and latency into.")
+@click.option("--save", default=None, type=FilePath(), help="Device profile to write the latencies to.")
+@click.option("--plot", default=None, type=FilePath(), help="PNG to draw accuracy and latency into.")
 @click.option("--quick", is_flag=True, help="Measure the fewest and the most heads only, in a quarter of the time.")
 @json_option
 @one_sentence

@@ -7,27 +7,29 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hydrart.cli.exit_codes import one_sentence
-from hydrart.cli.options import heads_list, json_option, print_json, suffixed, warn
+from hydrart.cli.options import FilePath, heads_list, json_option, print_json, suffixed, warn
+from hydrart.errors import WeightFileError
 from hydrart.format.architecture import listing
 from hydrart.format.precision import PRECISIONS
+from hydrart.resources import find
 
 if TYPE_CHECKING:
     from hydrart.convert.convert import Report
 
 
 @click.command("convert")
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint")
 @click.option(
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     callback=suffixed(".safetensors"),
     help="The weight file to write (.safetensors).",
 )
 @click.option("--no-ema", is_flag=True, help="Take the raw weights where averaged (EMA) ones are there as well.")
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), help="Precision to write.  [default: fp32]")
-@click.option("--labels", type=click.Path(path_type=Path), help="Names of the classes: one a line, or a JSON list.")
+@click.option("--labels", type=FilePath(), help="Names of the classes: one a line, or a JSON list.")
 @click.option("--heads", callback=heads_list, help="Which k to convert: 3-12, or 3,6,12.  [default: those trained]")
 @click.option("--head-dim", type=click.Choice([16, 32, 64]), help="Channels of a head.  [default: inferred]")
 @click.option(
@@ -37,13 +39,13 @@ if TYPE_CHECKING:
 @json_option
 @one_sentence
 def convert_command(
-    checkpoint: Path, output: Path, no_ema: bool, labels: Path | None, as_json: bool, **wishes: Any
+    checkpoint: str, output: Path, no_ema: bool, labels: Path | None, as_json: bool, **wishes: Any
 ) -> None:
     """Turn a checkpoint into a weight file.
 
     CHECKPOINT is a .safetensors, .pth or .pth.tar file of a HydraViT, a ViT or a DeiT with timm's tensor names. It may
-    also be a folder with model.safetensors and config.json, or a hydrart weight file, to be written with fewer heads,
-    other labels or a lower precision.
+    also be a folder with model.safetensors and config.json, or a hydrart weight file or the name of one that ships, to
+    be written with fewer heads, other labels or a lower precision.
 
     The answers of both are compared. Nothing in a checkpoint is executed. Only .pth files need PyTorch.
     """
@@ -51,7 +53,8 @@ def convert_command(
     from hydrart.convert.convert import convert
     from hydrart.convert.origin import Wishes
 
-    report = convert(checkpoint, output, Wishes(ema=not no_ema, **wishes), labels)
+    source = find(checkpoint, "weights", ".safetensors", WeightFileError)
+    report = convert(source, output, Wishes(ema=not no_ema, **wishes), labels)
     for note in report.notes:
         warn(f"note: {note}")
     click.echo(_table(report), err=as_json)

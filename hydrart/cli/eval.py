@@ -8,7 +8,16 @@ import click
 
 from hydrart.bench.evaluate import evaluate
 from hydrart.cli.exit_codes import one_sentence
-from hydrart.cli.options import fit_option, json_option, merge_option, model_options, print_json, progress_bar, warn
+from hydrart.cli.options import (
+    FilePath,
+    fit_option,
+    json_option,
+    merge_option,
+    model_options,
+    print_json,
+    progress_bar,
+    warn,
+)
 from hydrart.format.merging import Merge
 from hydrart.format.writer import copy_prefix
 from hydrart.model import load
@@ -16,7 +25,7 @@ from hydrart.picture.folders import class_folders
 
 
 @click.command("eval")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=FilePath())
 @click.option("--k", "ks", type=int, multiple=True, help="Heads to use; may be given several times.  [default: all]")
 @click.option("--batch", default=64, type=click.IntRange(1, 4096), help="Pictures at a time.")
 @click.option("--in-order", is_flag=True, help="The sorted folders are the classes in order, whatever their names are.")

@@ -6,7 +6,7 @@ import click
 
 from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.listing import WeightsCommand
-from hydrart.cli.options import json_option, print_json, suffixed
+from hydrart.cli.options import FilePath, json_option, print_json, suffixed
 from hydrart.errors import WeightFileError
 from hydrart.format.reader import WeightFile
 from hydrart.installation import install_command
@@ -19,7 +19,7 @@ from hydrart.resources import find
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     callback=suffixed(".onnx"),
     help="The model to write (.onnx).",
 )

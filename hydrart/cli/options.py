@@ -19,7 +19,7 @@ from hydrart.errors import WeightFileError
 from hydrart.json_lines import json_bytes
 from hydrart.output.text import printable
 from hydrart.picture.preprocess import FITS
-from hydrart.resources import DEFAULT_WEIGHTS, find
+from hydrart.resources import DEFAULT_WEIGHTS, find, is_address
 
 threads_option = click.option(
     "--threads", default=None, type=click.IntRange(1), help="Cores that a call may use.  [default: all]"
@@ -92,6 +92,20 @@ merge_option = click.option(
     type=_Merge(),
     help="Tokens that each block merges, such as 6, or one number for each block: 6,6,3,0.",
 )
+
+
+class FilePath(click.Path):
+    """The path of a file or folder. An empty text would be the current folder, and an address is no path."""
+
+    def __init__(self, dir_okay: bool = True) -> None:
+        super().__init__(path_type=Path, dir_okay=dir_okay)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty: give the path of a file or folder", param, ctx)
+        if isinstance(value, str) and is_address(value):
+            self.fail("an address is no path: download the file, or name one on this machine", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def heads_list(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:

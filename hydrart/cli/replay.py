@@ -6,7 +6,7 @@ import click
 
 from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.listing import NamesOption, accuracy_names, device_names, policy_names
-from hydrart.cli.options import Number, json_option, warn
+from hydrart.cli.options import FilePath, Number, json_option, warn
 from hydrart.cli.simulate import read_by, show
 from hydrart.device.profiles import Device, SensorNames, load_device
 from hydrart.governor.points import Jitter
@@ -15,7 +15,7 @@ from hydrart.targets import refuse_inputs
 
 
 @click.command()
-@click.argument("log", type=click.Path(path_type=Path))
+@click.argument("log", type=FilePath())
 @click.option(
     "--device",
     cls=NamesOption,
@@ -33,7 +33,7 @@ from hydrart.targets import refuse_inputs
     help="Accuracies: a name, or a YAML file of k: top-1.  [default: of the run's weights]",
 )
 @click.option("--max-temp", default=None, type=Number(1, 150), metavar="C", help="Temperature to stay below.")
-@click.option("--plot", default=None, type=click.Path(path_type=Path), help="PNG to draw the run into.")
+@click.option("--plot", default=None, type=FilePath(), help="PNG to draw the run into.")
 @json_option
 @one_sentence
 def replay(

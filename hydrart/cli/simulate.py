@@ -8,7 +8,7 @@ import click
 
 from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.listing import NamesOption, accuracy_names, device_names, policy_names, trace_names
-from hydrart.cli.options import Number, json_option, print_json, warn
+from hydrart.cli.options import FilePath, Number, json_option, print_json, warn
 from hydrart.device.profiles import load_device
 from hydrart.errors import ProfileError
 from hydrart.lab.accuracy import model_accuracy
@@ -82,7 +82,7 @@ def as_text(line: Mapping[str, Any]) -> str:
 @click.option("--max-temp", default=None, type=Number(1, 150), metavar="C", help="Temperature to stay below.")
 @click.option("--until", default=None, type=Number(0.001, 1e4), metavar="H", help="Hours that the battery shall last.")
 @click.option("--charge", default=1.0, type=Number(0.0001, 1), help="Charge of the battery at the start.")
-@click.option("--plot", default=None, type=click.Path(path_type=Path), help="PNG to draw the run into.")
+@click.option("--plot", default=None, type=FilePath(), help="PNG to draw the run into.")
 @json_option
 @one_sentence
 def simulate(

@@ -6,7 +6,7 @@ import click
 
 from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.listing import WeightsCommand
-from hydrart.cli.options import json_option, print_json
+from hydrart.cli.options import FilePath, json_option, print_json
 from hydrart.errors import WeightFileError
 from hydrart.format.reader import WeightFile
 from hydrart.format.writer import copy_prefix
@@ -17,7 +17,7 @@ from hydrart.targets import refuse_inputs
 @click.command("slice", cls=WeightsCommand)
 @click.argument("weights", metavar="IN")
 @click.option("--heads", "k", required=True, type=int, help="The largest k of the new file.")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write.")
+@click.option("-o", "--output", required=True, type=FilePath(), help="File to write.")
 @json_option
 @one_sentence
 def slice_command(weights: str, k: int, output: Path, as_json: bool) -> None:

@@ -1,12 +1,11 @@
 """hydrart train"""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from hydrart.cli.exit_codes import one_sentence
-from hydrart.cli.options import heads_list, json_option, print_json, shipped, suffixed
+from hydrart.cli.options import FilePath, heads_list, json_option, print_json, shipped, suffixed
 from hydrart.cli.progress import Bars
 from hydrart.cli.training import (
     augment_option,
@@ -40,7 +39,7 @@ def _shares(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     callback=suffixed(".safetensors"),
     help="Weight file to write; the checkpoint lies beside it (.pth).",
 )

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from hydrart.cli.exit_codes import one_sentence
-from hydrart.cli.options import json_option, print_json
+from hydrart.cli.options import FilePath, json_option, print_json
 from hydrart.cli.progress import Bars
 from hydrart.cli.training import (
     augment_option,
@@ -26,7 +26,7 @@ from hydrart.train.recipe import Recipe
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(dir_okay=False),
     help="File to write; the checkpoint lies beside it (.part.pth).",
 )
 @click.option("--epochs", default=20, type=click.IntRange(1))

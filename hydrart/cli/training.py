@@ -1,14 +1,13 @@
 """What `hydrart train` and `hydrart train-teacher` share: options, and the check that PyTorch is installed."""
 
 import os
-from pathlib import Path
 
 import click
 
 from hydrart.errors import import_extra
 from hydrart.train.recipe import AUGMENTATIONS, Recipe
 
-data_option = click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of train/ and test/.")
+data_option = click.option("--data", required=True, type=FilePath(), help="Folder of train/ and test/.")
 augment_option = click.option(
     "--augment", default=Recipe.augment, type=click.Choice(AUGMENTATIONS), help="strong: RandAugment as well."
 )

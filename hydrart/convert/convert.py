@@ -20,6 +20,7 @@ from hydrart.errors import WeightFileError
 from hydrart.format.metadata import Metadata
 from hydrart.format.precision import FP32
 
+_LONGEST = 10_000_000  # characters of a file of labels, of which a device has no end
 IMAGENET_LABELS = Path(__file__).with_name("imagenet1k.txt")
 
 
@@ -66,11 +67,14 @@ def convert(checkpoint: Path, output: Path, wishes: Wishes, labels: Path | None 
 def read_labels(path: Path) -> tuple[str, ...]:
     """Read labels from a UTF-8 file: one per line, or a JSON list of strings. Raises ConvertError."""
     try:
-        text = path.read_text("utf-8-sig").strip()
+        with open(path, encoding="utf-8-sig") as file:
+            text = file.read(_LONGEST + 1).strip()
     except UnicodeDecodeError:
         raise ConvertError(f"{path} is not UTF-8 text: give one label a line, or a JSON list") from None
     except OSError as error:
         raise ConvertError(f"{path} cannot be read: {error.strerror}") from None
+    if len(text) > _LONGEST:
+        raise ConvertError(f"{path} has more than {_LONGEST} characters: give one label a line, or a JSON list")
     labels: Any = [line.strip() for line in text.splitlines()]
     if text.startswith("["):
         try:

@@ -39,6 +39,11 @@ def folders_of(data: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]
     """
     train, test = (class_folders(data / part) for part in ("train", "test"))
     labels = [normal(name) for name in train]
+    if unprintable := [name for name in labels if not name.isprintable()]:
+        raise TrainError(
+            f"{data}/train holds the folder {unprintable[0]!r}, whose name cannot be a label: "
+            "rename it, without control characters and in UTF-8"
+        )
     if twice := [name for name, count in Counter(labels).items() if count > 1]:
         raise TrainError(f"{data}/train holds two folders called {twice[0]}: put their pictures into one")
     classes = Classes(labels)

@@ -92,6 +92,16 @@ def test_bad_labels(tmp_path: Path, content: bytes | None, word: str) -> None:
     assert word in failure(tmp_path / "a.pth", state, "--labels", labels)
 
 
+def test_a_device_holds_no_labels(tmp_path: Path) -> None:
+    said = failure(tmp_path / "a.pth", {"arch": NAME, "state_dict": nested()}, "--labels", "/dev/zero")
+    assert "/dev/zero has more than 10000000 characters" in said, "it has no end"
+
+
+def test_the_name_of_a_network_that_ships(tmp_path: Path) -> None:
+    result = run("hydravit-cifar10", "-o", tmp_path / "small.safetensors", "--heads", "3")
+    assert not result.exit_code and WeightFile(tmp_path / "small.safetensors").heads == (3,)
+
+
 def test_a_thousand_classes_are_imagenet(tmp_path: Path) -> None:
     torch.save(random_state(1, 192, 1, PATCH, SIZE, 1000), tmp_path / "deit.pth")
     result = run(tmp_path / "deit.pth", "-o", tmp_path / "out.safetensors")

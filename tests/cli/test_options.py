@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from hydrart.cli.options import Number, heads_list, model_options, print_json, shipped, suffixed, warn
 from hydrart.json_lines import SCHEMA
+from tests.support.commands import call
 
 CONTEXT = click.Context(click.Command("x"))
 PARAMETER = click.Option(["--x"])
@@ -81,3 +82,25 @@ def test_json_goes_to_stdout_and_sentences_for_people_to_stderr(capsys: pytest.C
     said = capsys.readouterr()
     assert json.loads(said.out) == {"k": 3, "schema": SCHEMA} and said.out.endswith("}\n")
     assert said.err.endswith(" b\n") and "\x1b" not in said.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "convert x.pth -o {}",
+        "convert x.pth -o x.safetensors --labels {}",
+        "eval {}",
+        "train --data {} -o x.safetensors",
+        "train-teacher --data x -o {}",
+        "slice hydravit-cifar10 --heads 3 -o {}",
+        "export hydravit-cifar10 -o {}",
+        "replay {}",
+        "run --log {}",
+        "bench --save {}",
+    ],
+)
+def test_paths_that_are_none(command: str) -> None:
+    """An empty text would be the current folder."""
+    for text, why in (("", "it is empty: give the path"), ("https://host/x.pth", "an address is no path: download")):
+        result = call(*(word.format(text) for word in command.split()))
+        assert result.exit_code == 2 and why in result.stderr and not result.stdout

@@ -108,3 +108,11 @@ def test_classes_that_differ_are_named(tmp_path: Path) -> None:
         (tmp_path / "train" / name).mkdir()
     with pytest.raises(TrainError, match="holds two folders called é"):
         folders_of(tmp_path)
+
+
+def test_names_of_folders_that_cannot_be_labels(tmp_path: Path) -> None:
+    make_colours(tmp_path, 1)
+    for part in ("train", "test"):
+        (tmp_path / part / "two\nlines").mkdir()
+    with pytest.raises(TrainError, match=r"the folder 'two\\nlines', whose name cannot be a label: rename it"):
+        folders_of(tmp_path)
