@@ -4,6 +4,7 @@ import os
 
 import click
 
+from hydrart.cli.options import FilePath
 from hydrart.errors import import_extra
 from hydrart.train.recipe import AUGMENTATIONS, Recipe
 

@@ -20,7 +20,7 @@ from hydrart.errors import WeightFileError
 from hydrart.format.metadata import Metadata
 from hydrart.format.precision import FP32
 
-_LONGEST = 10_000_000  # characters of a file of labels, of which a device has no end
+_LONGEST = 10_000_000  # characters of a file of labels; a device has no end
 IMAGENET_LABELS = Path(__file__).with_name("imagenet1k.txt")
 
 
