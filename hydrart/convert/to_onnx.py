@@ -1,4 +1,4 @@
-"""Export one k of a weight file as an ONNX model (https://onnx.ai) whose metadata say how to use it."""
+"""Export one k of a weight file, or all, as an ONNX model (https://onnx.ai) whose metadata say how to use it."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hydrart.convert import parity
 from hydrart.convert.output import ConvertError, appearing
 from hydrart.engine import onnx_export, reference
 from hydrart.engine.onnx_engine import load_runtime, session_options
+from hydrart.engine.onnx_nested import HEADS, export_nested
 from hydrart.errors import MissingExtraError
 from hydrart.format.metadata import Metadata
 from hydrart.format.precision import FloatArray
@@ -23,6 +25,7 @@ ONNX_TOLERANCE = 1e-4  # largest difference of a logit, relative to the largest 
 class Exported:
     """The written model.
 
+    - k: its heads, the largest of them where it has every k.
     - size: in bytes.
     - opset: version of ONNX' operators.
     - difference: the largest between logits of ONNX Runtime and of the reference; None without ONNX Runtime.
@@ -35,8 +38,8 @@ class Exported:
     difference: float | None
 
 
-def write_onnx(file: WeightFile, output: Path, k: int | None = None) -> Exported:
-    """Write the network of k heads; k=None is the largest.
+def write_onnx(file: WeightFile, output: Path, k: int | None = None, *, every: bool = False) -> Exported:
+    """Write the network of k heads; k=None is the largest. every: write one model that takes every k as an input.
 
     The model computes in float32 with the stored weights, whatever their precision. Its input may have any batch size.
     Its metadata hold labels, preprocessing, licence, source and accuracy as JSON. The file gets its name only after
@@ -50,52 +53,61 @@ def write_onnx(file: WeightFile, output: Path, k: int | None = None) -> Exported
     with appearing(output, file.path) as new:
         file.verify()
         state = file.state(k)
-        model = onnx_export.export(state, arch, k)
+        model = export_nested(state, arch, k) if every else onnx_export.export(state, arch, k)
+        heads = arch.heads if every else (k,)
         import onnx  # where it is missing, the line above has raised MissingExtraError
 
-        onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in _properties(meta, k).items()})
+        properties = _properties(meta, heads, every)
+        onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in properties.items()})
         model.doc_string = (
             f"A picture, prepared as the property 'preprocessing' says, as float32 [batch, {arch.channels}, "
             f"{arch.image_size}, {arch.image_size}] gives logits [batch, {arch.classes}], by the order of 'labels'."
         )
+        if every:
+            model.doc_string += f" The input '{HEADS}', an int64 scalar, is the number of heads, one of 'heads'."
         onnx.checker.check_model(model, full_check=True)
         data = model.SerializeToString()
         x = parity.picture(meta.preprocessing)
-        found = _runtime_logits(data, x)
         difference = None
-        if found is not None:
+        for each in heads:
+            found = _runtime_logits(data, {"input": x} | ({HEADS: np.array(each, np.int64)} if every else {}))
+            if found is None:
+                break
             with parity.one_thread():
-                expected = reference.classify(state, arch, reference.features(state, arch, x, k), k)
-            difference = float(np.abs(found - expected).max())
-            if not difference <= ONNX_TOLERANCE * max(1.0, float(np.abs(expected).max())):
+                expected = reference.classify(state, arch, reference.features(state, arch, x, each), each)
+            error = float(np.abs(found - expected).max())
+            if not error <= ONNX_TOLERANCE * max(1.0, float(np.abs(expected).max())):
                 raise ConvertError(
-                    f"ONNX Runtime's answers differ from the reference by {difference:.3g} at k={k}, so no file was "
+                    f"ONNX Runtime's answers differ from the reference by {error:.3g} at k={each}, so no file was "
                     "kept: try another version of it, and report it if that does not help"
                 )
+            difference = max(difference or 0.0, error)
         new.write(data)
     return Exported(output, k, len(data), onnx_export.OPSET, difference)
 
 
-def _properties(meta: Metadata, k: int) -> dict[str, Any]:
+def _properties(meta: Metadata, heads: tuple[int, ...], every: bool) -> dict[str, Any]:
+    """Of a model of one k, heads and accuracy are numbers. Of a model of every k, they are a list and an object."""
     accuracy = meta.accuracy
-    measured = accuracy is not None and k in accuracy.top1
+    top1 = {k: accuracy.top1[k] for k in heads if k in accuracy.top1} if accuracy else {}
+    measured = {"dataset": accuracy.dataset, "top1": top1 if every else top1[heads[0]]} if accuracy and top1 else None
     return {
-        "heads": k,
+        "heads": list(heads) if every else heads[0],
         "preprocessing": asdict(meta.preprocessing) | {"colour": "RGB"},
         "labels": meta.labels,
         "licence": meta.licence,
         "source": {"name": meta.source, "sha256": meta.source_sha256},
         "precision": meta.precision,
-        "accuracy": {"dataset": accuracy.dataset, "top1": accuracy.top1[k]} if accuracy and measured else None,
+        "accuracy": measured,
     }
 
 
-def _runtime_logits(model: bytes, x: FloatArray) -> FloatArray | None:
+def _runtime_logits(model: bytes, inputs: dict[str, NDArray[Any]]) -> FloatArray | None:
     """ONNX Runtime's logits; None where it is not installed."""
     try:
         runtime = load_runtime("the comparison")
     except MissingExtraError:
         return None
     session = runtime.InferenceSession(model, session_options(runtime, 1), providers=["CPUExecutionProvider"])
-    logits: FloatArray = session.run(["logits"], {"input": x})[0]
+    logits: FloatArray = session.run(["logits"], inputs)[0]
     return logits

@@ -6,8 +6,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from hydrart.engine.looking import SeparateLooks
-from hydrart.engine.onnx_export import export
+from hydrart.engine.onnx_nested import HEADS, export_nested
 from hydrart.errors import SettingError, import_extra
 from hydrart.fork import call_in_children, free_in_children
 from hydrart.format.precision import FloatArray
@@ -15,7 +17,7 @@ from hydrart.format.reader import WeightFile
 
 
 class OnnxEngine(SeparateLooks):
-    """Keep a session for each k, made when that k first runs. Each session holds its own weights, in fp32.
+    """Keep one session, whose model slices its weights for every k. It holds those of the largest k so far, in fp32.
 
     threads: number of cores that a call may use; None for all that the process may use. The threads sleep between
     calls. Raises MissingExtraError (extra: onnx).
@@ -25,9 +27,9 @@ class OnnxEngine(SeparateLooks):
 
     def __init__(self, file: WeightFile, threads: int | None) -> None:
         self._runtime = load_runtime("backend='onnxruntime'")
-        self._file = file
+        self._file, self._arch = file, file.meta.architecture
         self._lock = free_in_children(threading.Lock())
-        self._sessions: dict[int, Any] = {}
+        self._session: tuple[int, Any] = (0, None)  # its largest k, and the session
         self.threads: int = threads or len(os.sched_getaffinity(0))
         self._options = session_options(self._runtime, self.threads)
         # without it, its threads spin for a while after each call and take the cores from other work
@@ -35,10 +37,9 @@ class OnnxEngine(SeparateLooks):
         call_in_children(self._renew)
 
     def _renew(self) -> None:
-        """In the child of a fork: the threads of the sessions are not there, and their end would be waited for."""
-        for session in self._sessions.values():
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))  # so that it is never ended
-        self._sessions = {}
+        """In the child of a fork: the threads of the session are not there, and their end would be waited for."""
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session[1]))  # so that it is never ended
+        self._session = (0, None)
 
     def logits(self, x: FloatArray, k: int, merges: Sequence[int] = ()) -> FloatArray:
         """float32 [B, C, H, W] -> logits [B, classes]. Raises HeadsError, SettingError."""
@@ -51,18 +52,21 @@ class OnnxEngine(SeparateLooks):
     def _run(self, output: str, x: FloatArray, k: int, merges: Sequence[int]) -> FloatArray:
         if merges:
             raise SettingError("backend='onnxruntime' merges no tokens: leave merge out, or use backend='native'")
-        values: FloatArray = self._session(k).run([output], {"input": x})[0]
+        values: FloatArray = self._session_of(k).run([output], {"input": x, HEADS: np.array(k, np.int64)})[0]
         return values
 
-    def _session(self, k: int) -> Any:
-        session = self._sessions.get(k)
-        if session is None:
+    def _session_of(self, k: int) -> Any:
+        """A session whose model has k heads or more."""
+        most, session = self._session
+        if self._arch.check_k(k) > most:
             with self._lock:
-                session = self._sessions.get(k)
-                if session is None:
-                    model = export(self._file.state(k), self._file.meta.architecture, k).SerializeToString()
+                most, session = self._session
+                if k > most:
+                    self._session = (0, None)  # otherwise both would be in memory
+                    del session
+                    model = export_nested(self._file.state(k), self._arch, k).SerializeToString()
                     session = self._runtime.InferenceSession(model, self._options, providers=["CPUExecutionProvider"])
-                    self._sessions[k] = session
+                    self._session = (k, session)
         return session
 
 

@@ -60,6 +60,11 @@ def export(
 
     Raises HeadsError, SettingError (2 GiB and more), MissingExtraError (extra: onnx).
     """
+    return Exporter(state, arch, check_size(arch, k), batch, gemm).model(all_tokens)
+
+
+def check_size(arch: Architecture, k: int) -> int:
+    """Return k, of a network that fits into an ONNX model. Raises HeadsError, SettingError (2 GiB and more)."""
     k = arch.check_k(k)
     size = 4 * arch.parameters(k)
     if size > MAX_BYTES:
@@ -67,7 +72,7 @@ def export(
             f"the network of k={k} has {size:,} bytes of weights, ONNX models end at 2 GiB: "
             "choose fewer heads or another backend"
         )
-    return _Exporter(state, arch, k, batch, gemm).model(all_tokens)
+    return k
 
 
 def attention_nodes(arch: Architecture) -> list[str]:
@@ -80,13 +85,21 @@ def _attention(block: int) -> str:
     return QKV.at(block).rpartition(".")[0]
 
 
-class _Exporter:
+class Exporter:
+    """The graph of the network of k heads, node by node. onnx_nested.py has that of every k.
+
+    `_k` and `_p` stand in shapes for the number of heads and of channels.
+    """
+
+    _k: int | str
+    _p: int | str
+
     def __init__(
         self, state: Mapping[str, FloatArray], arch: Architecture, k: int, batch: int | None, gemm: bool
     ) -> None:
         self._onnx: Any = import_extra("onnx", "the ONNX export", "onnx", "onnx")
-        self._state, self._arch, self._k, self._batch, self._gemm = state, arch, k, batch, gemm
-        self._p = arch.width(k)
+        self._state, self._arch, self._most, self._batch, self._gemm = state, arch, k, batch, gemm
+        self._k, self._p = k, arch.width(k)
         self._nodes: list[Any] = []
         self._constants: dict[str, Any] = {}
 
@@ -100,24 +113,30 @@ class _Exporter:
         if not self._gemm:
             y = self._reshape("class_token", y, -1, p)
         features = self._norm(FINAL_NORM, None, y, output="features")
-        weight, bias = self._cut(classifier(arch), self._k)
-        self._op(
-            "Gemm", features, self._constant("head.w", weight), self._constant("head.b", bias), name="logits", transB=1
-        )
+        self._op("Gemm", features, *self._classifier(), name="logits", transB=1)
 
-        def values(name: str, *shape: int) -> Any:
+        def values(name: str, *shape: int | str) -> Any:
             dims = (self._batch or "batch", *shape)
             return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, dims)
 
         graph = onnx.helper.make_graph(
             self._nodes,
-            f"hydravit_k{self._k}",
-            [values("input", arch.channels, arch.image_size, arch.image_size)],
+            f"hydravit_{self._k}",
+            [values("input", arch.channels, arch.image_size, arch.image_size), *self._more_inputs()],
             [values("logits", arch.classes), values("features", p)],
             list(self._constants.values()),
         )
         opset = onnx.helper.make_opsetid("", OPSET)
         return onnx.helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="hydrart")
+
+    def _more_inputs(self) -> list[Any]:
+        """The inputs of the graph beside the pictures."""
+        return []
+
+    def _classifier(self) -> list[str]:
+        """The weight and the bias of the classifier."""
+        weight, bias = self._cut(classifier(self._arch), self._most)
+        return [self._weight("head.w", weight, 0, 1), self._weight("head.b", bias, 0)]
 
     def _embed(self) -> str:
         """Project each patch to a row. The class token's row is zeros, to which its folded position is added."""
@@ -127,7 +146,7 @@ class _Exporter:
         y = self._reshape("patch_embed.cut", "input", -1, arch.channels, side, arch.patch, side, arch.patch)
         y = self._op("Transpose", y, name="patch_embed.order", perm=[0, 2, 4, 1, 3, 5])
         y = self._reshape("patch_embed.rows", y, *self._rows(arch.patch_inputs, side * side))
-        y = self._linear(PATCH.at(), y, weight.reshape(p, -1), None)
+        y = self._linear(PATCH.at(), y, weight.reshape(len(weight), -1), None, inputs=0)
         if self._gemm:
             y = self._reshape("patch_embed.tokens", y, -1, side * side, p)
         pads = self._constant("cls_token.pads", np.array([0, 1, 0, 0, 0, 0], np.int64))
@@ -135,7 +154,7 @@ class _Exporter:
         position = positions[0].copy()
         position[0] += token.reshape(-1)
         position[1:] += bias
-        y = self._op("Add", y, self._constant("pos_embed.w", position), name="pos_embed")
+        y = self._op("Add", y, self._weight("pos_embed.w", position, 0, 1), name="pos_embed")
         return self._reshape("tokens", y, -1, p) if self._gemm else y
 
     def _block(self, i: int, y: str, last: bool) -> str:
@@ -147,15 +166,15 @@ class _Exporter:
         z = self._linear(PROJ.at(i), z, *self._cut(PROJ, i))
         y = self._op("Add", y, z, name=f"{name}.add1")
         z = self._norm(NORM2, i, y)
-        z = self._linear(FC1.at(i), z, *self._cut(FC1, i))
+        z = self._linear(FC1.at(i), z, *self._cut(FC1, i), outputs=4)
         z = self._op("Gelu", z, name=f"{FC1.at(i).rpartition('.')[0]}.gelu")
-        z = self._linear(FC2.at(i), z, *self._cut(FC2, i))
+        z = self._linear(FC2.at(i), z, *self._cut(FC2, i), inputs=4)
         return self._op("Add", y, z, name=f"{name}.add2")
 
     def _attention(self, i: int, z: str, last: bool) -> str:
         """softmax(q k^T / sqrt(head_dim)) v of every head. In the last block only for the class token's query."""
         arch, p, k, name = self._arch, self._p, self._k, _attention(i)
-        tokens = arch.tokens(k)
+        tokens = arch.tokens(self._most)
         rows = {"q": 1 if last else tokens, "k": tokens, "v": tokens}
         weights, biases = (np.split(values, 3) for values in self._cut(QKV, i))
         orders = {"q": [0, 2, 1, 3], "k": [0, 2, 3, 1], "v": [0, 2, 1, 3]}
@@ -175,12 +194,12 @@ class _Exporter:
     def _class_token(self, name: str, y: str) -> str:
         """The class tokens, which are the first rows of the pictures' tokens, in the shape of the linear layers."""
         if self._gemm:
-            y = self._reshape(f"{name}.tokens", y, -1, self._arch.tokens(self._k), self._p)
+            y = self._reshape(f"{name}.tokens", y, -1, self._arch.tokens(self._most), self._p)
         bounds = [self._constant(f"row_{i}", np.array([i], np.int64)) for i in (0, 1, 1)]
         y = self._op("Slice", y, *bounds, name=f"{name}.row" if self._gemm else name)
         return self._reshape(name, y, -1, self._p) if self._gemm else y
 
-    def _rows(self, channels: int, tokens: int) -> tuple[int, ...]:
+    def _rows(self, channels: int | str, tokens: int) -> tuple[int | str, ...]:
         """The shape in which linear layers compute.
 
         Without Gemm its rank is the same in the last block. On one thread, OpenVINO 2026.4.1 crashes when it compiles
@@ -190,32 +209,42 @@ class _Exporter:
 
     def _cut(self, role: Role, index: int | None = None) -> list[FloatArray]:
         """The parts of the role's tensors that k heads use, multiplied by the layer scale."""
-        found = [p.cut(self._state[p.name], self._k) for p in role.parameters(self._arch, index)]
+        found = [p.cut(self._state[p.name], self._most) for p in role.parameters(self._arch, index)]
         if scale := role.scale(self._arch):
             weight, bias = found
             (gamma,) = self._cut(scale, index)
             found = [weight * gamma[:, None], bias * gamma]
         return found
 
-    def _linear(self, name: str, x: str, weight: FloatArray, bias: FloatArray | None) -> str:
-        biases = [] if bias is None else [self._constant(f"{name}.b", bias)]
+    def _linear(
+        self, name: str, x: str, weight: FloatArray, bias: FloatArray | None, *, outputs: int = 1, inputs: int = 1
+    ) -> str:
+        """outputs, inputs: blocks of head_dim that each head has."""
+        biases = [] if bias is None else [self._weight(f"{name}.b", bias, outputs)]
         if self._gemm:
-            return self._op("Gemm", x, self._constant(f"{name}.w", weight), *biases, name=name, transB=1)
-        y = self._op("MatMul", x, self._constant(f"{name}.w", weight.T), name=name)
+            return self._op("Gemm", x, self._weight(f"{name}.w", weight, outputs, inputs), *biases, name=name, transB=1)
+        y = self._op("MatMul", x, self._weight(f"{name}.w", weight.T, inputs, outputs), name=name)
         return self._op("Add", y, *biases, name=f"{name}.add") if biases else y
 
     def _norm(self, role: Role, block: int | None, x: str, output: str | None = None) -> str:
         name = role.at(block)
         weight, bias = (
-            self._constant(f"{name}.{letter}", values)
+            self._weight(f"{name}.{letter}", values, 1)
             for letter, values in zip("wb", self._cut(role, block), strict=True)
         )
         epsilon = self._arch.layer_norm_eps
         return self._op("LayerNormalization", x, weight, bias, name=output or name, axis=-1, epsilon=epsilon)
 
-    def _reshape(self, name: str, x: str, *shape: int) -> str:
-        key = "shape_" + "_".join(map(str, shape))
-        return self._op("Reshape", x, self._constant(key, np.array(shape, np.int64)), name=name)
+    def _reshape(self, name: str, x: str, *shape: int | str) -> str:
+        return self._op("Reshape", x, self._shape(*shape), name=name)
+
+    def _shape(self, *shape: int | str) -> str:
+        """A shape, as int64 [rank]."""
+        return self._constant("shape_" + "_".join(map(str, shape)), np.array(shape, np.int64))
+
+    def _weight(self, name: str, values: FloatArray, *per_head: int) -> str:
+        """A weight of the k heads. per_head: blocks of head_dim that each head has along each axis; 0 for none."""
+        return self._constant(name, values)
 
     def _constant(self, name: str, values: NDArray[Any]) -> str:
         if name not in self._constants:

@@ -23,6 +23,15 @@ def test_a_model_is_written_and_reported(weights: Path, tmp_path: Path) -> None:
     assert 0 < report["max_difference"] < 1e-4
 
 
+def test_one_model_of_every_k(weights: Path, tmp_path: Path) -> None:
+    output = tmp_path / "a.onnx"
+    assert f"{output}: k=3-12, " in good("export", weights, "-o", output, "--heads", "all").stdout
+    report = unsealed(good("export", weights, "-o", output, "--heads", "all", "--json").stdout)
+    check("hydrart export", [report])
+    assert report["every_k"] and report["heads"] == 12 and report["bytes"] == output.stat().st_size
+    onnx.checker.check_model(str(output), full_check=True)
+
+
 def test_the_name_of_a_file_that_ships(tmp_path: Path) -> None:
     good("export", "hydravit-cifar10", "-o", tmp_path / "a.onnx", "--heads", 3)
     onnx.checker.check_model(str(tmp_path / "a.onnx"), full_check=True)
@@ -39,7 +48,7 @@ def test_bad_input_is_one_sentence(weights: Path, tmp_path: Path) -> None:
     same.write_bytes(weights.read_bytes())
     assert "is the input itself" in sentence("export", same, "-o", same)
     assert same.read_bytes() == weights.read_bytes()
-    for arguments in ((weights,), (weights, "-o", "a.safetensors"), (weights, "-o", output, "--heads", "all")):
+    for arguments in ((weights,), (weights, "-o", "a.safetensors"), (weights, "-o", output, "--heads", "every")):
         assert call("export", *arguments).exit_code == 2
 
 

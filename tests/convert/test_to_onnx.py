@@ -65,6 +65,19 @@ def test_it_says_how_it_is_used(weights: Path, tmp_path: Path) -> None:
     assert "float32 [batch, 3, 32, 32]" in model.doc_string
 
 
+def test_a_model_of_every_k(make_weights: Make, tmp_path: Path) -> None:
+    file = WeightFile(make_weights())
+    path, copy = tmp_path / "a.onnx", tmp_path / "w.safetensors"
+    copy_prefix(file, copy, replace(file.meta, accuracy=Accuracy("made up", 10, {k: k / 20 for k in file.heads})))
+    done = to_onnx.write_onnx(WeightFile(copy), path, every=True)
+    assert done.k == 12 and done.difference is not None and 0 < done.difference < 1e-4
+    found = properties(path)
+    assert found["heads"] == list(SMALL.heads)
+    assert found["accuracy"]["top1"] == {str(k): k / 20 for k in file.heads}
+    assert "The input 'k'" in onnx.load(path).doc_string
+    assert path.stat().st_size < 1.1 * 4 * SMALL.parameters(12), "it holds the weights once"
+
+
 def test_without_onnx_runtime_it_is_written_and_not_compared(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
