@@ -34,6 +34,8 @@ class OnnxEngine(SeparateLooks):
         self._options = session_options(self._runtime, self.threads)
         # without it, its threads spin for a while after each call and take the cores from other work
         self._options.add_session_config_entry("session.force_spinning_stop", "1")
+        # a plan of the memory would keep room for the slices of all weights at once
+        self._options.enable_mem_pattern = False
         call_in_children(self._renew)
 
     def _renew(self) -> None:
@@ -64,10 +66,17 @@ class OnnxEngine(SeparateLooks):
                 if k > most:
                     self._session = (0, None)  # otherwise both would be in memory
                     del session
-                    model = export_nested(self._file.state(k), self._arch, k).SerializeToString()
-                    session = self._runtime.InferenceSession(model, self._options, providers=["CPUExecutionProvider"])
+                    session = self._made(k)
                     self._session = (k, session)
         return session
+
+    def _made(self, k: int) -> Any:
+        # a session keeps the bytes that it is made of, so it gets a file, which is in memory until it has been read
+        with open(os.memfd_create("hydrart.onnx"), "wb") as file:
+            file.write(export_nested(self._file.state(k), self._arch, k).SerializeToString())
+            file.flush()
+            path = f"/proc/self/fd/{file.fileno()}"
+            return self._runtime.InferenceSession(path, self._options, providers=["CPUExecutionProvider"])
 
 
 def load_runtime(what: str, extra: str = "onnx") -> Any:
