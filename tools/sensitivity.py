@@ -1,8 +1,8 @@
 """Measure the effects of half and twice each parameter of the governor: docs/governor-parameters.json and .md.
 
-    python -m tools.sensitivity                         # everything: half an hour on one core
+    python -m tools.sensitivity                         # everything: ten minutes on one core
     python -m tools.sensitivity --trace sun --print     # that trace only, printed, nothing written
-    python -m tools.sensitivity --parameter choice.late_price --print
+    python -m tools.sensitivity --parameter miss_price --print
     python -m tools.sensitivity --page                  # only write the page again, from what was measured
     python -m tools.sensitivity --tail                  # the index of the tail of latencies in the recorded traces
 

@@ -4,15 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from hydrart.governor.parameters import DEFAULTS, described
-from hydrart.governor.points import Stage
 from tools.results_tables import insert
 
-GROUPS = {
-    "latency": "How latencies are learnt",
-    "choice": "How k is chosen",
-    "thermal": "Heat",
-    "battery": "Battery and power",
-}
 _LITTLE = 2e-4  # a change below this, a fiftieth of a point, counts as none
 
 
@@ -22,7 +15,7 @@ def write(record: dict[str, Any], path: Path) -> None:
 
 
 def tables(record: dict[str, Any]) -> str:
-    """The text between the markers: the runs, a table for each group, and the parameters that change nothing."""
+    """The text between the markers: the runs, the table, and the parameters that change nothing."""
     what, base = record["run"], record["base"]
     moves = {f"`{name}`": _moves(change) for name, change in record["changes"].items()}
     without = [name for name, most in moves.items() if most == 0]
@@ -36,31 +29,14 @@ def tables(record: dict[str, Any]) -> str:
         "A third figure is the change of kelvin seconds above the target per run, where that is 0.5 or more.",
         "",
     ]
-    for group, title in GROUPS.items():
-        parts += [
-            f"### {title}",
-            "",
-            "| parameter | value | meaning | source | half | twice |",
-            "|---|---|---|---|---|---|",
-        ]
-        for name, (value, about) in described(DEFAULTS).items():
-            if name.startswith(group + "."):
-                change = record["changes"][name]
-                half, twice = (
-                    f"{_change(change[f])}. {text}" for f, text in (("half", about.half), ("twice", about.twice))
-                )
-                shown = f"{_value(value)} {about.unit}"
-                parts.append(f"| `{name}` | {shown} | {about.meaning} | {about.source} | {half} | {twice} |")
-        parts.append("")
-    parts += [
-        "### What moves nothing here",
-        "",
-        f"Neither half nor twice of these changes anything on these traces: {', '.join(without)}.",
-        "",
-        "Neither half nor twice of these changes late frames or accuracy by a fiftieth of a point: "
-        + ", ".join(little)
-        + ".",
-    ]
+    parts += ["| parameter | value | meaning | source | half | twice |", "|---|---|---|---|---|---|"]
+    for name, (value, about) in described(DEFAULTS).items():
+        change = record["changes"][name]
+        half, twice = (f"{_change(change[f])}. {text}" for f, text in (("half", about.half), ("twice", about.twice)))
+        parts.append(f"| `{name}` | {value:g} {about.unit} | {about.meaning} | {about.source} | {half} | {twice} |")
+    for names, what_moves in ((without, "anything"), (little, "late frames or accuracy by a fiftieth of a point")):
+        if names:
+            parts += ["", f"Neither half nor twice of these changes {what_moves} on these traces: {', '.join(names)}."]
     return "\n".join([*parts, ""])
 
 
@@ -82,9 +58,3 @@ def _change(figures: dict[str, float]) -> str:
     heat = figures["over_target_c_s"]
     parts = [f"{round(100 * figures[key], 3) + 0.0:+.3f}" for key in ("late", "accuracy")]  # no negative zero
     return ", ".join([*parts, f"{heat:+.0f} C s"] if abs(heat) >= 0.5 else parts)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(_value(item) for item in value)
-    return f"({value.r_c_per_w:g}, {value.tau_s:g})" if isinstance(value, Stage) else f"{value:g}"

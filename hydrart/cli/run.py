@@ -53,6 +53,13 @@ class Rate(Number):
 @click.option("--max-temp", type=Number(1, 150), default=None, metavar="C", help="Temperature to stay below, Celsius.")
 @click.option("--until", type=Number(0.001, 1e4), default=None, metavar="H", help="Hours that the battery shall last.")
 @click.option(
+    "--miss-price",
+    type=Number(0, 1e6),
+    default=None,
+    metavar="P",
+    help="Price of a missed frame, in right answers: more of it gives fewer missed frames.  [default: 0.5]",
+)
+@click.option(
     "--battery-cmd", default=None, metavar="CMD", help="Command that prints the charge: a percentage, or JSON."
 )
 @click.option("--sensor-root", default="/", metavar="DIR", help="Folder that holds sys and proc.")
@@ -101,6 +108,7 @@ def run(
     max_k: int | None,
     max_temp: float | None,
     until: float | None,
+    miss_price: float | None,
     battery_cmd: str | None,
     sensor_root: str,
     device: str | None,
@@ -139,7 +147,14 @@ def run(
         for target in (*log_files(shown["log"]), shown["save_video"]):
             refuse_inputs(target, read)
         names = load_device(device).sensors if device is not None else None
-        goals: dict[str, Any] = {"k": k, "min_k": min_k, "max_k": max_k, "max_temp_c": max_temp, "until_h": until}
+        goals: dict[str, Any] = {
+            "k": k,
+            "min_k": min_k,
+            "max_k": max_k,
+            "max_temp_c": max_temp,
+            "until_h": until,
+            "miss_price": miss_price,
+        }
         settings: dict[str, Any] = {
             "fps": fps,
             "device": device,

@@ -81,6 +81,13 @@ def as_text(line: Mapping[str, Any]) -> str:
 )
 @click.option("--max-temp", default=None, type=Number(1, 150), metavar="C", help="Temperature to stay below.")
 @click.option("--until", default=None, type=Number(0.001, 1e4), metavar="H", help="Hours that the battery shall last.")
+@click.option(
+    "--miss-price",
+    default=None,
+    type=Number(0, 1e6),
+    metavar="P",
+    help="Price of a missed frame for the governor, in right answers.  [default: 0.5]",
+)
 @click.option("--charge", default=1.0, type=Number(0.0001, 1), help="Charge of the battery at the start.")
 @click.option("--plot", default=None, type=FilePath(), help="PNG to draw the run into.")
 @json_option
@@ -96,6 +103,7 @@ def simulate(
     accuracy: str | None,
     max_temp: float | None,
     until: float | None,
+    miss_price: float | None,
     charge: float,
     plot: Path | None,
     as_json: bool,
@@ -113,7 +121,7 @@ def simulate(
 
         check_target(plot)
         refuse_inputs(plot, read_by(device, accuracy, trace))
-    goals = simulation.Goals(fps, max_temp, until)
+    goals = simulation.Goals(fps, max_temp, until, miss_price)
     world = simulation.World(
         load_device(device), load_trace(trace), model_accuracy(accuracy), goals, duration, seed, charge
     )

@@ -3,7 +3,11 @@
 import math
 from collections import deque
 
-from hydrart.governor.parameters.battery import BatteryParameters
+from hydrart.governor.parameters import Parameters
+
+_STEP = 0.01  # Linux' gauges count whole percents
+RESERVE = _STEP / 2  # what a gauge that shows 0 may be off by
+_FALL = 2 * _STEP  # a fall of one step may be a step's beginning and end
 
 
 class BatteryBudget:
@@ -13,7 +17,7 @@ class BatteryBudget:
     - capacity_wh: energy of the full battery, in watt-hours; None: it is learnt from how fast the charge falls.
     """
 
-    def __init__(self, until_s: float, capacity_wh: float | None, parameters: BatteryParameters) -> None:
+    def __init__(self, until_s: float, capacity_wh: float | None, parameters: Parameters) -> None:
         self.until_s = until_s
         self.capacity_wh = capacity_wh
         self._p = parameters
@@ -44,7 +48,7 @@ class BatteryBudget:
         self._spent_j += own_w * dt
         self._charging = charging
         if power_w is not None:
-            self._other_w += (power_w - own_w - self._other_w) * -math.expm1(-dt / p.others_s)
+            self._other_w += (power_w - own_w - self._other_w) * -math.expm1(-dt / p.forget_s)
         if charging:
             self._history.clear()
             if share is not None:
@@ -53,34 +57,34 @@ class BatteryBudget:
         if self._left is not None and self.capacity_wh:
             even_w = self._even_w(now)
             self._saved_j += (even_w - own_w) * dt
-            self._saved_j = min(max(self._saved_j, -even_w * p.even_s), even_w * p.even_s)
+            self._saved_j = min(max(self._saved_j, -even_w * p.forget_s), even_w * p.forget_s)
             self._left = max(0.0, self._left - max(own_w + self._other_w, 0.0) * dt / 3600 / self.capacity_wh)
         if share is None:
             return
         if self._left is None or self.capacity_wh is None:
             self._left = share
-        elif abs(share - self._left) > p.wrong and self._doubted < p.doubts:
+        elif abs(share - self._left) <= p.memory * _STEP:  # the mean moves by a step at most
+            self._left += (share - self._left) / p.memory
+        elif self._doubted < p.memory:
             self._doubted += 1
             return
-        elif abs(share - self._left) > p.wrong:
-            self._left = share
         else:
-            self._left += p.gauge_gain * (share - self._left)
+            self._left = share
         self._doubted = 0
         self._history.append((now, share, self._spent_j))
-        while now - self._history[0][0] > p.others_s and self.capacity_wh is not None:
-            self._history.popleft()
+        while self.capacity_wh is not None and len(self._history) > 1 and self._history[1][1] - share >= _FALL:
+            self._history.popleft()  # the shortest time in which the charge fell that far says what others draw now
         self._learn(measured=power_w is not None)
 
     def allowed(self, now: float) -> float:
         """The power that hydrart and the idle device may draw together, in watts; inf without a limit."""
         if self._left is None or self.capacity_wh is None or self._charging or now >= self.until_s:
             return math.inf
-        return self._even_w(now) + self._saved_j / self._p.even_s
+        return self._even_w(now) + self._saved_j / self._p.forget_s
 
     def _even_w(self, now: float) -> float:
         """The power that spends the energy left evenly over the time left, less what others draw, in watts."""
-        left_j = max((self._left or 0.0) - self._p.reserve, 0.0) * (self.capacity_wh or 0.0) * 3600
+        left_j = max((self._left or 0.0) - RESERVE, 0.0) * (self.capacity_wh or 0.0) * 3600
         return left_j / max(self.until_s - now, 1.0) - self._other_w  # at least a second: it is never 0
 
     def _learn(self, measured: bool) -> None:
@@ -91,8 +95,8 @@ class BatteryBudget:
         p = self._p
         (start, before, spent), (end, after, total) = self._history[0], self._history[-1]
         if self.capacity_wh is None:
-            if before - after >= p.fall:
+            if before - after >= _FALL:
                 self.capacity_wh = (total - spent) / 3600 / (before - after)
-        elif not measured and end - start >= p.even_s and before - after >= p.fall:
+        elif not measured and end - start >= p.forget_s and before - after >= _FALL:
             other = ((before - after) * self.capacity_wh * 3600 - (total - spent)) / (end - start)
-            self._other_w += p.others_gain * (other - self._other_w)
+            self._other_w += (other - self._other_w) / p.memory

@@ -5,12 +5,13 @@ but the log's warnings about goals that cannot act.
 
 It has two loops. The slow loop runs once a second. It asks the thermal model and the battery how much power is allowed,
 and opens the ks whose mean power fits (limits.py). The fast loop runs for every frame. It takes the open k with the
-largest expected value, which is its accuracy times the probability of being in time, less the price of being late.
+largest expected value: expected accuracy - miss_price * P(missed) - expected loss of the next frame.
 Rising to a larger k waits a few frames, and longer after a climb that failed. Falling never waits (switching.py).
 """
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from hydrart.errors import SettingError
@@ -22,6 +23,7 @@ from hydrart.governor.points import OperatingPoint, Profile, is_number
 from hydrart.governor.switching import Switching
 from hydrart.readings import READINGS, plausible
 
+_WITHOUT_HEADS = 0.5  # an assumption about a network without measured accuracies: half way to always right
 # These two say what a Decision reports; no choice depends on them.
 _QUANTILE = 0.99  # the quantile that quantile_ms reports
 # What `signal` and `bound` of a Decision are. Where no other k is named, they are of the one that was chosen.
@@ -88,7 +90,9 @@ class Governor:
     - until_h: hours that the battery must last, from the first call on.
     - k: the fixed k. min_k, max_k: bounds of the choice.
     - energy_weight: accuracy (0 to 1) that a joule per frame is worth.
-    - parameters: other parameters, for experiments.
+    - miss_price: price of a missed frame in right answers, on top of the answer that is lost. Default 0.5. More of it
+      gives fewer missed frames and smaller ks.
+    - parameters: other parameters, for experiments. Their miss_price holds where none is given.
 
     Raises SettingError.
     """
@@ -105,11 +109,14 @@ class Governor:
         min_k: int | None = None,
         max_k: int | None = None,
         energy_weight: float = 0.0,
+        miss_price: float | None = None,
         parameters: Parameters = DEFAULTS,
     ) -> None:
         _check(fps, "fps", "no rate: pass a positive number of frames per second")
         _check(deadline_ms, "deadline_ms", "no deadline: pass a positive number of milliseconds")
         _check(until_h, "until_h", "no time to last: pass a positive number of hours")
+        if miss_price is not None and not (is_number(miss_price) and miss_price >= 0):
+            raise SettingError(f"miss_price={miss_price!r:.80} is no price: pass 0 or more")
         if not isinstance(profile, Profile):
             raise SettingError(f"profile={profile!r:.80} is no table of ks: pass what model.profile() returns")
         for name, heads in (("k", k), ("min_k", min_k), ("max_k", max_k)):
@@ -120,20 +127,19 @@ class Governor:
         asked = {"max_temp_c": max_temp_c, "until_h": until_h}
         self.profile = profile
         self.fps = fps
-        self._parameters = parameters
-        self._p = parameters.choice
+        self._p = parameters if miss_price is None else replace(parameters, miss_price=miss_price)
         self._fixed = k
         self._points = profile.between(min_k, max_k) if k is None else profile.between(k, k)
         self.deadline_ms = deadline_ms or (1000 / fps if fps else math.inf)
         self._period_ms = 1000 / fps if fps else math.inf
         self._weight = energy_weight
-        self._accuracy = _accuracies(self._points, self._p.unknown_accuracy)
+        self._accuracy = _accuracies(self._points)
         # the most accurate first; of two equal ones the smaller first
         self._ranked = sorted(self._points, key=lambda point: (-self._accuracy[point.k], point.k))
         self._better = {point.k: better for better, point in zip(self._ranked, self._ranked[1:], strict=False)}
-        self._latency = LatencyModel(profile.points, profile.jitter, parameters.latency)
+        self._latency = LatencyModel(profile.points, profile.jitter, self._p)
         self._measured = {point.k for point in profile.points if point.latency_ms is not None}
-        self._limit = PowerLimit(profile, self._points, max_temp_c, until_h, self._busy_share, parameters)
+        self._limit = PowerLimit(profile, self._points, max_temp_c, until_h, self._busy_share, self._p)
         self._goals = WatchedGoals(name for name, value in asked.items() if value is not None)
         self._switching = Switching(self._p)
         self._started_at = -math.inf  # when the last frame started to run
@@ -151,7 +157,7 @@ class Governor:
         The governor forgets the latencies of earlier frames.
         """
         self.profile = self.profile.measured(latency_ms)
-        self._latency = LatencyModel(self.profile.points, self.profile.jitter, self._parameters.latency)
+        self._latency = LatencyModel(self.profile.points, self.profile.jitter, self._p)
         self._measured = {point.k for point in self.profile.points if point.latency_ms is not None}
 
     def fix(self, k: int | None) -> None:
@@ -227,7 +233,7 @@ class Governor:
 
     def _follow_others(self, now: float, cores: float) -> None:
         """When other programs use fewer cores than before, try larger ks again."""
-        if cores < self._busiest - self._p.calm_cores and now - self._calmed_at >= self._p.calm_s:
+        if round(self._busiest - cores) >= 1 and now - self._calmed_at >= self._p.horizon_s:
             self._latency.calmed()
             self._switching.forgive()
             self._busiest, self._calmed_at = cores, now
@@ -258,7 +264,9 @@ class Governor:
         # a k that computes for longer than two periods makes the mailbox drop a frame
         room_ms = min(self.deadline_ms, 2 * self._period_ms) - max(waited_ms, 0.0)
         log_room = math.log(room_ms) if room_ms > 0 else -math.inf
-        k, late = self._best(now, log_room)
+        next_ms = self._next_room_ms(waited_ms)
+        log_next = math.log(next_ms) if next_ms > 0 else -math.inf
+        k, late = self._best(now, log_room, log_next)
         # even this k is late more often than in time
         if late > 0.5 and not math.isinf(log_room):
             k, late = smallest, self._latency.late(smallest, log_room)
@@ -271,12 +279,12 @@ class Governor:
             reason = self._limit.reason
         elif current is not None and k > current and now - self._latency.seen_at(k) > _PROBE_S:
             reason = "probe"
-        for_this_frame_only = self._latency.unsure or waited_ms > self._p.slack * self._period_ms
+        for_this_frame_only = self._latency.unsure or waited_ms > self._p.noise * self._period_ms
         if k >= (current or 0) or not for_this_frame_only:
             self._switch(now, k)
         return self._decide(now, k, reason, room_ms)
 
-    def _best(self, now: float, log_room: float) -> tuple[int, float]:
+    def _best(self, now: float, log_room: float, log_next: float) -> tuple[int, float]:
         """The open k with the largest expected value, and the probability that it is late."""
         p, current = self._p, self._switching.current
         smallest, ceiling, open_ks = self._points[0].k, self._switching.ceiling(now), self._limit.open
@@ -287,19 +295,18 @@ class Governor:
                 break  # it could not be better even if it were never late
             if k > ceiling or k not in open_ks:
                 continue
-            room = log_room
-            if current is not None and k > current:
-                room -= p.climb_margin
+            margin = p.noise if current is not None and k > current else 0.0
             if k not in self._measured:
-                room -= p.unmeasured_margin
+                margin += self._latency.doubt
+            room = log_room - margin
             if k != smallest and room < math.inf and self._latency.log_expected(k) > room:
                 continue  # it is late every other time, which is worth less than nothing
             late = 0.0 if room == math.inf else self._late(k, room)
-            value = accuracy * (1 - late - p.late_price * late)
+            value = accuracy * (1 - late) - p.miss_price * late - self._next_loss(k, late, log_next - margin)
             if self._weight:
                 value -= self._weight * self._energy_j(k)
             if k == current:
-                value += p.stay * accuracy
+                value += (accuracy + p.miss_price) / p.window
             if value > best_value:
                 best, best_value, best_late = k, value, late
         return best, best_late
@@ -310,12 +317,28 @@ class Governor:
             return 1.0
         return self._latency.late(k, log_room)
 
+    def _next_room_ms(self, waited_ms: float) -> float:
+        """The time within which this frame must end so that the next one can be in time with the smallest k."""
+        least_ms = self._latency.expected_ms(self._points[0].k) or 0.0
+        return min(self.deadline_ms + self._period_ms - least_ms, 2 * self._period_ms) - max(waited_ms, 0.0)
+
+    def _next_loss(self, k: int, late: float, log_next: float) -> float:
+        """The expected loss of the next frame where this one is late, in right answers.
+
+        The next frame is lost if this one ends too late even for the smallest k. Otherwise the smallest k answers it.
+        log_next: the logarithm of the time, in milliseconds, after which the next frame is lost.
+        """
+        if log_next == math.inf or not late:
+            return 0.0
+        lost, accuracy = min(self._latency.late(k, log_next), late), self._accuracy[k]
+        return lost * (accuracy + self._p.miss_price) + (late - lost) * (accuracy - self._accuracy[self._points[0].k])
+
     def _overloaded(self, now: float, smallest: int, queued_ms: float, room_ms: float) -> Decision:
         """No k will be in time. The smallest runs, on evenly spaced frames that are fresh when it starts."""
-        slack = self._p.slack
+        noise = self._p.noise
         expected_ms = self._latency.expected_ms(smallest) or 0.0
-        stale = queued_ms > slack * self._period_ms
-        spacing_ms = (1 - slack) * min(expected_ms, 1000 * self._p.retry_s)
+        stale = queued_ms > noise * self._period_ms
+        spacing_ms = (1 - noise) * min(expected_ms, 1000 * self._p.horizon_s)
         busy = (now - self._started_at) * 1000 < spacing_ms and expected_ms > self._period_ms
         self._switch(now, smallest)
         drop = stale or busy
@@ -346,10 +369,10 @@ class Governor:
         return (self._limit.power_w[k] - self._limit.idle_w) * (self._latency.expected_ms(k) or 0.0) / 1000
 
 
-def _accuracies(points: tuple[OperatingPoint, ...], unknown: float) -> dict[int, float]:
-    """k -> accuracy, 0 to 1. If one is unknown, a line from `unknown` to 1 replaces all of them."""
+def _accuracies(points: tuple[OperatingPoint, ...]) -> dict[int, float]:
+    """k -> accuracy, 0 to 1. If one is unknown, a line from _WITHOUT_HEADS to 1 replaces all of them."""
     if any(point.accuracy is None for point in points):
-        return {point.k: unknown + (1 - unknown) * point.k / points[-1].k for point in points}
+        return {point.k: _WITHOUT_HEADS + (1 - _WITHOUT_HEADS) * point.k / points[-1].k for point in points}
     return {point.k: point.accuracy or 0.0 for point in points}
 
 

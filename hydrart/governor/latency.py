@@ -17,10 +17,11 @@ from collections import deque
 from collections.abc import Iterable
 from statistics import NormalDist
 
-from hydrart.governor.parameters.latency import LatencyParameters
+from hydrart.governor.parameters import Parameters
 from hydrart.governor.points import Jitter, OperatingPoint
 
-_MEAN_TO_STD = 1.25  # sqrt(pi / 2): a Gaussian's standard deviation over its mean absolute value
+_MEAN_TO_STD = math.sqrt(math.pi / 2)  # a Gaussian's standard deviation over its mean absolute value
+_EVEN_ODDS = 0.5  # where either of two may be the cause, each takes half
 _LEAST_SENSITIVITY = 0.1  # the least effect of the shared slow-down on a k; not 0, because errors are divided by it
 
 
@@ -62,25 +63,26 @@ class _Sample:
 class LatencyModel:
     """Predict the latency of each k, in milliseconds, from the frames observed so far."""
 
-    def __init__(self, points: Iterable[OperatingPoint], jitter: Jitter, parameters: LatencyParameters) -> None:
+    def __init__(self, points: Iterable[OperatingPoint], jitter: Jitter, parameters: Parameters) -> None:
         self._p = p = parameters
         self._work = {point.k: point.work for point in points}
         self._log_idle = {point.k: math.log(point.latency_ms) for point in points if point.latency_ms is not None}
         self._offset = dict.fromkeys(self._work, 0.0)  # c_k
         self._slope = dict.fromkeys(self._work, 0.0)  # h_k
-        self._near = {k: [(j, 0.5 ** abs(j - k)) for j in self._work if abs(j - k) <= p.neighbours] for k in self._work}
+        self._near = {k: [(j, _EVEN_ODDS ** abs(j - k)) for j in self._work] for k in self._work}
         self._seen_at = dict.fromkeys(self._work, -math.inf)
         self._m = 0.0
-        self._scatter = max(jitter.sigma, p.scatter_range[0])
+        self._scatter = max(jitter.sigma, p.noise)
+        self._outlier = p.outlier
         self._last_k: int | None = None
         self._forgot_at = -math.inf
         self._pending: tuple[float, bool] | None = None  # the last error if it was an outlier; whether k had changed
         self._odd: dict[int, float] = {}  # k -> its last error, if that was an outlier
         # decaying counts of slow frames: those that another slow frame followed, and all of them
-        self._repeats, self._spikes = p.repeat_prior
+        self._repeats, self._spikes = 0.0, 1.0  # as if one had come alone
         self._steps = 0.0  # share of the frames at which the load stepped upwards
-        self._levels = _Sample(p.levels)  # the slow-downs after such steps
-        self._errors = _Sample(p.window, _quantiles(jitter, p.prior))
+        self._levels = _Sample(p.memory)  # the slow-downs after such steps
+        self._errors = _Sample(p.window, _quantiles(jitter, p.memory))
 
     @property
     def known(self) -> bool:
@@ -120,6 +122,11 @@ class LatencyModel:
     def quantile(self, q: float) -> float:
         """The factor over the expected latency below which a share q (0 to 1) of the frames stayed."""
         return math.exp(self._errors.quantile(q))
+
+    @property
+    def doubt(self) -> float:
+        """The most by which an ordinary frame errs, as a logarithm."""
+        return self._outlier * self._scatter
 
     @property
     def unsure(self) -> bool:
@@ -183,13 +190,13 @@ class LatencyModel:
         p = self._p
         pending, self._pending = self._pending, None
         before = self._odd.pop(k, 0.0)
-        if abs(error) <= p.outlier * self._scatter:
+        if abs(error) <= self._outlier * self._scatter:
             if pending is not None and pending[0] > 0:
                 self._count(again=False)
-            self._m += p.gain * error / self._sensitivity(k)
-            self._correct(k, p.own_gain * error)
-            scatter = self._scatter + 1 / p.memory * (_MEAN_TO_STD * abs(error) - self._scatter)
-            self._scatter = min(max(scatter, p.scatter_range[0]), p.scatter_range[1])
+            self._m += error / p.memory / self._sensitivity(k)
+            self._correct(k, error / p.memory)
+            scatter = self._scatter + (_MEAN_TO_STD * abs(error) - self._scatter) / p.memory
+            self._scatter = max(scatter, p.noise)
         elif pending is not None and (pending[0] > 0) == (error > 0):
             self._step(k, min(error, pending[0], key=abs), error, after_switch=pending[1] and k == self._last_k)
         elif before and (before > 0) == (error > 0):  # other ks ran as expected in between: k itself is the cause
@@ -207,8 +214,8 @@ class LatencyModel:
             self._errors.replace_last(0.0, error - step)
         if after_switch:
             for other, share in self._near[k]:
-                self._correct(other, share * self._p.own_gain_at_switch * step)
-            step *= 1 - self._p.own_gain_at_switch
+                self._correct(other, share * _EVEN_ODDS * step)
+            step *= 1 - _EVEN_ODDS
         self._m += step / self._sensitivity(k)
         if up:
             self._levels.add(self._m)

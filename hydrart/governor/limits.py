@@ -12,6 +12,7 @@ from hydrart.readings import READINGS, Readings
 
 # Sensors are read once a second. This is a hundredth less, so that a reading that comes a little early counts at once.
 _REVIEW_S = 0.99
+_MAGNITUDE = 10.0  # a power that is off by an order of magnitude is in another unit, or of another device
 
 
 class PowerLimit:
@@ -53,7 +54,7 @@ class PowerLimit:
 
     def target(self, max_temp_c: float | None) -> float | None:
         """The target that limit_temperature() would set. Raises SettingError."""
-        return _target(max_temp_c, self._profile, self._p.thermal.below_throttling_c)
+        return _target(max_temp_c, self._profile, self._p.below_throttling_c)
 
     def limit_temperature(self, max_temp_c: float | None) -> None:
         """Change the target; None: below where the profile says that the device throttles. Raises SettingError."""
@@ -61,7 +62,7 @@ class PowerLimit:
         if self.max_temp_c is None:
             self._thermal = None
         elif self._thermal is None:
-            self._thermal = ThermalModel(self.max_temp_c, self._profile.thermal, self._p.thermal)
+            self._thermal = ThermalModel(self.max_temp_c, self._profile.thermal, self._p)
         else:
             self._thermal.target_c = self.max_temp_c
 
@@ -89,8 +90,7 @@ class PowerLimit:
         self._busy_j = 0.0
         readings, self._readings = self._readings, {}
         power_w = readings.get("power_w")
-        factor = self._p.battery.power_factor
-        if power_w is not None and not own_w / factor <= power_w <= factor * (own_w + 1):
+        if power_w is not None and not own_w / _MAGNITUDE <= power_w <= _MAGNITUDE * (own_w + 1):
             power_w = None
         heat_w = battery_w = math.inf
         if self._thermal is not None:
@@ -101,7 +101,7 @@ class PowerLimit:
         if self._until_h is not None:
             if self._battery is None:
                 until_s = now + self._until_h * 3600
-                self._battery = BatteryBudget(until_s, self.capacity_wh, self._p.battery)
+                self._battery = BatteryBudget(until_s, self.capacity_wh, self._p)
             if readings.get("charging") is not None or readings.get("battery") is not None:
                 self._charging = bool(readings.get("charging"))  # gauges are read every few seconds: it holds till then
             self._battery.update(now, dt, own_w, power_w, readings.get("battery"), self._charging)
@@ -120,7 +120,7 @@ class PowerLimit:
         if held:
             fitting = present
         if fitting != present:
-            self._up_at = now + self._p.choice.retry_s
+            self._up_at = now + self._p.horizon_s
         self.open = set(self._by_power[:fitting])
         if fitting < len(self._by_power):
             self.reason = self.reason if held else reason  # while it is held, the reason stays the one that closed it

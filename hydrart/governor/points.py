@@ -50,6 +50,11 @@ class Stage:
     """Time constant, in seconds."""
 
 
+TYPICAL_STAGES = (Stage(3.0, 5.0), Stage(4.0, 60.0), Stage(5.0, 400.0))
+"""The stages of a device without a profile: die, heat sink and case, by the order of magnitude of those in devices/.
+They are assumptions."""
+
+
 @dataclass(frozen=True)
 class Thermal:
     """A thermal model: the temperature is ambient_c plus the rise of every stage."""

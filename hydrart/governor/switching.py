@@ -2,7 +2,7 @@
 
 import math
 
-from hydrart.governor.parameters.choice import ChoiceParameters
+from hydrart.governor.parameters import Parameters
 
 _LONGEST_FRAME_S = 1.0  # waits are counted in frames; without a rate, or at a lower one, a frame counts as a second
 
@@ -14,7 +14,7 @@ class Switching:
     doubles the wait.
     """
 
-    def __init__(self, parameters: ChoiceParameters) -> None:
+    def __init__(self, parameters: Parameters) -> None:
         self._p = parameters
         self.current: int | None = None  # the k that runs
         self._climbed_at = self._up_at = -math.inf  # time of the last climb; time from which k may rise
@@ -34,7 +34,7 @@ class Switching:
     def switch(self, now: float, k: int, frame_ms: float) -> None:
         """Note that k runs from now on. frame_ms: the time that a frame has."""
         p, frame_s = self._p, min(frame_ms / 1000, _LONGEST_FRAME_S)
-        trial_s = p.trial_frames * frame_s
+        trial_s, wait_s = p.memory * frame_s, p.patience * frame_s
         if self.current is None or k == self.current:
             self.current = k
             if k >= self._failed and now - self._climbed_at > trial_s:
@@ -45,9 +45,9 @@ class Switching:
         else:
             if now - self._climbed_at < trial_s:
                 self._failed = self._climbed_to
-                self._failures_x = min(2 * self._failures_x, p.retry_s / p.dwell_frames / frame_s)
-            self._failed_until = now + p.dwell_frames * self._failures_x * frame_s
-        self._up_at = now + p.dwell_frames * frame_s
+                self._failures_x = min(2 * self._failures_x, p.horizon_s / wait_s)
+            self._failed_until = now + self._failures_x * wait_s
+        self._up_at = now + wait_s
         self.current = k
 
     def forgive(self) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hydrart.errors import SettingError
-from hydrart.governor.parameters import DEFAULTS
 from hydrart.lab.oracle import plan
 from hydrart.lab.simulate import GovernorPolicy, Outcome, Policy, World, simulate
 from hydrart.resources import suggestion
@@ -18,6 +17,7 @@ from hydrart.resources import suggestion
 # A run keeps its goals up to so many kelvin above the target, and with a battery that ends by this share too early.
 OVER_TARGET_C = 1.0
 ENDS_EARLY = 0.03
+_RESERVE = 0.005  # of the capacity: half a step of the simulated gauge, so that it never ends before it shows 0
 
 
 class Fixed:
@@ -123,7 +123,7 @@ class _Energy:
         if seconds <= 0:
             return math.inf
         capacity_j = (world.device.capacity_wh or 0.0) * 3600
-        return max(self._share - DEFAULTS.battery.reserve, 0.0) * capacity_j / seconds * world.period_s
+        return max(self._share - _RESERVE, 0.0) * capacity_j / seconds * world.period_s
 
     def sense(self, readings: Mapping[str, Any]) -> None:
         self._share = readings.get("battery", self._share)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,19 +39,10 @@ def mean(figures: Sequence[Figures]) -> Figures:
 
 
 def scaled(name: str, factor: float, parameters: Parameters = DEFAULTS) -> Parameters:
-    """Multiply one parameter, such as "latency.window", by the factor. A whole number stays whole."""
-    group_name, entry = name.split(".")
-    group: Any = getattr(parameters, group_name)
-    changed = replace(group, **{entry: _times(getattr(group, entry), factor)})
-    return replace(parameters, **{group_name: changed})
-
-
-def _times(value: Any, factor: float) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_times(item, factor) for item in value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{f.name: _times(getattr(value, f.name), factor) for f in fields(value)})
-    return max(1, math.floor(value * factor + 0.5)) if isinstance(value, int) else value * factor
+    """Multiply one parameter, such as "window", by the factor. A whole number stays whole."""
+    value = getattr(parameters, name)
+    times: Any = max(1, math.floor(value * factor + 0.5)) if isinstance(value, int) else value * factor
+    return replace(parameters, **{name: times})
 
 
 def variants() -> list[tuple[str, str]]:
@@ -78,7 +69,7 @@ def latency_errors(trace: Trace, ks: Sequence[int]) -> Floats:
     times = trace.columns["t_s"]
     errors = []
     for k, slowdowns in zip(ks, trace.slowdowns(times, ks).T, strict=True):
-        model = LatencyModel([OperatingPoint(k, 1.0, latency_ms=1.0)], Jitter(), DEFAULTS.latency)
+        model = LatencyModel([OperatingPoint(k, 1.0, latency_ms=1.0)], Jitter(), DEFAULTS)
         for now, slowdown in zip(times.tolist(), slowdowns.tolist(), strict=True):
             errors.append(math.log(slowdown) - model.log_expected(k))
             model.observe(now, k, slowdown)

@@ -62,11 +62,13 @@ class Goals:
     - fps: frames per second.
     - max_temp_c: the temperature to stay below; None: the governor's default.
     - until_h: hours that the battery must last; None: no such goal.
+    - miss_price: the governor's price of a missed frame; None: its default.
     """
 
     fps: float
     max_temp_c: float | None = None
     until_h: float | None = None
+    miss_price: float | None = None
 
 
 class World:
@@ -138,7 +140,12 @@ class World:
         """The governor of a real run, with the goals of this world."""
         goals = self.goals
         return Governor(
-            self.profile, fps=goals.fps, max_temp_c=goals.max_temp_c, until_h=goals.until_h, parameters=parameters
+            self.profile,
+            fps=goals.fps,
+            max_temp_c=goals.max_temp_c,
+            until_h=goals.until_h,
+            miss_price=goals.miss_price,
+            parameters=parameters,
         )
 
 

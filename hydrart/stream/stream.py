@@ -70,6 +70,7 @@ class Stream:
     - max_temp_c: temperature to stay below, in degrees Celsius. Default: 2 below the device profile's throttling
       temperature; without a profile, none.
     - until_h: hours for which the battery must last. Default: no such goal.
+    - miss_price: price of a missed frame in right answers. More gives fewer missed frames and smaller ks. Default 0.5.
     - device: the device profile for the start: a shipped profile's name, or a path. It also names the sensors.
       Default: no profile; hydrart finds the sensors.
     - governor: your own Governor, in place of these goals. It starts from the latencies measured here.
@@ -116,6 +117,7 @@ class Stream:
         max_k: int | None = None,
         max_temp_c: float | None = None,
         until_h: float | None = None,
+        miss_price: float | None = None,
         device: str | os.PathLike[str] | None = None,
         governor: Governor | None = None,
         measure: bool = True,
@@ -144,6 +146,7 @@ class Stream:
             "max_k": max_k,
             "max_temp_c": max_temp_c,
             "until_h": until_h,
+            "miss_price": miss_price,
         }
         given = [name for name, value in goals.items() if value is not None]
         if governor is not None and given:

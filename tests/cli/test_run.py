@@ -188,7 +188,7 @@ GOALS: list[dict[str, Any]] = [
     {"fps": 25.0},
     {"k": 6},
     {"min_k": 4, "max_k": 7, "fps": 100.0},
-    {"max_temp_c": 60.0, "until_h": 2.0},
+    {"max_temp_c": 60.0, "until_h": 2.0, "miss_price": 1.2},
     {"device": "raspberrypi4"},
 ]
 
@@ -212,7 +212,8 @@ def test_the_library_is_the_command(
     board(tmp_path)
     defaults = hydrart.Sensors.__init__.__kwdefaults__ or {}
     monkeypatch.setitem(defaults, "root", tmp_path)  # the command has --sensor-root for this
-    names = {"max_temp_c": "--max-temp", "until_h": "--until", "min_k": "--min-k", "max_k": "--max-k"}
+    names = {"max_temp_c": "--max-temp", "until_h": "--until", "miss_price": "--miss-price"}
+    names |= {"min_k": "--min-k", "max_k": "--max-k"}
     options = [text for name, value in goals.items() for text in (names.get(name, f"--{name}"), value)]
     paths = ("--source", source, "--weights", weights, "--sensor-root", tmp_path)
     frames, _ = run_json(*paths, "--max-frames", 3, "--threads", 1, *options)

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from hydrart.governor.battery import BatteryBudget
+from hydrart.governor.battery import RESERVE, BatteryBudget
 from hydrart.governor.parameters import DEFAULTS
 
-P = DEFAULTS.battery
+P = DEFAULTS
 HOUR_S = 3600.0
 
 
@@ -31,8 +31,8 @@ def test_nothing_is_limited_before_the_first_reading() -> None:
 def test_what_is_left_is_spread_evenly_less_the_reserve() -> None:
     of = budget(hours=2)
     of.update(0, 1, 4.0, None, 0.8, charging=False)
-    assert of.left == 0.8 and of.allowed(0) == pytest.approx((0.8 - P.reserve) * 10 / 2, abs=0.01)
-    assert of.allowed(HOUR_S) == pytest.approx((0.8 - P.reserve) * 10 / 1, abs=0.01)
+    assert of.left == 0.8 and of.allowed(0) == pytest.approx((0.8 - RESERVE) * 10 / 2, abs=0.01)
+    assert of.allowed(HOUR_S) == pytest.approx((0.8 - RESERVE) * 10 / 1, abs=0.01)
     assert of.allowed(2 * HOUR_S) == math.inf, "the goal is reached"
 
 
@@ -47,7 +47,7 @@ def test_the_gauge_corrects_the_count_little_by_little() -> None:
     of = budget()
     of.update(0, 1, 0.0, None, 0.5, charging=False)
     of.update(1, 1, 0.0, None, 0.4, charging=False)
-    assert of.left == pytest.approx(0.5 - P.gauge_gain * 0.1)
+    assert of.left == pytest.approx(0.5 - 0.1 / P.memory)
     for second in range(2, 302):
         of.update(second, 1, 0.0, 0.0, 0.4, charging=False)
     assert of.left == pytest.approx(0.4, abs=0.001)
@@ -56,10 +56,10 @@ def test_the_gauge_corrects_the_count_little_by_little() -> None:
 def test_a_reading_that_is_far_off_is_believed_only_after_doubts() -> None:
     of = budget()
     of.update(0, 1, 0.0, None, 0.9, charging=False)
-    for second in range(P.doubts):
+    for second in range(P.memory):
         of.update(second, 1, 0.0, None, 0.1, charging=False)
         assert of.left == 0.9
-    of.update(P.doubts, 1, 0.0, None, 0.1, charging=False)
+    of.update(P.memory, 1, 0.0, None, 0.1, charging=False)
     assert of.left == 0.1
 
 
@@ -77,7 +77,7 @@ def test_what_others_draw_is_taken_from_the_budget() -> None:
         of.update(second, 1.0, 4.0, 6.0, 1.0, charging=False)
     # the gauge stays full: 99.5 Wh over 9.17 h, less the 2 W that a sensor tells of others
     left = 10 - 3000 / HOUR_S
-    assert of.allowed(3000) == pytest.approx(99.5 / left - 2 + (of._saved_j / P.even_s), abs=0.3)
+    assert of.allowed(3000) == pytest.approx(99.5 / left - 2 + (of._saved_j / P.forget_s), abs=0.3)
     assert of._other_w == pytest.approx(2, abs=0.01)
 
 
@@ -103,12 +103,12 @@ def test_what_was_saved_is_spent_within_a_minute() -> None:
     of.update(0, 1, 5.0, None, 1.0, charging=False)
     even_w = of.allowed(0)
     drain(of, 30, own_w=even_w - 1.0, start=1)
-    assert of.allowed(31) == pytest.approx(even_w + 30 / P.even_s, rel=0.02)
+    assert of.allowed(31) == pytest.approx(even_w + 30 / P.forget_s, rel=0.02)
     drain(of, 3000, own_w=even_w - 1.0, start=31)
     assert of.allowed(3031) < 2.2 * even_w, "never more than is even on top"
 
 
 def test_an_empty_battery_allows_nothing() -> None:
     of = budget()
-    of.update(0, 1, 4.0, None, P.reserve / 2, charging=False)
+    of.update(0, 1, 4.0, None, RESERVE / 2, charging=False)
     assert of.allowed(0) <= 0

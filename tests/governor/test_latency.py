@@ -10,7 +10,7 @@ from hydrart.governor.latency import LatencyModel, _Sample
 from hydrart.governor.parameters import DEFAULTS
 from hydrart.governor.points import Jitter, OperatingPoint
 
-P = DEFAULTS.latency
+P = DEFAULTS
 KS = range(3, 13)
 QUIET = Jitter(sigma=0.02, tail_p=0.0, tail_x=1.0)
 POINTS = [OperatingPoint(k, work=k * k, latency_ms=float(k * k)) for k in KS]
@@ -69,7 +69,9 @@ def test_a_change_that_came_with_k_is_shared_with_k_and_its_neighbours() -> None
     slowdown = {k: (of.expected_ms(k) or 0) / k**2 for k in KS}
     assert slowdown[8] == pytest.approx(2, rel=0.1)
     assert slowdown[8] > slowdown[9] > slowdown[10] > slowdown[11] > slowdown[12] + 0.01
-    assert slowdown[12] == pytest.approx(slowdown[3])
+    own = math.log(slowdown[8] / math.sqrt(2))
+    shares = {k: math.log(slowdown[k] / math.sqrt(2)) / own for k in KS}
+    assert shares == pytest.approx({k: 0.5 ** abs(k - 8) for k in KS}, abs=0.05), "each next one half as much"
     assert slowdown[7] == pytest.approx(slowdown[9])
     assert slowdown[3] == pytest.approx(math.sqrt(2), rel=0.02), "half of it may be the load's"
 
@@ -121,7 +123,7 @@ def test_relief_forgets_what_others_did() -> None:
 def test_beyond_what_was_seen_the_tail_is_paretos(spare: float) -> None:
     of = model()
     p = of.late(6, math.log(36) + spare)
-    assert p == pytest.approx(math.exp(-P.tail_index * spare) / (P.prior + 1))
+    assert p == pytest.approx(math.exp(-P.tail_index * spare) / (P.memory + 1))
 
 
 def test_late_is_the_share_of_errors_above() -> None:
@@ -161,7 +163,7 @@ def test_steps_of_the_load_are_feared_but_not_from_the_top_of_them() -> None:
 def test_the_profiles_jitter_is_what_is_known_at_first() -> None:
     wild = model(jitter=Jitter(sigma=0.2, tail_p=0.1, tail_x=3.0))
     assert wild.quantile(0.99) == pytest.approx(3.0) and model().quantile(0.99) < 1.06
-    longer = LatencyModel(POINTS, QUIET, replace(P, prior=200))
+    longer = LatencyModel(POINTS, QUIET, replace(P, memory=200))
     assert longer.late(6, math.log(36) + 1) < model().late(6, math.log(36) + 1)
 
 

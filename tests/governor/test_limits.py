@@ -125,7 +125,7 @@ def test_it_falls_at_once_and_rises_after_a_wait() -> None:
     changed = 2.0
     for now in range(3, 60):
         second(of, float(now))
-        if now < changed + DEFAULTS.choice.retry_s:
+        if now < changed + DEFAULTS.horizon_s:
             assert len(of.open) == len(KS) - 2 and of.reason == "heat"
     assert of.open == set(KS)
 

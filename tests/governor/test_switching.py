@@ -3,10 +3,10 @@
 from hydrart.governor.parameters import DEFAULTS
 from hydrart.governor.switching import Switching
 
-P = DEFAULTS.choice
+P = DEFAULTS
 FRAME_MS = 100.0
-DWELL_S = P.dwell_frames * FRAME_MS / 1000
-TRIAL_S = P.trial_frames * FRAME_MS / 1000
+DWELL_S = P.patience * FRAME_MS / 1000
+TRIAL_S = P.memory * FRAME_MS / 1000
 A_LITTLE_S = 0.01
 
 
@@ -43,7 +43,7 @@ def test_a_climb_that_fails_waits_twice_as_long_each_time() -> None:
         assert wait_s(of, now, 9) == waits[-1], "above it all"
         now += waits[-1]
     assert abs(waits[0] - 2 * DWELL_S) <= 0.01 and abs(waits[1] - 4 * DWELL_S) <= 0.01
-    assert abs(waits[-1] - P.retry_s) <= 0.01, "not for ever"
+    assert abs(waits[-1] - P.horizon_s) <= 0.01, "not for ever"
 
 
 def test_a_climb_that_holds_forgives_those_that_failed() -> None:
@@ -72,4 +72,4 @@ def test_a_frame_counts_as_a_second_at_most() -> None:
     of = Switching(P)
     of.switch(0, 6, float("inf"))
     of.switch(0, 7, float("inf"))
-    assert wait_s(of, 0, 8) == P.dwell_frames
+    assert wait_s(of, 0, 8) == P.patience

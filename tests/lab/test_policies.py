@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hydrart.governor.parameters import DEFAULTS
+from hydrart.governor.battery import RESERVE
 from hydrart.governor.points import Jitter
 from hydrart.lab.policies import (
     _MAKERS,
@@ -88,14 +88,14 @@ def test_alert_is_less_sure_the_more_latencies_scatter() -> None:
 def test_alert_keeps_the_reserve_that_the_governor_keeps() -> None:
     of = world(replace(BOARD, capacity_wh=1.0), until_h=1.0)
     alert = Alert(of, AlertConstants())
-    alert.sense(0, {"battery": DEFAULTS.battery.reserve + 1e-6})
+    alert.sense(0, {"battery": RESERVE + 1e-6})
     assert alert.choose(0, 1000, 0, 0) == 3, "nothing is left but the reserve"
     alert.sense(0, {"battery": 1.0})
     assert alert.choose(0, 1000, 0, 0) == 3, "3600 J an hour are 1 W, and idling takes 2"
-    alert.sense(0, {"battery": DEFAULTS.battery.reserve})
+    alert.sense(0, {"battery": RESERVE})
     budget = alert._budget
     assert budget.per_frame(0) == 0
-    alert.sense(0, {"battery": 0.5 + DEFAULTS.battery.reserve})
+    alert.sense(0, {"battery": 0.5 + RESERVE})
     assert budget.per_frame(0) == pytest.approx(0.5 * 3600 / 3600 * 0.1)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hydrart.governor.parameters import DEFAULTS, described
-from hydrart.governor.points import Jitter, Stage
+from hydrart.governor.points import Jitter
 from hydrart.lab.sensitivity import Figures, hill_index, latency_errors, mean, run, run_all, scaled, variants
 from tests.support.worlds import BOARD, trace, world
 
@@ -21,12 +21,10 @@ def test_one_parameter_is_scaled_and_no_other(name: str) -> None:
 
 
 def test_scaled_values() -> None:
-    assert scaled("latency.window", 0.5).latency.window == 400
-    assert scaled("latency.neighbours", 0.5).latency.neighbours == 2, "whole, rounded up"
-    assert scaled("choice.late_price", 2.0).choice.late_price == 3.0
-    assert scaled("thermal.doubts", 0.5).thermal.doubts == (3, 8)
-    assert scaled("thermal.stages", 2.0).thermal.stages[0] == Stage(6.0, 10.0)
-    assert scaled("latency.neighbours", 0.01).latency.neighbours == 1, "not below 1"
+    assert scaled("window", 0.5).window == 400
+    assert scaled("patience", 0.5).patience == 3, "whole, rounded up"
+    assert scaled("miss_price", 2.0).miss_price == 1.0
+    assert scaled("patience", 0.01).patience == 1, "not below 1"
 
 
 def test_every_parameter_has_both_variants() -> None:
@@ -34,9 +32,9 @@ def test_every_parameter_has_both_variants() -> None:
 
 
 def test_a_higher_price_of_late_frames_brings_fewer() -> None:
-    device = replace(BOARD, jitter=Jitter(0.1, 0.02, 2.0))
+    device = replace(BOARD, jitter=Jitter(0.15, 0.02, 2.0))
     of = world(device, trace(t_s=[0, 30, 60], slowdown=[1, 1.5, 1]), 90, fps=15)
-    base, (cheap, dear) = run_all(of, [("choice.late_price", "half"), ("choice.late_price", "twice")])
+    base, (cheap, dear) = run_all(of, [("miss_price", "half"), ("miss_price", "twice")])
     assert base == run(of, DEFAULTS), "equal worlds give equal figures"
     assert dear.late <= base.late <= cheap.late and dear.late < cheap.late
 
