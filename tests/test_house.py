@@ -21,10 +21,6 @@ HEAVY |= {"rich", "safetensors", "threadpoolctl", "torch"}
 UNTESTED = {
     "__main__.py": "a call of cli/main.py; tests/cli/test_main.py runs it",
     "convert/network.py": "an interface, which convert/nested_vit.py and train/convnet.py carry out",
-    "governor/parameters/battery.py": "a table, whose every row tests/governor/test_parameters.py reads",
-    "governor/parameters/choice.py": "the same",
-    "governor/parameters/latency.py": "the same",
-    "governor/parameters/thermal.py": "the same",
     "source/shot.py": "a record without code",
 }
 # hydrart/format describes these, and hydrart/engine/kernels numbers them, because machine code takes no objects
