@@ -47,7 +47,7 @@ class Engine(Protocol):
         """Input [B, C, H, W], normalised -> the class tokens [B, k * head_dim] after the final LayerNorm."""
 
     def looking(self, x: NDArray[np.float32], merges: Sequence[int] = ()) -> AbstractContextManager[Looking]:
-        """Begin to look at the input [B, C, H, W], normalised, with B up to MAX_BATCH.
+        """Begin to look at the input [B, C, H, W], normalised. Raises SettingError for B beyond MAX_BATCH.
 
         Inside the context the engine serves this thread alone. Its other methods must not be called there.
         """
@@ -71,9 +71,9 @@ def make_engine(backend: str, file: WeightFile, threads: int | None) -> Engine:
         raise SettingError(f"backend {backend!r} is unknown: choose from {', '.join(_ENGINES)}")
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1):
         raise SettingError(f"threads={threads!r} is no number of threads: pass a whole number from 1, or None")
-    if file.meta.architecture.looks and backend != "reference":
+    if file.meta.architecture.looks and backend == "onnxruntime":
         raise SettingError(
-            f"{file.path} is a network of several looks, which backend {backend!r} does not run: take 'reference'"
+            f"{file.path} is a network of several looks, which backend {backend!r} does not run: take 'native'"
         )
     module, name = _ENGINES[backend]
     engine: Engine = getattr(import_module(module), name)(file, threads and int(threads))

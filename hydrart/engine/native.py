@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 
 from hydrart.background import Background
 from hydrart.engine import MAX_BATCH
-from hydrart.engine.kernels import attention, class_tokens, forward, gemm, merging
+from hydrart.engine.kernels import attention, class_tokens, forward, fusion, gemm, merging
 from hydrart.engine.kernels.layers import row_bytes
 from hydrart.engine.kernels.state import NETWORK, WORK
 from hydrart.engine.kernels.threads import WORDS
 from hydrart.engine.merging_tables import MergingTables
 from hydrart.engine.thread_count import ThreadCount
 from hydrart.engine.weights import KernelWeights
+from hydrart.errors import SettingError
 from hydrart.fork import call_in_children, free_in_children
 from hydrart.format.precision import FloatArray
 from hydrart.format.reader import WeightFile
+from hydrart.picture.resample import resample
 
 MAX_THREADS = 64
 _PAGE = 4096
@@ -50,14 +52,13 @@ class NativeEngine:
         self._run = forward.run.ready()
         self._network: NDArray[Any] = np.zeros(1, NETWORK)
         self._batch = 0
-        # by k, tokens that are merged, batch, and whether cores may sleep
-        self._thread_counts: dict[tuple[int, int, int, bool], ThreadCount] = {}
+        # by k, tokens that are merged, batch, whether cores may sleep, and whether the call finishes a look
+        self._thread_counts: dict[tuple[int, int, int, bool, bool], ThreadCount] = {}
         self._ended = 0.0  # time at which the last call ended
         self._stop = np.zeros(1, np.int32)  # the kernels read it before each block of a call that may be abandoned
         net, arch, weights = self._network[0], self._arch, self._weights
-        for name in ("depth", "head_dim", "image_size", "patch", "channels", "classes"):
+        for name in ("depth", "head_dim", "patch", "channels", "classes"):
             net[name] = getattr(arch, name)
-        net["tokens"] = arch.tokens(arch.heads[-1])
         net["eps"] = arch.layer_norm_eps
         net["norms"], net["norm_channels"] = _address(weights.norms), weights.norm_stride
         net["most_input_tiles"], net["bfloat16"] = self._most_input_tiles(), weights.bfloat16
@@ -78,7 +79,7 @@ class NativeEngine:
         with self._lock:
             for begin in range(0, len(x), MAX_BATCH):
                 part = out[begin : begin + MAX_BATCH]
-                self._call(x[begin : begin + MAX_BATCH], k, merges, classify=True)
+                self._pass(x[begin : begin + MAX_BATCH], k, merges, classify=True)
                 part[:] = self._logits[: len(part), : self._arch.classes]
         return out
 
@@ -89,13 +90,15 @@ class NativeEngine:
         with self._lock:
             for begin in range(0, len(x), MAX_BATCH):
                 part = out[begin : begin + MAX_BATCH]
-                self._call(x[begin : begin + MAX_BATCH], k, merges, classify=False)
+                self._pass(x[begin : begin + MAX_BATCH], k, merges, classify=False)
                 part[:] = self._features[: part.size].reshape(part.shape)
         return out
 
     @contextlib.contextmanager
     def looking(self, x: FloatArray, merges: Sequence[int] = ()) -> Iterator["_Looking"]:
-        """Begin to look at float32 [B, C, H, W], with B up to MAX_BATCH, again and again."""
+        """Begin to look at float32 [B, C, H, W] again and again. Raises SettingError for B beyond MAX_BATCH."""
+        if len(x) > MAX_BATCH:
+            raise SettingError(f"{len(x)} pictures are too many for looking: pass at most {MAX_BATCH}")
         with self._lock:
             self._stop[0] = 0
             yield _Looking(self, x, merges)
@@ -107,23 +110,52 @@ class NativeEngine:
     def _look(
         self, pictures: FloatArray, k: int, merges: Sequence[int], may_stop: bool, deadline: float | None
     ) -> FloatArray | None:
-        """Logits [B, classes], or None where the call was abandoned. The caller holds the lock."""
+        """Logits [B, classes], or None where a call was abandoned. The caller holds the lock."""
         net = self._network[0]
         net["stop"] = _address(self._stop) if may_stop else 0
         net["deadline_ns"] = 0 if deadline is None else int(min(max(deadline, 1e-9), 9e9) * 1e9)
         try:
-            self._call(pictures, k, merges, classify=True)
+            self._next(pictures, k, merges, classify=True)
         finally:
             net["stop"] = 0
         return None if net["abandoned"] else self._logits[: len(pictures), : self._arch.classes].copy()
 
-    def _call(self, pictures: FloatArray, k: int, merges: Sequence[int], classify: bool) -> None:
-        """Run the kernels. The caller holds the lock."""
+    def _pass(self, pictures: FloatArray, k: int, merges: Sequence[int], classify: bool) -> None:
+        """Run all looks up to that of k heads; where each k answers alone, run k. The caller holds the lock."""
+        for look in self._arch.heads if self._arch.looks else (k,):
+            if look <= k:
+                self._next(pictures, look, merges, classify)
+
+    def _next(self, pictures: FloatArray, k: int, merges: Sequence[int], classify: bool) -> None:
+        """Run one look, after the one before it. The caller holds the lock."""
+        if before := self._arch.before(k):
+            self._call(pictures, before, (), classify, finishing=True)
+            if self._network[0]["abandoned"]:
+                return
+        self._call(resample(pictures, self._arch.size(k)), k, merges, classify)
+
+    def _keep(self, places: NDArray[np.intp], k: int) -> None:
+        """Put the tokens of the pictures at these places, ascending, in front. k: the heads of the look so far."""
+        start = int(self._network[0]["x"])
+        size = self._arch.tokens(k) * row_bytes(self._arch.width(k))
+        for place, old in enumerate(places.tolist()):
+            ctypes.memmove(start + place * size, start + old * size, size)
+
+    def _call(
+        self, pictures: FloatArray, k: int, merges: Sequence[int], classify: bool, finishing: bool = False
+    ) -> None:
+        """Run the kernels. The caller holds the lock.
+
+        finishing: compute only what the look after that of k heads takes over.
+        """
         batch = len(pictures)
         if batch > self._batch:
             self._allocate(MAX_BATCH)
         self._weights.prepare(k)
         net = self._network[0]
+        for name, value in self._weights.look(k).items():
+            net[name] = value
+        net["finishing"] = finishing
         net["pictures"] = _address(pictures)
         net["classifier"] = self._weights.classifier(k)
         net["column_sums"], net["fill_sums"] = self._weights.sums(k)
@@ -139,7 +171,7 @@ class NativeEngine:
         self._team.make_way()
         start = time.perf_counter()
         rested = start - self._ended > _REST_S  # sleeping cores take some time to start
-        count = self._thread_counts.setdefault((k, sum(merges), batch, rested), ThreadCount(self.threads))
+        count = self._thread_counts.setdefault((k, sum(merges), batch, rested, finishing), ThreadCount(self.threads))
         net["threads"] = count.threads()
         self._run(self._network, 0, k, batch)
         self._ended = time.perf_counter()
@@ -160,6 +192,7 @@ class NativeEngine:
         wide = max(row_bytes(4 * p), row_bytes(arch.patch_inputs + arch.head_dim))
         scratch = max(
             attention.attention_scratch_bytes(tokens, arch.head_dim),
+            fusion.fusion_scratch_bytes(batch, p),
             class_tokens.class_token_scratch_bytes(batch, tokens, arch.head_dim, p),
             merging.merging_scratch_bytes(tokens, arch.head_dim),
         )
@@ -205,18 +238,35 @@ class NativeEngine:
 
 
 class _Looking:
-    """The looks of a NativeEngine at pictures x. A look takes nothing over from the one before."""
+    """The looks of a NativeEngine at pictures x."""
 
     def __init__(self, engine: NativeEngine, x: FloatArray, merges: Sequence[int]) -> None:
-        self._engine, self._x, self._kept, self._merges = engine, x, x, merges
-        self._looks = 0  # number of looks so far
+        self._engine, self._x, self._merges, self._kept = engine, x, merges, np.arange(len(x))
+        self._k = 0  # the k of the look before
+        self._abandoned = False
 
     def look(self, k: int, keep: Sequence[int] | None = None, deadline: float | None = None) -> FloatArray | None:
-        """Logits [B, classes] of the kept pictures with k heads, or None for a look that was abandoned."""
+        """Logits [B, classes] of the kept pictures with k heads, or None for a look that was abandoned.
+
+        Raises SettingError where a network of several looks has another look next.
+        """
+        arch, before = self._engine._arch, self._k
+        if self._abandoned:
+            return None
+        if arch.looks and arch.before(k) != before:
+            raise SettingError(f"the look of {k} heads does not follow that of {before}: take the looks in their order")
         if keep is not None:
-            self._kept = self._x[np.asarray(keep, np.intp)]
-        self._looks += 1
-        return self._engine._look(self._kept, k, self._merges, self._looks > 1, deadline)
+            kept = np.asarray(keep, np.intp)
+            if arch.looks and before:
+                self._engine._keep(np.searchsorted(self._kept, kept), before)
+            self._kept = kept
+        self._k = k
+        if not len(self._kept):
+            return np.empty((0, arch.classes), np.float32)
+        x = self._x if len(self._kept) == len(self._x) else self._x[self._kept]
+        logits = self._engine._look(x, k, self._merges, bool(before), deadline)
+        self._abandoned = logits is None
+        return logits
 
 
 class _Team:

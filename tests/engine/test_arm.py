@@ -6,14 +6,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import hydrart
 from hydrart.engine.numpy_engine import NumpyEngine
-from hydrart.format.architecture import Architecture
+from hydrart.format.architecture import Architecture, Look
 from hydrart.format.preprocessing import Preprocessing
 from hydrart.format.reader import WeightFile
 from hydrart.picture.preprocess import preprocess
@@ -31,6 +33,8 @@ ARCHITECTURES = (
     SMALL,
     Architecture(image_size=32, patch=8, depth=2, head_dim=32, heads=(1, 2, 3), classes=10, layer_scale=True),
     Architecture(image_size=32, patch=8, depth=2, head_dim=64, heads=(1, 2, 3), classes=10, separate_classifiers=True),
+    replace(SMALL, heads=(2, 5), looks=(Look(2, 32), Look(5, 32)), fusion="tokens"),
+    replace(SMALL, head_dim=64, heads=(1, 3), looks=(Look(1, 16), Look(3, 32)), fusion="grid"),
 )
 PRECISIONS = ("fp32", "bf16", "int8")
 # of the largest logit; bfmmla and integers round activations too
@@ -93,13 +97,23 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     np.save(share / "x.npy", np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32))
     for arch in ARCHITECTURES:
         for precision in PRECISIONS:
-            name = f"{arch.head_dim}-{precision}"
+            name = f"{arch.head_dim}{arch.fusion}-{precision}"
             make_file(share / f"{name}.safetensors", arch, precision)
             np.save(share / f"{name}.npy", [arch.heads[0], arch.heads[len(arch.heads) // 2], arch.heads[-1]])
     for name, size in PICTURES.items():
         np.save(share / f"{name}.picture.npy", noise(*size))
     yield root
     shutil.rmtree(root)
+
+
+def answers(engine: NumpyEngine, arch: Architecture, x: NDArray[np.float32], k: int) -> NDArray[np.float32]:
+    """Logits of k heads. Of a network of looks, they are those of the look of k heads, after those before it."""
+    if not arch.looks:
+        return engine.logits(x, k)
+    with engine.looking(x) as view:
+        *_, last = (view.look(each) for each in arch.heads if each <= k)
+    assert last is not None
+    return last
 
 
 def emulate(root: Path, core: str, *args: str, **variables: str) -> str:
@@ -146,10 +160,10 @@ def test_answers_are_those_of_the_reference(root: Path, core: str) -> None:
     x = np.load(share / "x.npy")
     for arch in ARCHITECTURES:
         for precision in PRECISIONS:
-            name = f"{arch.head_dim}-{precision}"
+            name = f"{arch.head_dim}{arch.fusion}-{precision}"
             reference = NumpyEngine(WeightFile(share / f"{name}.safetensors"), 1)
             for k in np.load(share / f"{name}.npy"):
-                expected = reference.logits(x, int(k))
+                expected = answers(reference, arch, x, int(k))
                 tolerance = TOLERANCE[precision] * np.abs(expected).max()
                 one, two = (np.load(out / f"{name}-{k}-{batch}.npy") for batch in (1, 2))
                 np.testing.assert_allclose(two, expected, rtol=0, atol=tolerance, err_msg=f"{name} k={k}")

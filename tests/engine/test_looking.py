@@ -166,8 +166,9 @@ def test_abandoned_looks_end_within_a_block_and_leave_the_engine_clean(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("all_threads")
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("threads", "times", "stops"), [(1, 37_500, 2_500), (2, 9_000, 1_000)])
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_a_hundred_thousand_abandoned_looks(make_weights: Make, precision: str, threads: int) -> None:
-    """25,000 each."""
-    check(WeightFile(make_weights(DEEP, precision)), threads, 22_500, 2_500)
+def test_a_hundred_thousand_abandoned_looks(
+    make_weights: Make, precision: str, threads: int, times: int, stops: int
+) -> None:
+    check(WeightFile(make_weights(DEEP, precision)), threads, times, stops)

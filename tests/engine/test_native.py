@@ -21,7 +21,7 @@ from hydrart.codegen.isa import FLOAT_DOTS, ISAS, Isa, choose, host_features
 from hydrart.engine import MAX_BATCH, reference
 from hydrart.engine.native import NativeEngine
 from hydrart.errors import WeightFileError
-from hydrart.format.architecture import Architecture
+from hydrart.format.architecture import Architecture, Look
 from hydrart.format.layout import tensor_name
 from hydrart.format.reader import WeightFile
 from hydrart.format.roles import parameters_of
@@ -44,6 +44,24 @@ SHAPES = {
     "one patch": replace(SMALL, image_size=8),
     "pixels as patches": replace(SMALL, image_size=12, patch=1, heads=(3,)),
     "one block": replace(SMALL, depth=1),
+    "looks by tokens": replace(SMALL, depth=3, heads=(3, 6), looks=(Look(3, 32), Look(6, 32)), fusion="tokens"),
+    "looks by grid": replace(
+        SMALL, image_size=40, head_dim=64, heads=(1, 3), looks=(Look(1, 24), Look(3, 40)), fusion="grid"
+    ),
+    "three looks by tokens": replace(
+        SMALL, head_dim=32, heads=(1, 2, 5), looks=tuple(Look(k, 32) for k in (1, 2, 5)), fusion="tokens"
+    ),
+    "three looks by grid": replace(
+        SMALL,
+        image_size=48,
+        head_dim=32,
+        heads=(1, 2, 4),
+        looks=(Look(1, 16), Look(2, 48), Look(4, 48)),
+        fusion="grid",
+    ),
+    "looks of one block": replace(
+        SMALL, depth=1, image_size=24, heads=(2, 5), looks=(Look(2, 8), Look(5, 24)), fusion="grid"
+    ),
 }
 
 
@@ -53,9 +71,12 @@ def pictures(arch: Architecture, count: int, seed: int = 0) -> NDArray[np.float3
 
 
 def oracle(file: WeightFile, x: NDArray[np.float32], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Logits and features in float64."""
-    arch, state = file.meta.architecture, file.state(k)
-    features = reference.features(state, arch, x.astype(np.float64), k)
+    """Logits and features in float64. Of a network of looks, they are those of the look of k heads."""
+    arch, state, tokens = file.meta.architecture, dict(file.state(k)), None
+    for look in [each for each in arch.heads if each <= k] if arch.looks else [k]:
+        tokens = reference.tokens(state, arch, x.astype(np.float64), look, tokens)
+    assert tokens is not None
+    features = tokens[:, 0]
     return reference.classify(state, arch, features, k), features
 
 
@@ -98,7 +119,8 @@ for path in sys.argv[1:]:
 
 @pytest.mark.parametrize("isa", [i for i in ISAS if host_features().issuperset(i.needs)], ids=lambda isa: isa.name)
 def test_every_instruction_set_of_this_cpu_agrees_with_the_reference(make_weights: Make, isa: Isa) -> None:
-    archs = [SHAPES[f"heads of {head_dim}"] for head_dim in (16, 32, 64)]
+    names = (*(f"heads of {head_dim}" for head_dim in (16, 32, 64)), "looks by tokens", "looks by grid")
+    archs = [SHAPES[name] for name in names]
     cases = [(arch, precision) for arch in archs for precision in PRECISIONS]
     files = [str(make_weights(arch, precision)) for arch, precision in cases]
     variables = os.environ | {"HYDRART_ISA": isa.name}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hydrart.engine import merging_tables, native, weights
 from hydrart.engine.native import NativeEngine
-from hydrart.format.architecture import Architecture
+from hydrart.format.architecture import Architecture, Look
 from hydrart.format.precision import PRECISIONS
 from hydrart.format.reader import WeightFile
 from tests.support.networks import SMALL, make_file
@@ -92,16 +92,23 @@ def random_architecture(rng: np.random.Generator) -> Architecture:
     most = int(rng.integers(1, 6))
     heads = tuple(sorted({most, *map(int, rng.integers(1, most + 1, rng.integers(0, 3)))}))
     patch = int(rng.choice([4, 7, 8, 16, 33]))
+    image_size = patch * int(rng.integers(1, 6))
+    fusion = str(rng.choice(["none", "tokens", "grid"]))
+    smallest = image_size if fusion == "tokens" else patch
+    sizes = [*sorted(map(int, rng.integers(smallest, image_size + 1, len(heads) - 1) // patch * patch)), image_size]
+    looks = tuple(map(Look, heads, sizes)) if fusion != "none" else ()
     return replace(
         SMALL,
-        image_size=patch * int(rng.integers(1, 6)),
+        image_size=image_size,
+        looks=looks,
+        fusion=fusion,
         patch=patch,
         depth=int(rng.integers(1, 4)),
         head_dim=head_dim,
         heads=heads,
         classes=int(rng.choice([1, 2, 10, 64, 65, 129, 1000])),
-        layer_scale=bool(rng.integers(2)),
-        separate_classifiers=bool(rng.integers(2)),
+        layer_scale=bool(rng.integers(2)) and fusion != "grid",
+        separate_classifiers=bool(rng.integers(2)) and fusion == "none",
     )
 
 

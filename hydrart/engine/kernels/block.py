@@ -7,7 +7,7 @@ k heads. See also forward.py.
 from hydrart.codegen.jit import kernel
 from hydrart.engine.kernels.attention import attend, padded
 from hydrart.engine.kernels.gemm import BF16, MATRIX_BYTES, ROWS, gemm, matrix_at
-from hydrart.engine.kernels.intrinsics import ISA
+from hydrart.engine.kernels.intrinsics import ISA, f32_at
 from hydrart.engine.kernels.layers import choose_weights, norm, qkv_row_bytes, row_bytes, set_input, set_output
 from hydrart.engine.kernels.merging import key_bias_of, merge
 from hydrart.engine.kernels.state import FC1, FC2, PER_BLOCK, PROJ, QKV
@@ -52,6 +52,15 @@ def norm_rows(net, work, index):
     stride = row_bytes(net.k * net.head_dim)
     for row in range(work.first_row, work.end_row):
         norm(net, index, net.x + row * stride, net.y + row * stride)
+
+
+@kernel
+def gate(net, index, row, first, end):
+    """Multiply the channels first to end of a row of x by the gate of block `index`, if the network has gates."""
+    if net.gates:
+        x, gates = f32_at(row), f32_at(net.gates + index * net.k * net.head_dim * 4)
+        for i in range(first, end):
+            x[i] *= gates[i]
 
 
 @kernel
@@ -114,6 +123,8 @@ def block(net, work, index):
         share(net, work, matrix_at(net.matrices + (m + QKV) * MATRIX_BYTES).precision)
     # y = LN2(x)
     norm_rows(net, work, 2 * index + 1)
+    for row in range(work.first_row, work.end_row):
+        gate(net, index, net.x + row * row_bytes(p), 0, p)
     # hidden = GELU(y Wfc1^T + b), 4p wide
     choose_weights(product, m + FC1, 4 * first, 4 * end, m + FC2, first)
     feed(net, work, net.y, p)

@@ -7,7 +7,7 @@ from numba.extending import register_jitable
 
 from hydrart.codegen.jit import kernel
 from hydrart.engine.kernels.attention import attend_first, padded
-from hydrart.engine.kernels.block import feed, norm_rows, share
+from hydrart.engine.kernels.block import feed, gate, norm_rows, share
 from hydrart.engine.kernels.gemm import GROUP, MATRIX_BYTES, ROW_SCALE_BYTES, ROWS, ZERO, gemm, matrix_at
 from hydrart.engine.kernels.layers import (
     choose_weights,
@@ -75,12 +75,19 @@ def attend_class_tokens(net, work, qkv, q):
 
 
 @kernel
-def multiply_share(net, work, output_tiles, output, output_row_bytes):
-    """The product with this thread's share of the output tiles. Shares are whole groups: microtiles are not split."""
+def take_share(net, work, output_tiles):
+    """Set this thread's share of the output tiles. Shares are whole groups: microtiles are not split."""
     product, unit = work.product, GROUP // net.head_dim
     groups = -(-output_tiles // unit)
     product.first_output_tile = min(output_tiles, groups * work.thread // net.threads * unit)
     product.end_output_tile = min(output_tiles, groups * (work.thread + 1) // net.threads * unit)
+
+
+@kernel
+def multiply_share(net, work, output_tiles, output, output_row_bytes):
+    """The product with this thread's share of the output tiles."""
+    product = work.product
+    take_share(net, work, output_tiles)
     set_output(product, output + product.first_output_tile * net.head_dim * 4, output_row_bytes)
     gemm(net, product)
 
@@ -139,8 +146,12 @@ def last_block(net, work):
     set_input(net, product, y, stride, p, ZERO, batch)
     multiply_share(net, work, 4 * k, net.last_hidden, row_bytes(4 * p))
     barrier(net.sync, net.threads)
-    # last_x += g2 (last_hidden Wfc2^T + b)
+    # last_x += g2 (last_hidden Wfc2^T + b), where each thread gates the channels that it adds to
     choose_shared(product, m + FC2, net.classifier)
+    take_share(net, work, k)
+    for row in range(batch):
+        first, end = product.first_output_tile * net.head_dim, product.end_output_tile * net.head_dim
+        gate(net, index, net.last_x + row * stride, first, end)
     set_input(net, product, net.last_hidden, row_bytes(4 * p), 4 * p, ZERO, batch)
     multiply_share(net, work, k, net.last_x, stride)
     barrier(net.sync, net.threads)

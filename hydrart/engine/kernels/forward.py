@@ -8,6 +8,9 @@ Each step has its formula of the paper beside it. n is the number of tokens, k o
 p = k h. W is a stored matrix [outputs, inputs], cut to the outputs and inputs of k heads. Weights and biases of
 LayerNorm (LN) are cut to p. The layer scale g is 1 in the paper's network.
 
+A network of several looks makes this call for each look. From the second look on, a short call before it finishes the
+tokens of the look before, and fuse() adds them to the embedded picture (fusion.py).
+
 Source: Haberer, Hojjat, Landsiedel, "HydraViT: Stacking Heads for a Scalable ViT", NeurIPS 2024.
 """
 
@@ -18,6 +21,7 @@ from hydrart.codegen.jit import compiled, kernel
 from hydrart.engine.kernels.attention import padded
 from hydrart.engine.kernels.block import block
 from hydrart.engine.kernels.class_tokens import classify, last_block
+from hydrart.engine.kernels.fusion import finish, fuse
 from hydrart.engine.kernels.gemm import MATRIX_BYTES, ROWS, ZERO, fill_column_sums, gemm, matrix_at, pack_bytes
 from hydrart.engine.kernels.intrinsics import f32_at, fetch, fetch_add, futex_wake, i64_at, monotonic_ns, record_at
 from hydrart.engine.kernels.layers import (
@@ -73,7 +77,7 @@ def embed(net, work):
         if token == 0:
             copy(net.class_token, net.x + row * x_bytes, p)
         for head in range(net.k):
-            position = i64_at(net.tiles)[net.positions + head] + token * head_dim * 4
+            position = i64_at(net.tiles)[net.positions + head] + token * net.position_bytes
             add(net.x + row * x_bytes + head * head_dim * 4, position, head_dim)
 
 
@@ -116,7 +120,13 @@ def abandoned(net, work):
 def forward(net, thread):
     """Do one thread's part of the call that `net` describes."""
     work = work_at(begin_work(net, thread))
+    if net.finishing:
+        if not abandoned(net, work):
+            finish(net, work)
+        barrier(net.sync, net.threads)
+        return
     embed(net, work)
+    fuse(net, work)
     for index in range(net.depth):
         if abandoned(net, work):
             break

@@ -128,9 +128,18 @@ NETWORK = np.dtype(
         ("matrices", Address),  # the MATRIX records
         ("tiles", Address),  # the table of tiles: int64 addresses
         ("positions", Index),  # where that table has the addresses of each head's positions [tokens, head_dim]
+        ("position_bytes", Bytes),  # from the position of a token to that of the next
         ("norms", Address),  # [depth * 2 + 1][weight, bias][norm_channels]: norm1 and norm2 of each block, norm
         ("norm_channels", Count),
         ("class_token", Address),  # [channels of the largest k]
+        ("gates", Address),  # [depth, p]: factors of x after the attention of each block; 0 without gates
+        # what this look takes over from the one before (fusion.py)
+        ("fusion", Index),  # fusion.NOTHING, TOKENS or GRID
+        ("fusion_patches", Index),  # the MATRIX record for all tokens, or with GRID for the patches
+        ("fusion_class_token", Index),  # the MATRIX record for the class token; GRID only
+        ("depthwise", Address),  # [3 * 3, channels of the look before]; GRID only
+        ("before_k", Count),  # number of heads of the look before
+        ("before_side", Count),  # patches along a side of its pictures
         # activations of all rows, which are the tokens of all pictures
         ("x", Address),  # the residual stream
         ("y", Address),  # the result of LayerNorm or attention
@@ -159,6 +168,7 @@ NETWORK = np.dtype(
         ("classifier", Index),  # the number of its MATRIX record
         ("column_sums", Address),  # the sum of each column of all INT8 matrices, for this k
         ("fill_sums", Index),  # 1: this call has to compute them
+        ("finishing", Index),  # 1: the call computes the tokens of a look that is done, which the next look takes over
         # a call that may be abandoned
         ("stop", Address),  # an int32, not 0 when the call has to end; address 0 for a call that runs to its end
         ("deadline_ns", Count),  # the call ends then, too, by the clock of intrinsics.monotonic_ns(); 0 for none
