@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hydrart.cli.exit_codes import one_sentence
-from hydrart.cli.options import FilePath, heads_list, json_option, print_json, suffixed, warn
+from hydrart.cli.options import FilePath, heads_list, json_option, print_json, sizes_list, suffixed, warn
 from hydrart.errors import WeightFileError
 from hydrart.format.architecture import listing
 from hydrart.format.precision import PRECISIONS
@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 @click.option(
     "--family", type=click.Choice(["deit", "vit"]), help="Whose normalisation of pictures.  [default: by its name]"
 )
+@click.option(
+    "--sizes", callback=sizes_list, help="Picture sizes of ProgResViT's looks: 192,240.  [default: as it says]"
+)
+@click.option(
+    "--crop", type=click.FloatRange(0.1, 1), help="Share of the short side that pictures keep.  [default: as it says]"
+)
 @click.option("--licence", help="Licence of the weights, stored in the file.  [default: unknown]")
 @json_option
 @one_sentence
@@ -43,9 +49,9 @@ def convert_command(
 ) -> None:
     """Turn a checkpoint into a weight file.
 
-    CHECKPOINT is a .safetensors, .pth or .pth.tar file of a HydraViT, a ViT or a DeiT with timm's tensor names. It may
-    also be a folder with model.safetensors and config.json, or a hydrart weight file or the name of one that ships, to
-    be written with fewer heads, other labels or a lower precision.
+    CHECKPOINT is a .safetensors, .pth or .pth.tar file of a HydraViT, ThinkingViT, ProgResViT, ViT or DeiT. It may also
+    be a folder with model.safetensors and config.json, or a hydrart weight file or the name of one that ships, to be
+    written with fewer heads, other labels or a lower precision.
 
     The answers of both are compared. Nothing in a checkpoint is executed. Only .pth files need PyTorch.
     """

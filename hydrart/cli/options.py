@@ -122,6 +122,15 @@ def heads_list(ctx: click.Context, param: click.Parameter, value: str | None) ->
     return tuple(sorted(ks))
 
 
+def sizes_list(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """'192,240' as a tuple."""
+    if value is None:
+        return None
+    if not re.fullmatch(r"\s*[1-9]\d{0,3}\s*(,\s*[1-9]\d{0,3}\s*)*", value):
+        raise click.BadParameter(f"{value!r:.60} is no list of sizes: write one such as 192,240", ctx, param)
+    return tuple(map(int, value.split(",")))
+
+
 def shipped(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
     """The path of a checkpoint or weight file, or of the network that ships under that name."""
     try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydrart.convert import looks
 from hydrart.convert.checkpoint import Checkpoint
 from hydrart.convert.stored import CheckpointError
 from hydrart.format.architecture import HEAD_DIMS, Architecture, listing
@@ -60,8 +61,10 @@ class Identified:
     notes: tuple[str, ...] = ()
 
 
-def identify(checkpoint: Checkpoint, heads: Heads | None, head_dim: int | None) -> Identified:
-    """Identify the network. heads, head_dim: None to infer them.
+def identify(
+    checkpoint: Checkpoint, heads: Heads | None, head_dim: int | None, sizes: tuple[int, ...] | None = None
+) -> Identified:
+    """Identify the network. heads, head_dim: None to infer them. sizes: of the looks; None where the checkpoint says.
 
     Raises CheckpointError for a network that hydrart does not run, and where the numbers do not fit together.
     """
@@ -70,6 +73,9 @@ def identify(checkpoint: Checkpoint, heads: Heads | None, head_dim: int | None) 
     for pattern, what in UNSUPPORTED.items():
         if any(re.search(pattern, name) for name in shapes):
             raise CheckpointError(f"the network of {path} has {what}, which hydrart does not support")
+    several = looks.family(path, shapes)
+    if sizes and not several:
+        raise CheckpointError(f"{path} is a network of one look: --sizes is for ProgResViT")
     width, patch, side = _embedding(path, shapes)
     depth = _depth(path, shapes)
     own = {k: shape for name, shape in shapes.items() if (k := own_k(name)) is not None}
@@ -77,6 +83,10 @@ def identify(checkpoint: Checkpoint, heads: Heads | None, head_dim: int | None) 
     classifier = next(iter(own.values()), shapes.get(head, ()))
     if len(classifier) != 2:
         raise CheckpointError(f"{path} has no classifier ({head}): hydrart runs networks that classify")
+    if several:
+        if heads or head_dim:
+            raise CheckpointError(f"{path} is a {several}: --heads and --head-dim are for networks of one look")
+        return _several(checkpoint, several, _whole(path, shapes, (width, patch, side), classifier[0]), shapes, sizes)
     family = next(filter(None, map(_family, checkpoint.names)), None)
     clues = _Clues(path, width, family, checkpoint.settings, own)
     dim, ks, notes = clues.heads(heads, head_dim)
@@ -95,6 +105,36 @@ def identify(checkpoint: Checkpoint, heads: Heads | None, head_dim: int | None) 
         raise CheckpointError(f"hydrart does not support the network of {path}: {error}") from None
     _compare(path, shapes, _expected(architecture, width // dim, shapes, own))
     return Identified(width, architecture, family, notes)
+
+
+def _whole(path: Path, shapes: Mapping[str, Shape], embedding: tuple[int, int, int], classes: int) -> Architecture:
+    """A network of several looks as if it had one, of all its heads."""
+    width, patch, side = embedding
+    try:
+        return Architecture(
+            image_size=side * patch,
+            patch=patch,
+            depth=_depth(path, shapes),
+            head_dim=looks.HEAD_DIM,
+            heads=(width // looks.HEAD_DIM,),
+            classes=classes,
+            layer_scale=LS1.names(0)[0] in shapes,
+        )
+    except ValueError as error:
+        raise CheckpointError(f"hydrart does not support the network of {path}: {error}") from None
+
+
+def _several(
+    checkpoint: Checkpoint,
+    name: str,
+    whole: Architecture,
+    shapes: Mapping[str, Shape],
+    sizes: tuple[int, ...] | None,
+) -> Identified:
+    path, heads = checkpoint.path, whole.heads[-1]
+    arch, own, note = looks.architecture(path, name, shapes, whole, checkpoint.settings, sizes)
+    _compare(path, shapes, {p.name: p.shape(heads) for p in parameters_of(whole).values()} | own)
+    return Identified(whole.width(heads), arch, "nested", (note,))
 
 
 def _family(name: str) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hydrart.convert.checkpoint import Checkpoint, read
+from hydrart.convert.fold import Folded
 from hydrart.convert.identify import Identified, identify
 from hydrart.convert.stored import CheckpointError, Stored, as_float32
 from hydrart.format.architecture import Architecture, listing
@@ -35,6 +36,8 @@ class Wishes:
     head_dim: int | None = None
     family: str | None = None
     licence: str | None = None
+    sizes: tuple[int, ...] | None = None
+    crop: float | None = None
 
 
 class Origin(Protocol):
@@ -72,8 +75,9 @@ class FromCheckpoint:
 
     def __init__(self, path: Path, wishes: Wishes) -> None:
         checkpoint = read(path, wishes.ema)
-        network = identify(checkpoint, wishes.heads, wishes.head_dim)
+        network = identify(checkpoint, wishes.heads, wishes.head_dim, wishes.sizes)
         preprocessing, notes = _preprocessing(checkpoint, network, wishes.family)
+        preprocessing = replace(preprocessing, crop=wishes.crop or preprocessing.crop)
         arch = network.architecture
         self.meta = Metadata(
             architecture=arch,
@@ -91,13 +95,19 @@ class FromCheckpoint:
         self._weights = checkpoint.weights
 
     def tensors(self) -> dict[str, FloatArray]:
-        """Every tensor of the network as float32. A tensor that already is float32 is not copied."""
+        """Every tensor as float32; of a network of several looks, as its authors store them.
+
+        A tensor that already is float32 is not copied.
+        """
+        if self.meta.architecture.looks:
+            return {name: as_float32(tensor) for name, tensor in self._weights.items()}
         known = parameters_of(self.meta.architecture)
         return {name: as_float32(parameter.cut(self._weights[name], self.heads)) for name, parameter in known.items()}
 
     def write(self, path: Path, meta: Metadata) -> None:
         """Write the weight file with the heads of `meta`."""
-        write(path, meta, _Cut(self._weights, meta.architecture))
+        arch = meta.architecture
+        write(path, meta, Folded(self._weights, arch) if arch.looks else _Cut(self._weights, arch))
 
 
 class FromWeightFile:
@@ -111,6 +121,8 @@ class FromWeightFile:
         same = precision == meta.precision
         if wishes.head_dim or wishes.family:
             raise CheckpointError(f"{path} is a weight file: --head-dim and --family are for checkpoints")
+        if wishes.sizes or wishes.crop:
+            raise CheckpointError(f"{path} is a weight file: --sizes and --crop are for checkpoints")
         if lacking := [k for k in heads if k not in file.heads]:
             raise CheckpointError(f"{path} has no network of {lacking[0]} heads, only {listing(file.heads)}")
         wanted, stored = PRECISIONS[precision], PRECISIONS[meta.precision]
@@ -207,7 +219,7 @@ def _preprocessing(
     if not chosen and len(network.architecture.heads) == 1:
         notes.append("pictures are normalised as for DeiT (for other plain ViTs give --family vit)")
     mean, std = (HALF, HALF) if chosen == "vit" else (IMAGENET_MEAN, IMAGENET_STD)
-    crop = 1.0 if size == 384 else 0.9
+    crop = 1.0 if size == 384 and not network.architecture.looks else 0.9
     spec = Preprocessing(size, crop, mean, std)
     return (spec if family else _overridden(spec, checkpoint.settings)), tuple(notes)
 

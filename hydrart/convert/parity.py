@@ -13,15 +13,18 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from hydrart.convert import unfolded
 from hydrart.convert.origin import Decoded
 from hydrart.engine import reference
 from hydrart.format.architecture import Architecture
 from hydrart.format.precision import FloatArray
 from hydrart.format.preprocessing import Preprocessing
 from hydrart.format.reader import WeightFile
+from hydrart.format.roles import CLASS_TOKEN
 from hydrart.picture.preprocess import preprocess, read_picture
 from hydrart.resources import DEMO
 
+FLOAT64 = "float64 NumPy"
 Logits = dict[int, FloatArray]
 
 # largest fp32 difference, relative to the largest logit or to 1; a correct one is below a hundredth of it
@@ -52,9 +55,12 @@ def source_logits(
 
     tensors: of `heads` heads, in timm's names. The answers are float32 or float64 [classes] for each k of `arch`.
     """
+    if arch.looks:
+        written = CLASS_TOKEN.at() in tensors  # as its authors write it; a weight file holds folded tensors
+        return (unfolded.logits(tensors, arch, x) if written else _looked(tensors, arch, x, np.float64)), FLOAT64
     if importlib.util.find_spec("torch"):
         return pytorch_logits(tensors, arch, heads, x), "PyTorch"
-    return numpy_logits(tensors, arch, x), "float64 NumPy"
+    return numpy_logits(tensors, arch, x), FLOAT64
 
 
 def numpy_logits(tensors: Mapping[str, FloatArray], arch: Architecture, x: FloatArray) -> Logits:
@@ -80,11 +86,22 @@ def pytorch_logits(tensors: Mapping[str, FloatArray], arch: Architecture, heads:
         return {k: model(torch.from_numpy(x), k)[0].numpy() for k in arch.heads}
 
 
+def _looked(tensors: Mapping[str, FloatArray], arch: Architecture, x: FloatArray, dtype: type) -> Logits:
+    """The reference's logits of each look, one after the other."""
+    logits, before = {}, None
+    for k in arch.heads:
+        before = reference.tokens(tensors, arch, x.astype(dtype), k, before)
+        logits[k] = reference.classify(tensors, arch, before[:, 0], k)[0]
+    return logits
+
+
 def reference_logits(path: Path, x: FloatArray) -> Logits:
     """The reference's logits from a weight file, float32 [classes] for each of its ks."""
     arch = WeightFile(path).meta.architecture
     logits = {}
     with one_thread(), np.errstate(all="ignore"):  # an overflow shows as a difference; warnings are not needed
+        if arch.looks:
+            return _looked(Decoded(path, arch.heads), arch, x, np.float32)
         for k in arch.heads:
             state = Decoded(path, (k,))
             logits[k] = reference.classify(state, arch, reference.features(state, arch, x, k), k)[0]

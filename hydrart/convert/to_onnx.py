@@ -49,6 +49,8 @@ def write_onnx(file: WeightFile, output: Path, k: int | None = None, *, every: b
     """
     meta = file.meta
     arch = meta.architecture
+    if arch.looks:
+        raise ConvertError(f"{file.path} is a network of several looks, which cannot be exported: take another network")
     k = arch.check_k(k)
     with appearing(output, file.path) as new:
         file.verify()

@@ -17,7 +17,7 @@ from hydrart.errors import HeadsError, WeightFileError
 from hydrart.format.metadata import Accuracy
 from hydrart.format.reader import WeightFile
 from hydrart.format.writer import copy_prefix
-from tests.support.networks import CIFAR, SMALL
+from tests.support.networks import CIFAR, GRID_LOOKS, SMALL, make_file
 
 onnx: Any = pytest.importorskip("onnx", reason="onnx is not installed (extra: onnx)")
 onnxruntime: Any = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra: onnx)")
@@ -111,3 +111,10 @@ def test_what_cannot_be_exported(make_weights: Make, tmp_path: Path) -> None:
     with pytest.raises(WeightFileError, match="damaged"):
         to_onnx.write_onnx(WeightFile(path), tmp_path / "a.onnx", 3)
     assert [name.name for name in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_network_of_several_looks_is_refused(tmp_path: Path) -> None:
+    file = WeightFile(make_file(tmp_path / "x.safetensors", GRID_LOOKS))
+    with pytest.raises(ConvertError, match="several looks, which cannot be exported: take another network"):
+        to_onnx.write_onnx(file, tmp_path / "x.onnx")
+    assert not (tmp_path / "x.onnx").exists()
