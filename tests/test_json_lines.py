@@ -13,6 +13,7 @@ from hydrart.readings import READINGS, View, shown
 from hydrart.source.v4l2 import Camera, Format
 from tests.support.commands import class_tree, good, json_lines, sensors
 from tests.support.json_page import PAGE, check, tables
+from tests.support.networks import TOKEN_LOOKS, make_file
 
 FRAME = "hydrart run: a frame"
 
@@ -86,7 +87,8 @@ def test_eval(weights: Path, tmp_path: Path) -> None:
 
 
 def test_info_and_slice(weights: Path, tmp_path: Path) -> None:
-    check("hydrart info", [*printed("info", weights), *printed("info")])
+    looks = make_file(tmp_path / "looks.safetensors", TOKEN_LOOKS)
+    check("hydrart info", [*printed("info", weights), *printed("info"), *printed("info", looks)])
     check("hydrart slice", printed("slice", weights, "--heads", 5, "-o", tmp_path / "cut.safetensors"))
 
 

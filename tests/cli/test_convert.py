@@ -27,6 +27,7 @@ from tests.support.converting import (
     torch,
 )
 from tests.support.json_page import check
+from tests.support.torch_looks import random_thinking
 from tests.support.torch_vit import random_state
 
 
@@ -117,7 +118,9 @@ def test_report(tmp_path: Path) -> None:
     result = run(path, "-o", out, "--json", "--licence", "MIT")
     report = unsealed(result.stdout)
     assert result.stdout.count("\n") == 1
-    check("hydrart convert", [report])
+    torch.save({"state_dict_ema": random_thinking(1, (1, 2))}, tmp_path / "looks.pth.tar")
+    looks = run(tmp_path / "looks.pth.tar", "-o", tmp_path / "looks.safetensors", "--json")
+    check("hydrart convert", [report, unsealed(looks.stdout)])
     assert report["output"] == str(out)
     assert report["bytes"] == out.stat().st_size
     assert report["source"]["name"] == "best.pth.tar"
