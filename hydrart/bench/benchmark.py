@@ -1,9 +1,11 @@
 """All of `hydrart bench` in one call. This module plans and collects; the modules beside it measure."""
 
+import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from hydrart.bench.shapes import HYDRAVIT_B, random_weights
 from hydrart.bench.switch_cost import SwitchCost
 from hydrart.bench.timing import Times, interleave, timed
 from hydrart.codegen import isa
+from hydrart.device import linux
 from hydrart.format.merging import Merge
 from hydrart.format.precision import FP32
 from hydrart.model import Model
@@ -109,6 +112,7 @@ class BenchReport:
     - empty_growth: growth of the memory with a tiny network of the same ks.
     - idle: the CPU time at a camera's rate. preprocessing: the times of each size of frame.
     - seconds: duration of the whole run.
+    - others_load: cores that other programs kept busy meanwhile; None where /proc does not say.
     """
 
     model: str
@@ -130,6 +134,7 @@ class BenchReport:
     idle: Idle
     preprocessing: list[PreprocessRow]
     seconds: float
+    others_load: float | None = None
 
 
 def measure(
@@ -148,6 +153,8 @@ def measure(
     Raises HydrartError where a process that it starts fails.
     """
     start = time.perf_counter()
+    load, children_s = linux.OthersLoad(Path("/")), _children_s()
+    load()  # the next call says what came in between
     file, arch, before, target = model.file, model.architecture, state(), isa.choose()
     merges = arch.merges(plan.ks[0], plan.merge)
     part = 0.25 if plan.quick else 1.0
@@ -200,6 +207,9 @@ def measure(
         )
     stage("peak of the machine, again")
     again = peak.measure(model.precision, model.threads, 0.5 * part)
+    seconds, busy = time.perf_counter() - start, load()
+    if busy is not None:  # the processes that measure memory belong to the benchmark
+        busy = max(0.0, busy - (_children_s() - children_s) / seconds)
     rows = [replace(row, share_of_peak=_share(row.gops, best, again)) for row in rows]
     return BenchReport(
         model=name,
@@ -220,8 +230,15 @@ def measure(
         empty_growth=grown,
         idle=idling,
         preprocessing=preprocessing,
-        seconds=time.perf_counter() - start,
+        seconds=seconds,
+        others_load=busy,
     )
+
+
+def _children_s() -> float:
+    """CPU seconds of the processes that this one started and that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _share(gops: float, *peaks: Peak) -> float | None:

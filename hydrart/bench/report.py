@@ -8,6 +8,8 @@ from hydrart.bench.benchmark import BenchReport
 from hydrart.bench.machine import MachineState
 from hydrart.format.architecture import listing
 
+_BUSY = 0.2  # cores that other programs keep busy; an idle system needs less
+
 
 def as_json(report: BenchReport) -> dict[str, Any]:
     """The JSON object of `hydrart bench --json`: every field of the report under its name."""
@@ -28,6 +30,11 @@ def as_text(report: BenchReport) -> str:
 def _lines(r: BenchReport) -> Iterator[str]:
     size, here = r.image_size, r.machine
     ran = r.precision if r.executed == r.precision else f"{r.precision} (computed in {r.executed})"
+    if r.others_load is not None and r.others_load >= _BUSY:
+        yield (
+            f"other programs kept {r.others_load:.1f} of {_count(here.cores, 'core')} busy, so these times are too "
+            "long: end them and measure again"
+        )
     yield (
         f"{r.model}: {ran}, {size}x{size} pixels, heads {listing(r.heads)}, "
         f"{_count(r.threads, 'thread')}, batch {r.batch}"

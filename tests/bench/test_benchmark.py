@@ -11,7 +11,7 @@ from tests.support.json_page import check
 TIMES = "p50_ms p95_ms min_ms calls"
 FIELDS = {
     "": """model precision executed image_size heads threads batch merges machine before after peak peak_after rows
-        switching empty_growth idle preprocessing seconds""",
+        switching empty_growth idle preprocessing seconds others_load""",
     "machine": "cpu cores isa system python numpy numba llvmlite hydrart",
     "before": "temp_c throttle_events throttled frequency_mhz governor load",
     "after": "temp_c throttle_events throttled frequency_mhz governor load",

@@ -81,3 +81,10 @@ def test_a_share_of_the_peak_that_is_unknown() -> None:
     assert said not in as_text(REPORT)
     busy = replace(REPORT, rows=[replace(row, share_of_peak=None) for row in REPORT.rows])
     assert said in as_text(busy).splitlines()
+
+
+def test_other_programs_are_named_first() -> None:
+    said = "other programs kept 1.5 of 4 cores busy, so these times are too long: end them and measure again"
+    assert as_text(replace(REPORT, others_load=1.5)).splitlines()[0] == said
+    for quiet in (None, 0.1):
+        assert as_text(replace(REPORT, others_load=quiet)).startswith(TEXT)

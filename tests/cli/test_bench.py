@@ -59,6 +59,8 @@ def test_it_prints_the_report(measured: BenchReport) -> None:
 
 def test_text_of_a_weight_file(weights: Path) -> None:
     lines = good("bench", weights, "--quick", "--k", "3,5-6", "--batch", 2).stdout.splitlines()
+    if lines[0].startswith("other programs"):  # of a busy machine
+        del lines[0]
     assert lines[0].startswith("random: fp32, 32x32 pixels, heads 3-12") and lines[0].endswith("batch 2")
     start = next(i for i, line in enumerate(lines) if line.split()[:2] == ["k", "GMACs"])
     assert [line.split()[0] for line in lines[start + 1 : start + 4]] == ["3", "5", "6"]

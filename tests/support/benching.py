@@ -63,6 +63,7 @@ REPORT = BenchReport(
     idle=Idle(3, 15.0, 14.9, 30.0, None),
     preprocessing=[PreprocessRow("480p", 640, 480, Times(1.0, 2.0, 0.5, 9))],
     seconds=61.5,
+    others_load=0.05,
 )
 """Return an invented report. Some figures are unknown, and one peer's answers disagree."""
 
