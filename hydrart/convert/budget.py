@@ -9,6 +9,7 @@ import io
 import os
 import pickletools
 import struct
+import warnings
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from typing import IO, Any
 
 from hydrart.convert.stored import CheckpointError
 
-MOST_STEPS = 1_000_000  # a network of 1,000 tensors with its optimizer takes 100,000
-MOST_BYTES = 1 << 26  # of the pickle, without the tensors
+_MOST_STEPS = 1_000_000  # a network of 1,000 tensors with its optimizer takes 100,000
+_MOST_BYTES = 1 << 26  # of the pickle, without the tensors
 _MOST_PARTS = 100_000  # of a tuple, with the parts of its parts
 _MOST_HASHED = 10_000_000  # parts that may have to be hashed or compared, in all
 _DIRECTORY_BYTES = 1 << 23  # of the list of files in an archive: about 100,000
@@ -47,12 +48,14 @@ def check(path: Path, zipped: bool) -> None:
     A damaged pickle passes, because PyTorch's reader stops at the damage.
     """
     try:
-        if zipped:
-            _check_steps(io.BytesIO(_pickle_in(path)))
-        else:
-            with open(path, "rb") as file:
-                for _ in range(_OLD_PICKLES):
-                    _check_steps(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of backslashes in names
+            if zipped:
+                _check_steps(io.BytesIO(_pickle_in(path)))
+            else:
+                with open(path, "rb") as file:
+                    for _ in range(_OLD_PICKLES):
+                        _check_steps(file)
     except _TooMuchError as error:
         raise CheckpointError(f"{path} is refused: it {error}; {_ADVICE}") from None
     except (ValueError, IndexError, KeyError, OverflowError, MemoryError):
@@ -70,8 +73,8 @@ def _pickle_in(path: Path) -> bytes:
                 raise _TooMuchError("is compressed, which PyTorch's own files are not")
             # PyTorch does not distinguish capital letters
             (pickle,) = (entry for entry in entries if entry.filename.lower().rpartition("/")[2] == "data.pkl")
-            if pickle.file_size > MOST_BYTES:
-                raise _TooMuchError(f"holds more than {MOST_BYTES >> 20} MB besides its tensors")
+            if pickle.file_size > _MOST_BYTES:
+                raise _TooMuchError(f"holds more than {_MOST_BYTES >> 20} MB besides its tensors")
             return archive.read(pickle)
     except _TooMuchError:
         raise
@@ -110,10 +113,10 @@ def _check_steps(file: IO[bytes]) -> None:
     below: list[list[_Value]] = []  # the stack below each mark
     memo: dict[Any, _Value] = {}
     for number, (step, argument, at) in enumerate(pickletools.genops(file)):
-        if number >= MOST_STEPS:
-            raise _TooMuchError(f"takes more than {MOST_STEPS:,} steps to read")
-        if (at or 0) - start > MOST_BYTES:
-            raise _TooMuchError(f"holds more than {MOST_BYTES >> 20} MB besides its tensors")
+        if number >= _MOST_STEPS:
+            raise _TooMuchError(f"takes more than {_MOST_STEPS:,} steps to read")
+        if (at or 0) - start > _MOST_BYTES:
+            raise _TooMuchError(f"holds more than {_MOST_BYTES >> 20} MB besides its tensors")
         match step.name:
             case "MARK":
                 below.append(stack)

@@ -68,7 +68,7 @@ def test_a_compressed_archive_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_pickle_of_many_bytes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(budget, "_MOST_BYTES", 1 << 20)
     content = BEGIN + b"]" + (b"X" + struct.pack("<I", 100_000) + bytes(100_000) + b"a") * 20 + END
     for data in (archive(content), content):
         (tmp_path / "a.pth").write_bytes(data)
