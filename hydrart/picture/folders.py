@@ -53,6 +53,8 @@ def matching(pattern: str) -> list[Path]:
 
 def why_unmatched(pattern: str) -> str:
     """Say in a sentence why matching() finds no file."""
+    if os.path.islink(pattern):
+        return f"{pattern} is a link to {os.readlink(pattern)}, which does not exist: check the link"
     if not glob.has_magic(pattern):
         return f"{pattern} does not exist and no file matches it: check the path"
     parts = Path(pattern).parts

@@ -207,7 +207,9 @@ class Opener:
         if os.path.isdir(path):
             paths = picture_files(path)
             if not paths:
-                raise SourceError(f"{path} holds no pictures: pass a folder with files like .jpg or .png")
+                raise SourceError(
+                    f"{path} holds no pictures: pass a folder with files like .jpg or .png, or a glob of videos"
+                )
             return PictureSource(name, paths, self._warn)
         if os.path.exists(path):
             picture = is_picture(path)
@@ -305,7 +307,7 @@ def may_be_source(name: str) -> bool:
     """Whether a text has the form of a source, such as a glob, or names an existing file. "" and words do not."""
     if name == "demo" or name.isdecimal() or name.startswith(("-", "@", "/dev/")) or "://" in name:
         return True
-    return bool(name) and (os.path.exists(name) or glob.has_magic(name))
+    return bool(name) and (os.path.lexists(name) or glob.has_magic(name))
 
 
 def default_source() -> int | str:

@@ -45,7 +45,7 @@ class RawSource:
         if not match or match[3] not in FORMATS:
             raise SourceError(
                 f"{text} does not say what comes on stdin: write -:WIDTHxHEIGHT:FORMAT, as in -:640x480:rgb24, "
-                f"with one of {', '.join(FORMATS)}"
+                f"with one of {', '.join(FORMATS)}, or /dev/stdin for a video"
             )
         self._width, self._height, self._format = int(match[1]), int(match[2]), match[3]
         channels, size, bits = FORMATS[self._format]

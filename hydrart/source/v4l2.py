@@ -88,6 +88,8 @@ def query(path: str, ioctl: Ioctl = fcntl.ioctl) -> Camera | None:
     except OSError as error:
         if error.errno == errno.ENOENT:
             raise FileNotFoundError(path) from None
+        if error.errno == errno.ENXIO:  # a terminal that is not there, for example
+            return None
         # Some drivers let only one program open them.
         busy = True if error.errno == errno.EBUSY else None
         return Camera(path, _name(path), None, error.errno != errno.EACCES, busy, holders(path), ())

@@ -90,6 +90,12 @@ def test_a_wrong_name_of_raw_frames(word: str, weights: Path) -> None:
         assert "Option '-:' requires an argument" in result.stderr
 
 
+def test_a_link_to_nowhere(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.mp4").symlink_to("nowhere.mp4")
+    said = sentence("run", tmp_path / "x.mp4", "--weights", weights)
+    assert f"{tmp_path}/x.mp4 is a link to nowhere.mp4, which does not exist: check the link" in said
+
+
 def test_globs_without_a_file(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "hidden").mkdir()
