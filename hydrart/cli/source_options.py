@@ -106,6 +106,6 @@ def _read(path: Path) -> str:
             line = file.readline(_LONGEST).strip()
     except OSError as error:
         raise SourceError(f"{path} cannot be read ({error.strerror}): @ names a file that holds the source") from None
-    if not line or line.startswith("@"):
+    if not line or line.startswith("@") or "\0" in line:
         raise SourceError(f"{path} names no source: write a file, folder or address on its first line")
     return line

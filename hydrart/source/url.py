@@ -73,6 +73,10 @@ class UrlSource:
 
     def _failed(self, av: Any, error: Exception, late: bool) -> SourceError:
         why = reason(error)
+        if isinstance(error, av.ProtocolNotFoundError):
+            return SourceError(
+                f"{self.name} cannot be opened, PyAV's FFmpeg lacks its protocol: use rtsp:// or http://"
+            )
         if late:  # after the time limit, FFmpeg's reason may be wrong
             return NotThereError(f"{self.name} cannot be reached (it did not answer in time): check port and network")
         if isinstance(error, av.HTTPUnauthorizedError | av.HTTPForbiddenError | av.InvalidDataError | ValueError):

@@ -58,7 +58,7 @@ def test_a_source_may_stand_in_a_file(album: Path, weights: Path, tmp_path: Path
     named.write_text("rtsp://me:secret@127.0.0.1:1/x\n")
     said = call("run", f"@{named}", "--weights", weights, "--wait", 0).output
     assert "rtsp://***@127.0.0.1:1/x cannot be reached" in said and "secret" not in said
-    for text in ("", "\n", f"@{named}\n"):
+    for text in ("", "\n", f"@{named}\n", "\0ftypisom"):
         named.write_text(text)
         assert "names no source" in sentence("run", f"@{named}", "--weights", weights)
     assert "cannot be read" in sentence("run", f"@{tmp_path}/none", "--weights", weights)

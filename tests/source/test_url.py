@@ -143,3 +143,16 @@ def test_what_a_server_sends_instead_of_a_video(body: bytes, words: str, tmp_pat
     with serving(page, password="secret") as (port, _), pytest.raises(SourceError) as info:
         Opener(f"http://me:secret@127.0.0.1:{port}/x.m3u8").open()
     assert str(info.value).startswith(f"http://***@127.0.0.1:{port}/x.m3u8 {words}")
+
+
+def test_a_protocol_that_ffmpeg_lacks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As srt:// in PyAV's wheels. Waiting for it would be in vain."""
+    av = pytest.importorskip("av")
+
+    def lacks(*args: object, **settings: object) -> None:
+        raise av.ProtocolNotFoundError(1, "Protocol not found")
+
+    monkeypatch.setattr(av, "open", lacks)
+    with pytest.raises(SourceError, match="PyAV's FFmpeg lacks its protocol") as info:
+        Opener("srt://127.0.0.1:1").open()
+    assert not isinstance(info.value, NotThereError)
