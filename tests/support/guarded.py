@@ -125,7 +125,7 @@ def check(arch: Architecture, precision: str, seed: int, folder: Path) -> None:
     print(seed, precision, f"k={k} batch={batch} threads={threads}", arch, flush=True)
     pictures = rng.standard_normal((batch, arch.channels, arch.image_size, arch.image_size)).astype(np.float32)
     plain = NativeEngine(WeightFile(file), 1)
-    r = int(rng.integers(arch.patches(k) // 2 + 1))
+    r = 0 if arch.looks else int(rng.integers(arch.patches(k) // 2 + 1))
     merges = arch.merges(k, r)
     expected = plain.logits(pictures, k), plain.features(pictures, k), plain.logits(pictures, k, merges)
     pages = Pages()
