@@ -14,7 +14,7 @@ from hydrart.format.reader import WeightFile
 from hydrart.installation import install_command
 from hydrart.resources import find
 
-ALL = "all"
+ALL_HEADS = "all"
 
 
 class _Heads(click.ParamType[Any]):
@@ -23,7 +23,7 @@ class _Heads(click.ParamType[Any]):
     name = "heads"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if value == ALL else click.INT.convert(value, param, ctx)
+        return value if value == ALL_HEADS else click.INT.convert(value, param, ctx)
 
 
 @click.command("export", cls=WeightsCommand)
@@ -49,7 +49,7 @@ def export_command(weights: str, output: Path, heads: int | str | None, as_json:
     """
     from hydrart.convert.to_onnx import write_onnx
 
-    file, every = WeightFile(find(weights, "weights", ".safetensors", WeightFileError)), heads == ALL
+    file, every = WeightFile(find(weights, "weights", ".safetensors", WeightFileError)), heads == ALL_HEADS
     done = write_onnx(file, output, None if isinstance(heads, str) else heads, every=every)
     if as_json:
         print_json(

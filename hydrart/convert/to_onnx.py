@@ -12,7 +12,7 @@ from hydrart.convert import parity
 from hydrart.convert.output import ConvertError, appearing
 from hydrart.engine import onnx_export, reference
 from hydrart.engine.onnx_engine import load_runtime, session_options
-from hydrart.engine.onnx_nested import HEADS, export_nested
+from hydrart.engine.onnx_nested import HEADS_INPUT, export_nested
 from hydrart.errors import MissingExtraError
 from hydrart.format.metadata import Metadata
 from hydrart.format.precision import FloatArray
@@ -66,13 +66,13 @@ def write_onnx(file: WeightFile, output: Path, k: int | None = None, *, every: b
             f"{arch.image_size}, {arch.image_size}] gives logits [batch, {arch.classes}], by the order of 'labels'."
         )
         if every:
-            model.doc_string += f" The input '{HEADS}', an int64 scalar, is the number of heads, one of 'heads'."
+            model.doc_string += f" The input '{HEADS_INPUT}', an int64 scalar, is the number of heads, one of 'heads'."
         onnx.checker.check_model(model, full_check=True)
         data = model.SerializeToString()
         x = parity.picture(meta.preprocessing)
         difference = None
         for each in heads:
-            found = _runtime_logits(data, {"input": x} | ({HEADS: np.array(each, np.int64)} if every else {}))
+            found = _runtime_logits(data, {"input": x} | ({HEADS_INPUT: np.array(each, np.int64)} if every else {}))
             if found is None:
                 break
             with parity.one_thread():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hydrart.engine.looking import SeparateLooks
-from hydrart.engine.onnx_nested import HEADS, export_nested
+from hydrart.engine.onnx_nested import HEADS_INPUT, export_nested
 from hydrart.errors import SettingError, import_extra
 from hydrart.fork import call_in_children, free_in_children
 from hydrart.format.precision import FloatArray
@@ -54,7 +54,7 @@ class OnnxEngine(SeparateLooks):
     def _run(self, output: str, x: FloatArray, k: int, merges: Sequence[int]) -> FloatArray:
         if merges:
             raise SettingError("backend='onnxruntime' merges no tokens: leave merge out, or use backend='native'")
-        values: FloatArray = self._session_of(k).run([output], {"input": x, HEADS: np.array(k, np.int64)})[0]
+        values: FloatArray = self._session_of(k).run([output], {"input": x, HEADS_INPUT: np.array(k, np.int64)})[0]
         return values
 
     def _session_of(self, k: int) -> Any:

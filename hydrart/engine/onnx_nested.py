@@ -14,8 +14,8 @@ from hydrart.format.architecture import Architecture
 from hydrart.format.precision import FloatArray
 from hydrart.format.roles import classifier
 
-HEADS = "k"  # the name of the input
-COUNT, CHANNELS = "heads", "channels"  # int64 [1]: numbers of heads and of channels in this call
+HEADS_INPUT = "k"  # the name of the input
+HEAD_COUNT, CHANNEL_COUNT = "heads", "channels"  # int64 [1]: numbers of heads and of channels in this call
 
 
 def export_nested(state: Mapping[str, FloatArray], arch: Architecture, k: int) -> Any:
@@ -33,13 +33,13 @@ def export_nested(state: Mapping[str, FloatArray], arch: Architecture, k: int) -
 class _NestedExporter(Exporter):
     def __init__(self, state: Mapping[str, FloatArray], arch: Architecture, most: int) -> None:
         super().__init__(state, arch, most, batch=None, gemm=True)
-        self._k, self._p = COUNT, CHANNELS
+        self._k, self._p = HEAD_COUNT, CHANNEL_COUNT
         self._shapes: dict[str, str] = {}
-        self._op("Reshape", HEADS, self._constant("one", np.array([1], np.int64)), name=COUNT)
-        self._op("Mul", COUNT, self._constant("head_dim", np.array([arch.head_dim], np.int64)), name=CHANNELS)
+        self._op("Reshape", HEADS_INPUT, self._constant("one", np.array([1], np.int64)), name=HEAD_COUNT)
+        self._op("Mul", HEAD_COUNT, self._constant("head_dim", np.array([arch.head_dim], np.int64)), name=CHANNEL_COUNT)
 
     def _more_inputs(self) -> list[Any]:
-        return [self._onnx.helper.make_tensor_value_info(HEADS, self._onnx.TensorProto.INT64, ())]
+        return [self._onnx.helper.make_tensor_value_info(HEADS_INPUT, self._onnx.TensorProto.INT64, ())]
 
     def _shape(self, *shape: int | str) -> str:
         """A shape with the numbers of heads and channels of this call."""
@@ -52,7 +52,7 @@ class _NestedExporter(Exporter):
         axes = [axis for axis, blocks in enumerate(per_head) if blocks]
         if not axes:
             return self._constant(name, values)
-        ends = [CHANNELS if per_head[axis] == 1 else self._hidden() for axis in axes]
+        ends = [CHANNEL_COUNT if per_head[axis] == 1 else self._hidden() for axis in axes]
         bounds = (
             self._constant(f"first_{len(axes)}", np.zeros(len(axes), np.int64)),
             self._joined("_".join(ends), *ends),
@@ -63,7 +63,7 @@ class _NestedExporter(Exporter):
     def _hidden(self) -> str:
         """The channels of the MLP."""
         if "hidden" not in self._shapes:
-            self._shapes["hidden"] = self._op("Mul", CHANNELS, self._number(4), name="hidden")
+            self._shapes["hidden"] = self._op("Mul", CHANNEL_COUNT, self._number(4), name="hidden")
         return self._shapes["hidden"]
 
     def _classifier(self) -> list[str]:
@@ -77,12 +77,12 @@ class _NestedExporter(Exporter):
         weights = np.concatenate([weight.reshape(-1) for weight, _ in parts])
         starts[ks] = np.cumsum([0, *(weight.size for weight, _ in parts)])[:-1]
         biases[ks] = [bias for _, bias in parts]
-        start = self._op("Gather", self._constant("heads.starts", starts), COUNT, name="heads.start")
-        size = self._op("Mul", CHANNELS, self._number(arch.classes), name="heads.size")
+        start = self._op("Gather", self._constant("heads.starts", starts), HEAD_COUNT, name="heads.start")
+        size = self._op("Mul", CHANNEL_COUNT, self._number(arch.classes), name="heads.size")
         end = self._op("Add", start, size, name="heads.end")
         flat = self._op("Slice", self._constant("heads.all", weights), start, end, name="heads.flat")
-        weight = self._reshape("head.w", flat, arch.classes, CHANNELS)
-        bias = self._op("Gather", self._constant("heads.biases", biases), COUNT, name="heads.bias")
+        weight = self._reshape("head.w", flat, arch.classes, CHANNEL_COUNT)
+        bias = self._op("Gather", self._constant("heads.biases", biases), HEAD_COUNT, name="heads.bias")
         return [weight, self._reshape("head.b", bias, arch.classes)]
 
     def _number(self, value: int) -> str:

@@ -146,7 +146,7 @@ class KernelWeights:
         if before:
             fields |= {"before_k": before, "before_side": arch.grid(before)}
         if before and arch.fusion == "tokens":
-            fields |= {"fusion": fusion.TOKENS, "fusion_patches": self._places[FUSION.names(k)[0]]}
+            fields |= {"fusion": fusion.ALL_TOKENS, "fusion_patches": self._places[FUSION.names(k)[0]]}
         elif before:
             patches, class_token = (self._places[role.names(k)[0]] for role in (FUSION_PATCHES, FUSION_CLASS_TOKEN))
             fields |= {"fusion": fusion.GRID, "fusion_patches": patches, "fusion_class_token": class_token}

@@ -26,7 +26,7 @@ from hydrart.engine.kernels.rows import copy
 from hydrart.engine.kernels.state import QKV
 from hydrart.engine.kernels.threads import barrier
 
-NOTHING, TOKENS, GRID = 0, 1, 2  # the values of NETWORK's fusion
+NOTHING, ALL_TOKENS, GRID = 0, 1, 2  # the values of NETWORK's fusion
 
 
 @register_jitable
@@ -47,7 +47,7 @@ def fuse(net, work):
     """Add what the look before gives to the embedded tokens x. Its t are in y."""
     if net.fusion == NOTHING:
         return
-    if net.fusion == TOKENS:
+    if net.fusion == ALL_TOKENS:
         add_product(net, work, net.fusion_patches, net.y)
     else:
         enlarge(net, work)

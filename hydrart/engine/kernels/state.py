@@ -134,7 +134,7 @@ NETWORK = np.dtype(
         ("class_token", Address),  # [channels of the largest k]
         ("gates", Address),  # [depth, p]: factors of x after the attention of each block; 0 without gates
         # what this look takes over from the one before (fusion.py)
-        ("fusion", Index),  # fusion.NOTHING, TOKENS or GRID
+        ("fusion", Index),  # fusion.NOTHING, ALL_TOKENS or GRID
         ("fusion_patches", Index),  # the MATRIX record for all tokens, or with GRID for the patches
         ("fusion_class_token", Index),  # the MATRIX record for the class token; GRID only
         ("depthwise", Address),  # [3 * 3, channels of the look before]; GRID only
