@@ -12,7 +12,7 @@ import hydrart
 from hydrart.stream import settings
 
 WRONG: tuple[Any, ...] = ("x", b"x", {}, [], -1, object(), np.zeros(2), math.nan)
-NUMBERS = ("fps", "k", "min_k", "max_k", "max_temp_c", "until_h", "device")  # other rooms check these
+NUMBERS = ("fps", "k", "min_k", "max_k", "max_temp_c", "until_h", "miss_price", "device")  # other rooms check these
 
 
 def long(ks: Sequence[int]) -> Sequence[int]:
