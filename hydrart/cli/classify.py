@@ -28,9 +28,9 @@ from hydrart.picture.folders import matching, picture_files, why_unmatched
 def classify(pictures: tuple[str, ...], k: int | None, top: int, merge: Merge, as_json: bool, **options: Any) -> None:
     """Classify PICTURES: files, folders or globs."""
     model = load(**options)
-    k = model.architecture.check_k(k)
-    model.architecture.merges(k, merge)  # raises before the first picture
-    model.warm_up(k)
+    arch = model.architecture
+    arch.merges(arch.check_look(k) if arch.looks else arch.check_k(k), merge)  # raises before the first picture
+    model.warm_up(*(() if k is None else (k,)))
     failed = 0
     paths: list[Path] = []
     for name in pictures:

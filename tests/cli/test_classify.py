@@ -1,12 +1,14 @@
 """hydrart classify"""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import hydrart
-from tests.support.commands import call, good, json_lines, noise, sentence
+from tests.support.commands import call, good, json_lines, made, noise, sentence
+from tests.support.networks import TOKEN_LOOKS
 
 
 def test_classify_as_text(album: Path, weights: Path, model: hydrart.Model) -> None:
@@ -58,3 +60,12 @@ def test_merged_tokens(weights: Path, model: hydrart.Model, tmp_path: Path) -> N
     assert "merge=9 is more than half of the 17 tokens of block 0" in sentence(*command, "--merge", 9)
     assert "one for each of the 2 blocks" in sentence(*command, "--merge", "1,2,3")
     assert call(*command, "--merge", "few").exit_code == 2
+
+
+def test_the_last_look_answers(make_weights: Callable[..., Path], tmp_path: Path) -> None:
+    weights, picture = make_weights(TOKEN_LOOKS), made(tmp_path / "a.png")
+    (line,) = json_lines(good("classify", picture, "--weights", weights, "--json").stdout)
+    answer = hydrart.load(weights)(picture)
+    assert (line["k"], line["label"]) == (12, answer.label)
+    assert line["score"] == pytest.approx(answer.score, abs=1e-4)
+    assert "k=3 cannot be chosen" in sentence("classify", picture, "--weights", weights, "--k", 3)
