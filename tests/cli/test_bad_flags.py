@@ -76,7 +76,7 @@ def test_wrong_usage(args: str, weights: Path) -> None:
         ("run --source {album} --device {album}/none.yaml", "cannot be read"),
         ("run --source {album} --device {long}", "x"),
         ("run --source {album}/none.mp4", "does not exist"),
-        ("run --source {album}/none*", "does not exist"),
+        ("run --source {album}/none*", "no file matches"),
         ("run --source {long}", "x"),
         ("run --source rtsp://me:secret@127.0.0.1:1/1 --wait 0", "cannot be reached"),
     ],
