@@ -1,13 +1,19 @@
 """The report of a benchmark as text and as JSON."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from hydrart.bench.benchmark import BenchReport
 from hydrart.bench.machine import MachineState
 from hydrart.format.architecture import listing
+from hydrart.output.text import fitted, table
 
+_COLUMNS = (
+    " k|GMACs|executed|p50 ms|p95 ms|min ms|pictures/s|GOP/s|of peak|first ms|switch|speed-up"
+    "|weights MB|memory MB|top-1"
+)
+_PEERS = " k|peer|version|asked|last block|executed|p50 ms|p95 ms|min ms|/ hydrart|error|correlation|prepared s"
 _BUSY = 0.2  # cores that other programs keep busy; an idle system needs less
 
 
@@ -22,12 +28,12 @@ def title(report: BenchReport) -> str:
     return f"{r.model} in {r.precision} on {r.machine.cpu} ({r.machine.isa}), {_count(r.threads, 'thread')}"
 
 
-def as_text(report: BenchReport) -> str:
-    """The report for a terminal: tables with aligned columns."""
-    return "\n".join(_lines(report))
+def as_text(report: BenchReport, columns: int | None = None) -> str:
+    """The report for people: tables with aligned columns. columns: of the terminal; None for a file or pipe."""
+    return fitted("\n".join(_lines(report, columns)), columns)
 
 
-def _lines(r: BenchReport) -> Iterator[str]:
+def _lines(r: BenchReport, columns: int | None) -> Iterator[str]:
     size, here = r.image_size, r.machine
     ran = r.precision if r.executed == r.precision else f"{r.precision} (computed in {r.executed})"
     if r.others_load is not None and r.others_load >= _BUSY:
@@ -44,9 +50,8 @@ def _lines(r: BenchReport) -> Iterator[str]:
     yield f"hydrart {here.hydrart}, Python {here.python}, NumPy {here.numpy}, Numba {here.numba}"
     yield f"peak of {_count(r.peak.threads, 'thread')}: {r.peak.gops:.1f} GOP/s ({r.peak.dot} in registers)"
     yield ""
-    yield from _table(
-        " k|GMACs|executed|p50 ms|p95 ms|min ms|pictures/s|GOP/s|of peak|first ms|switch|speed-up|weights MB|memory MB"
-        "|top-1",
+    yield from table(
+        _COLUMNS.split("|"),
         [
             (
                 str(row.k),
@@ -65,14 +70,15 @@ def _lines(r: BenchReport) -> Iterator[str]:
             )
             for row in r.rows
         ],
+        columns,
     )
     yield "first: first call of a new process; switch: first call after a switch to this k / steady state"
     yield "speed-up: time with one thread / time with all threads, median over the rounds"
     yield "memory: of a process that runs only this k, beyond that of a process with a tiny model"
     if any(row.peers for row in r.rows):
         yield ""
-        yield from _table(
-            " k|peer|version|asked|last block|executed|p50 ms|p95 ms|min ms|/ hydrart|error|correlation|prepared s",
+        yield from table(
+            _PEERS.split("|"),
             [
                 (
                     str(row.k),
@@ -90,12 +96,15 @@ def _lines(r: BenchReport) -> Iterator[str]:
                 for row in r.rows
                 for peer in row.peers
             ],
+            columns,
+            keys=2,
         )
         yield "/ hydrart: its time / hydrart's, median over the rounds; error, correlation: of both runtimes' logits"
     yield ""
-    yield from _table(
-        "frame|pixels|to input, p50 ms|p95 ms|min ms",
+    yield from table(
+        ["frame", "pixels", "to input, p50 ms", "p95 ms", "min ms"],
         [(p.frame, f"{p.width}x{p.height}", *_times(p.times)) for p in r.preprocessing],
+        columns,
     )
     yield ""
     if r.switching.first_p50 is not None:
@@ -138,10 +147,3 @@ def _or_unknown(value: float | None, form: str) -> str:
 
 def _count(n: int, what: str) -> str:
     return f"{n} {what}{'s' * (n != 1)}"
-
-
-def _table(header: str, rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    names = header.split("|")
-    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
-    for cells in (names, *rows):
-        yield "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))

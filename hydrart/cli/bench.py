@@ -18,6 +18,7 @@ from hydrart.format.merging import Merge
 from hydrart.format.precision import FP32
 from hydrart.format.reader import WeightFile
 from hydrart.model import Model, load
+from hydrart.output.text import columns_of
 from hydrart.resources import DEFAULT_WEIGHTS, find
 from hydrart.targets import refuse_inputs, refuse_twice
 
@@ -124,7 +125,7 @@ def bench(
     if as_json:
         print_json(report.as_json(result))
     else:
-        click.echo(report.as_text(result))
+        click.echo(report.as_text(result, columns_of(sys.stdout)))
     if save is not None:
         saving.save_latencies(save, {row.k: row.times.p50_ms for row in result.rows}, report.title(result))
     if plot is not None:

@@ -3,7 +3,7 @@
 import click
 
 from hydrart.cli.exit_codes import one_sentence
-from hydrart.cli.options import json_option, print_json, warn
+from hydrart.cli.options import json_option, print_json, print_text, warn
 from hydrart.output.text import printable
 from hydrart.source.v4l2 import Camera, Format, cameras
 
@@ -22,9 +22,9 @@ def cameras_command(as_json: bool) -> None:
             print_json(camera.as_dict())
         return
     for camera in found:
-        click.echo(f"{camera.path}  {printable(camera.name or 'name unknown')}: {_state(camera)}")
+        print_text(f"{camera.path}  {printable(camera.name or 'name unknown')}: {_state(camera)}")
         for form in camera.formats:
-            click.echo(f"  {printable(_text(form))}")
+            print_text(f"  {printable(_text(form))}")
     if not found:
         warn("no camera is connected")
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hydrart.cli.exit_codes import Failure, one_sentence
-from hydrart.cli.options import fit_option, json_option, merge_option, model_options, print_json, warn
+from hydrart.cli.options import fit_option, json_option, merge_option, model_options, print_json, print_text, warn
 from hydrart.errors import PictureError
 from hydrart.format.merging import Merge
 from hydrart.model import load
@@ -61,7 +61,7 @@ def classify(pictures: tuple[str, ...], k: int | None, top: int, merge: Merge, a
                 }
             )
         else:
-            click.echo(f"{printable(path)}: {', '.join(f'{label} {score:.1%}' for label, score in best)}")
+            print_text(f"{printable(path)}: {', '.join(f'{label} {score:.1%}' for label, score in best)}")
     if failed:
         warn(f"{failed} of {total} pictures could not be read")
     if failed == total:

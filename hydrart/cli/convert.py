@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hydrart.cli.exit_codes import one_sentence
-from hydrart.cli.options import FilePath, heads_list, json_option, print_json, sizes_list, suffixed, warn
+from hydrart.cli.options import FilePath, heads_list, json_option, print_json, print_text, sizes_list, suffixed, warn
 from hydrart.errors import WeightFileError
 from hydrart.format.architecture import listing
 from hydrart.format.precision import PRECISIONS
@@ -63,7 +63,10 @@ def convert_command(
     report = convert(source, output, Wishes(ema=not no_ema, **wishes), labels)
     for note in report.notes:
         warn(f"note: {note}")
-    click.echo(_table(report), err=as_json)
+    if as_json:
+        click.echo(_table(report), err=True)
+    else:
+        print_text(_table(report))
     if as_json:
         print_json(_entries(report))
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from hydrart.cli.exit_codes import Failure, one_sentence
-from hydrart.cli.options import json_option, print_json
+from hydrart.cli.options import json_option, print_json, print_text
 from hydrart.device.profiles import load_device
 from hydrart.device.sensors import survey
 from hydrart.output.text import printable
@@ -29,7 +29,7 @@ def devices(here: bool, sensor_root: str, as_json: bool) -> None:
         if as_json:
             print_json(found)
         else:
-            click.echo(_here(found))
+            print_text(_here(found))
         return
     for name in bundled("devices", ".yaml"):
         device = load_device(name)
@@ -41,7 +41,7 @@ def devices(here: bool, sensor_root: str, as_json: bool) -> None:
             if ks:
                 low, high = device.latency_ms[ks[0]], device.latency_ms[ks[-1]]
                 span = f"k={ks[0]}: {low:g} ms to k={ks[-1]}: {high:g} ms"
-            click.echo(f"{name:20} {span:36} {device.description}")
+            print_text(f"{name:20} {span:36} {device.description}")
 
 
 def _here(found: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from hydrart.cli.options import (
     merge_option,
     model_options,
     print_json,
+    print_text,
     progress_bar,
     warn,
 )
@@ -87,8 +88,8 @@ def evaluate_command(
             }
         )
         return
-    click.echo(f"{result.pictures} pictures, {model.precision}, backend {model.backend}")
-    click.echo(" k   top-1   top-5  pictures/s   MMACs")
+    print_text(f"{result.pictures} pictures, {model.precision}, backend {model.backend}")
+    print_text(" k   top-1   top-5  pictures/s   MMACs")
     for row in result.rows:
         macs = model.architecture.macs(row.k, merge) / 1e6
-        click.echo(f"{row.k:2}  {row.top1:6.2%}  {row.top5:6.2%}  {row.pictures_per_s:10.1f}  {macs:6.1f}")
+        print_text(f"{row.k:2}  {row.top1:6.2%}  {row.top5:6.2%}  {row.pictures_per_s:10.1f}  {macs:6.1f}")

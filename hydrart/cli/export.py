@@ -7,7 +7,7 @@ import click
 
 from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.listing import WeightsCommand
-from hydrart.cli.options import FilePath, json_option, print_json, suffixed
+from hydrart.cli.options import FilePath, json_option, print_json, print_text, suffixed
 from hydrart.errors import WeightFileError
 from hydrart.format.architecture import listing
 from hydrart.format.reader import WeightFile
@@ -64,8 +64,8 @@ def export_command(weights: str, output: Path, heads: int | str | None, as_json:
         )
         return
     ks = listing(file.heads) if every else done.k
-    click.echo(f"{done.output}: k={ks}, {done.size / 1e6:,.1f} MB, opset {done.opset}")
+    print_text(f"{done.output}: k={ks}, {done.size / 1e6:,.1f} MB, opset {done.opset}")
     if done.difference is None:
-        click.echo(f"not compared with hydrart's answers, which needs ONNX Runtime: {install_command('onnx')}")
+        print_text(f"not compared with hydrart's answers, which needs ONNX Runtime: {install_command('onnx')}")
     else:
-        click.echo(f"largest difference between the logits of ONNX Runtime and the reference: {done.difference:.2e}")
+        print_text(f"largest difference between the logits of ONNX Runtime and the reference: {done.difference:.2e}")

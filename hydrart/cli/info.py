@@ -11,7 +11,7 @@ import numpy as np
 import hydrart
 from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.listing import WeightsCommand
-from hydrart.cli.options import json_option, print_json, threads_option
+from hydrart.cli.options import json_option, print_json, print_text, threads_option
 from hydrart.codegen.isa import choose
 from hydrart.device.sensors import blind_goals
 from hydrart.errors import SettingError, WeightFileError
@@ -42,32 +42,32 @@ def info(weights: str, threads: int | None, verify: bool, as_json: bool) -> None
         return
     arch, meta = file.meta.architecture, file.meta
     accuracy = meta.accuracy
-    click.echo(f"{file.path}: {meta.precision}, {file.path.stat().st_size / 1e6:.1f} MB, heads {listing(arch.heads)}")
-    click.echo(
+    print_text(f"{file.path}: {meta.precision}, {file.path.stat().st_size / 1e6:.1f} MB, heads {listing(arch.heads)}")
+    print_text(
         f"depth {arch.depth}, head_dim {arch.head_dim}, {arch.image_size}x{arch.image_size} pixels in patches of "
         f"{arch.patch}, {arch.classes} classes"
     )
-    click.echo(f"weight file version {meta.version}, {_looks(file)}")
-    click.echo(f"licence {meta.licence}; from {meta.source}")
+    print_text(f"weight file version {meta.version}, {_looks(file)}")
+    print_text(f"licence {meta.licence}; from {meta.source}")
     if accuracy:
-        click.echo(f"accuracy measured on {accuracy.pictures} pictures of {accuracy.dataset}")
-    click.echo(" k   params M    GMACs      MB   top-1")
+        print_text(f"accuracy measured on {accuracy.pictures} pictures of {accuracy.dataset}")
+    print_text(" k   params M    GMACs      MB   top-1")
     for row in report["networks"]:
         top1 = f"{row['top1']:7.2%}" if row["top1"] is not None else "unknown"
-        click.echo(
+        print_text(
             f"{row['k']:2}  {row['parameters'] / 1e6:9.2f}  {row['macs'] / 1e9:7.4f}  {row['bytes'] / 1e6:6.1f} {top1}"
         )
     if verify:
-        click.echo("every checksum matches")
+        print_text("every checksum matches")
     here = report["here"]
-    click.echo(
+    print_text(
         f"hydrart {here['hydrart']}, Python {here['python']}, NumPy {here['numpy']}, {here['machine']}, "
         f"{here['cores']} cores, "
         f"kernels for {here['isa'] or 'no instruction set of this CPU'}, {here['threads']} threads"
     )
     blind = [f"{goal} (no {READINGS[NEEDED[goal]].title})" for goal in here["blind"]]
-    click.echo(f"goals that cannot act here: {', '.join(blind) or 'none'}")
-    click.echo(f"weights that ship: {', '.join(bundled('weights', '.safetensors')) or 'none'}")
+    print_text(f"goals that cannot act here: {', '.join(blind) or 'none'}")
+    print_text(f"weights that ship: {', '.join(bundled('weights', '.safetensors')) or 'none'}")
 
 
 def _report(file: WeightFile, verified: bool, threads: int | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from hydrart.engine import BACKENDS
 from hydrart.engine.variants import PRECISION_CHOICES
 from hydrart.errors import WeightFileError
 from hydrart.json_lines import json_bytes
-from hydrart.output.text import printable
+from hydrart.output.text import columns_of, fitted, printable
 from hydrart.picture.preprocess import FITS
 from hydrart.resources import DEFAULT_WEIGHTS, find, is_address
 
@@ -160,6 +160,11 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def print_json(entry: Mapping[str, Any]) -> None:
     """Print a JSON line on stdout, at once."""
     click.echo(json_bytes(entry), nl=False)
+
+
+def print_text(text: str) -> None:
+    """Print a result for people on stdout. On a terminal, long lines are broken between words."""
+    click.echo(fitted(text, columns_of(sys.stdout)))
 
 
 def warn(message: str) -> None:

@@ -6,7 +6,7 @@ import click
 
 from hydrart.cli.exit_codes import one_sentence
 from hydrart.cli.listing import WeightsCommand
-from hydrart.cli.options import FilePath, json_option, print_json
+from hydrart.cli.options import FilePath, json_option, print_json, print_text
 from hydrart.errors import WeightFileError
 from hydrart.format.reader import WeightFile
 from hydrart.format.writer import copy_prefix
@@ -33,4 +33,4 @@ def slice_command(weights: str, k: int, output: Path, as_json: bool) -> None:
     if as_json:
         print_json({"output": str(output), "heads": WeightFile(output).heads, "bytes": size})
     else:
-        click.echo(f"{output}: k up to {k}, {size / 1e6:.1f} MB of {source.path.stat().st_size / 1e6:.1f} MB")
+        print_text(f"{output}: k up to {k}, {size / 1e6:.1f} MB of {source.path.stat().st_size / 1e6:.1f} MB")

@@ -6,7 +6,7 @@ import time
 import click
 
 from hydrart.cli.exit_codes import one_sentence
-from hydrart.cli.options import json_option, print_json, warn
+from hydrart.cli.options import json_option, print_json, print_text, warn
 from hydrart.model import ready
 
 
@@ -35,7 +35,7 @@ def warmup(as_json: bool) -> None:
         return
     did = "compiled" if compiled.count else "were already compiled, loaded"
     where = f"kept in {folder}" if kept else "not kept: set HYDRART_CACHE to a folder that only you may write"
-    click.echo(f"kernels for {name.upper()}: {did} in {seconds:.1f} s, {where}")
+    print_text(f"kernels for {name.upper()}: {did} in {seconds:.1f} s, {where}")
 
 
 class _Count(logging.Handler):

@@ -14,7 +14,7 @@ from hydrart.output.answers import CsvRows, answer_text
 from hydrart.output.log import RotatingLog
 from hydrart.output.notify import Notifier
 from hydrart.output.summary import summary_text
-from hydrart.output.text import printable, warnings_to
+from hydrart.output.text import columns_of, fitted, printable, warnings_to
 from hydrart.output.video import VideoWriter
 from hydrart.source.camera import LIVE_FPS
 from hydrart.stream.events import Event
@@ -190,10 +190,10 @@ class Outputs:
         if self._as_json:
             _to_stdout(json_bytes({"summary": summary}))
         elif self._csv or self._as_text:  # stdout holds only answers
-            for text in summary_text(summary).splitlines():
+            for text in fitted(summary_text(summary), columns_of(sys.stderr)).splitlines():
                 self.say(text)
         else:
-            _to_stdout(f"{summary_text(summary)}\n".encode())
+            _to_stdout(f"{fitted(summary_text(summary), columns_of(sys.stdout))}\n".encode())
 
     def _print(self, line: dict[str, Any]) -> None:
         if self._as_json:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from hydrart.governor.blind import NEEDED
 from hydrart.output.history import History
+from hydrart.output.text import columns_of, fitted
 from hydrart.readings import View, shown
 from hydrart.stream.result import Result
 
@@ -41,7 +42,7 @@ class PlainLine:
         label = result.prediction.label
         if label != self._label if self._on_change else now - self._shown_at >= 1:
             self._shown_at, self._label = now, label
-            self.say(line(result, self._history, self._largest_k))
+            self.say(fitted(line(result, self._history, self._largest_k), columns_of(self._out)))
 
     def say(self, message: str) -> None:
         """Print a message."""

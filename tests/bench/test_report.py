@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 
+import pytest
+
 from hydrart.bench.report import as_json, as_text, title
 from hydrart.bench.switch_cost import SwitchCost
 from tests.support.benching import REPORT
@@ -88,3 +90,10 @@ def test_other_programs_are_named_first() -> None:
     assert as_text(replace(REPORT, others_load=1.5)).splitlines()[0] == said
     for quiet in (None, 0.1):
         assert as_text(replace(REPORT, others_load=quiet)).startswith(TEXT)
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_it_fits_a_terminal(columns: int) -> None:
+    text = as_text(REPORT, columns)
+    assert max(map(len, text.splitlines())) <= columns
+    assert text.split() != as_text(REPORT).split() and set(as_text(REPORT).split()) == set(text.split())
