@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +29,27 @@ AMBIENT_RANGE_C = (-60.0, 80.0)  # possible temperatures of the air around a dev
 _MOST_HEADS = 64  # of any network
 _MOST_BYTES = 1_000_000  # of a file
 _NOISE = 0.9  # noise may make a larger k seem this much faster than a smaller one; with less the table is wrong
+
+
+class _TwiceError(Exception):
+    """A mapping has a key twice. YAML forbids it, and PyYAML would take the last one."""
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which refuses a key that comes twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            name = self.construct_object(key, deep=True)
+            if isinstance(name, Hashable):  # other keys are refused below
+                if name in seen:
+                    raise _TwiceError(name)
+                seen.add(name)
+        return dict(super().construct_mapping(node, deep))
 
 
 @dataclass(frozen=True)
@@ -116,7 +138,9 @@ def load_yaml(path: Path, example: str) -> dict[Any, Any]:
             raise ProfileError(
                 f"{path} is not YAML, it is larger than {_MOST_BYTES} bytes: see {example} for an example"
             )
-        entries = yaml.safe_load(data.decode("utf-8"))
+        entries = yaml.load(data.decode("utf-8"), _Loader)
+    except _TwiceError as error:
+        raise ProfileError(f"{path} has the entry {short(error.key)} twice: leave one of them out") from None
     except OSError as error:
         raise ProfileError(f"{path} cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError):

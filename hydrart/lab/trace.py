@@ -73,7 +73,7 @@ def load_trace(name: str | os.PathLike[str]) -> Trace:
     """Read a trace: the name of one that ships, or a path. Raises ProfileError."""
     path = find(name, "devices/traces", ".csv", ProfileError)
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(path, encoding="utf-8-sig", newline="") as file:
             columns = _parse(path, csv.reader(bounded_lines(file)))
     except OSError as error:
         raise ProfileError(f"{path} cannot be read: {error.strerror}") from None

@@ -22,6 +22,12 @@ def test_a_trace_holds_until_the_next_row(tmp_path: Path) -> None:
     assert loaded.at(times, "ambient_c", 25.0).tolist() == [25] * 4 and loaded.at(times, "faults").tolist() == [0] * 4
 
 
+def test_a_trace_from_a_spreadsheet(tmp_path: Path) -> None:
+    """Some write a byte order mark first."""
+    (tmp_path / "x.csv").write_bytes(b"\xef\xbb\xbft_s,slowdown\r\n0,1\r\n5,2\r\n")
+    assert list(load_trace(tmp_path / "x.csv").columns["slowdown"]) == [1, 2]
+
+
 def test_slowdowns_of_each_k_and_between(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("t_s,slowdown_k3,slowdown_k5\n0,1,3\n")
