@@ -86,17 +86,23 @@ def test_no_look_begins_after_its_deadline_and_the_engine_goes_on(engine: Engine
     np.testing.assert_array_equal(engine.logits(x, 7), alone[7])
 
 
+def shortest(engine: NativeEngine, x: FloatArray, k: int) -> float:
+    """Seconds of the fastest of some calls, because other programs may make any single call long."""
+    seconds = []
+    for _ in range(10):
+        start = time.perf_counter()
+        engine.logits(x, k)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
 def random_deadlines(engine: NativeEngine, x: FloatArray, times: int, seed: int = 0) -> Iterator[int]:
     """Abandon second looks at random moments. Yields the blocks that each had done; DEEP.depth if it ended.
 
     Every first look, and every second one that ends, has the bits of an undisturbed call.
     """
     random, alone, net = Random(seed), wanted(engine, x), engine._network[0]
-    took = {}
-    for k in KS:
-        start = time.perf_counter()
-        engine.logits(x, k)
-        took[k] = time.perf_counter() - start
+    took = {k: shortest(engine, x, k) for k in KS}
     for _ in range(times):
         first, second = random.choice(KS), random.choice(KS)
         with engine.looking(x) as view:
@@ -114,9 +120,7 @@ def random_deadlines(engine: NativeEngine, x: FloatArray, times: int, seed: int 
 def blocks_after_the_stop(engine: NativeEngine, x: FloatArray, times: int, seed: int = 0) -> Iterator[int]:
     """Stop second looks from another thread at random moments. Yields the blocks that each did afterwards."""
     random, alone, net = Random(seed), wanted(engine, x), engine._network[0]
-    start = time.perf_counter()
-    engine.logits(x, 12)
-    took = time.perf_counter() - start
+    took = shortest(engine, x, 12)
     begun, stopped = threading.Semaphore(0), threading.Semaphore(0)
     done_before: list[int] = []
 
