@@ -299,38 +299,42 @@ class Governor:
             if k not in self._measured:
                 margin += self._latency.doubt
             room = log_room - margin
-            if k != smallest and room < math.inf and self._latency.log_expected(k) > room:
+            log_expected = self._latency.log_expected(k) if room < math.inf else -math.inf
+            if k != smallest and log_expected > room:
                 continue  # it is late every other time, which is worth less than nothing
-            late = 0.0 if room == math.inf else self._late(k, room)
-            value = accuracy * (1 - late) - p.miss_price * late - self._next_loss(k, late, log_next - margin)
+            late = 0.0 if room == math.inf else self._late(k, room, log_expected)
+            value = accuracy * (1 - late) - p.miss_price * late
             if self._weight:
                 value -= self._weight * self._energy_j(k)
             if k == current:
-                value += (accuracy + p.miss_price) / p.window
+                value += (accuracy + p.miss_price) / p.window  # what one error in a window decides is noise
+            if value <= best_value:
+                continue  # the loss of the next frame, which takes time to compute, makes it no better
+            value -= self._next_loss(k, late, log_next - margin - log_expected)
             if value > best_value:
                 best, best_value, best_late = k, value, late
         return best, best_late
 
-    def _late(self, k: int, log_room: float) -> float:
+    def _late(self, k: int, log_room: float, log_expected: float) -> float:
         """The probability that k is late. A k with a mean latency above the period is late at any deadline."""
-        if self.deadline_ms > self._period_ms and self._latency.log_expected(k) > math.log(self._period_ms):
+        if self.deadline_ms > self._period_ms and log_expected > math.log(self._period_ms):
             return 1.0
-        return self._latency.late(k, log_room)
+        return self._latency.exceeds(k, log_room - log_expected)
 
     def _next_room_ms(self, waited_ms: float) -> float:
         """The time within which this frame must end so that the next one can be in time with the smallest k."""
         least_ms = self._latency.expected_ms(self._points[0].k) or 0.0
         return min(self.deadline_ms + self._period_ms - least_ms, 2 * self._period_ms) - max(waited_ms, 0.0)
 
-    def _next_loss(self, k: int, late: float, log_next: float) -> float:
+    def _next_loss(self, k: int, late: float, spare: float) -> float:
         """The expected loss of the next frame where this one is late, in right answers.
 
         The next frame is lost if this one ends too late even for the smallest k. Otherwise the smallest k answers it.
-        log_next: the logarithm of the time, in milliseconds, after which the next frame is lost.
+        spare: the logarithm of the time after which the next frame is lost, over the expected latency.
         """
-        if log_next == math.inf or not late:
+        if spare == math.inf or not late:
             return 0.0
-        lost, accuracy = min(self._latency.late(k, log_next), late), self._accuracy[k]
+        lost, accuracy = min(self._latency.exceeds(k, spare), late), self._accuracy[k]
         return lost * (accuracy + self._p.miss_price) + (late - lost) * (accuracy - self._accuracy[self._points[0].k])
 
     def _overloaded(self, now: float, smallest: int, queued_ms: float, room_ms: float) -> Decision:

@@ -139,7 +139,10 @@ class LatencyModel:
 
     def late(self, k: int, log_budget: float) -> float:
         """The probability that the next frame takes longer than exp(log_budget) milliseconds with k."""
-        spare = log_budget - self.log_expected(k)
+        return self.exceeds(k, log_budget - self.log_expected(k))
+
+    def exceeds(self, k: int, spare: float) -> float:
+        """The probability that the next frame takes exp(spare) times longer than expected with k."""
         if spare < 0 and spare < self._errors.smallest:
             return 1.0
         p = self._exceeds(spare)
