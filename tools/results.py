@@ -3,6 +3,7 @@
     python -m tools.results                 # everything: minutes
     python -m tools.results --trace sun     # only this trace again; also --seed 11, --fps 15
     python -m tools.results --tune-alert    # how alert-tuned got its constants
+    python -m tools.results --prices        # what other prices of a missed frame bring, on the traces for tuning
 
 Each trace runs for 30 minutes at 5, 15 and 30 frames a second, with the accuracies of the shipped model and of
 HydraViT-B. Nothing was tuned on its seeds. The device is the (estimated) Raspberry Pi 5 in a closed passive case. In
@@ -20,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from hydrart.device.profiles import load_device
+from hydrart.governor.parameters import Parameters
 from hydrart.lab import policies
 from hydrart.lab.accuracy import model_accuracy
-from hydrart.lab.simulate import Goals, Outcome, World, simulate
+from hydrart.lab.simulate import Goals, GovernorPolicy, Outcome, World, simulate
 from hydrart.lab.trace import load_trace
 from hydrart.resources import bundled
 from tools import results_tables, traces
@@ -34,6 +36,7 @@ SEEDS = (11, 12)
 TUNING_TRACES, TUNING_SEED = 101, 201  # seeds of the traces (tools/traces.py) and of the luck
 TABLES = {"hydravit-cifar10": None, "hydravit-b": "hydravit-b"}
 UNTIL_H, CAPACITY_WH = 0.5, 3.0
+PRICES = (0.0, 0.5, 1.2, 5.0)
 RESULTS_JSON, RESULTS_PAGE = ROOT / "docs/governor-results.json", ROOT / "docs/governor-results.md"
 
 
@@ -86,6 +89,36 @@ def measure_world(world: World, trace: str, table: str, seed: int, same: dict[st
     return rows
 
 
+def compare_prices(processes: int) -> None:
+    """Print what the governor brings with each price of a missed frame, on traces that the results do not use."""
+    with tempfile.TemporaryDirectory() as folder:
+        traces.write(Path(folder), TUNING_TRACES)
+        jobs = [
+            (f"{folder}/{name}.csv", fps, table) for name in traces.TRACES for fps in RESULT_RATES for table in TABLES
+        ]
+        with multiprocessing.Pool(processes) as pool:
+            runs = np.array(pool.starmap(price_scores, jobs))
+    for price, (late, accuracy, gap) in zip(PRICES, runs.transpose(1, 2, 0), strict=True):
+        print(
+            f"{price:g}: no more late frames than ALERT in {int((late <= 0).sum())} of {len(runs)} runs, no less "
+            f"accuracy in {int((accuracy >= 0).sum())}, {gap.mean():.2%} below the oracle"
+        )
+
+
+def price_scores(trace: str, fps: float, table: str, seconds: float = 900.0) -> list[tuple[float, float, float]]:
+    """For each price: late frames and accuracy less ALERT's, and the gap to the oracle."""
+    world = make_world(trace, fps, table, TUNING_SEED, seconds)
+    rivals = policies.run(world, ("alert", "oracle"))
+    alert, oracle = rivals["alert"], rivals["oracle"]
+    scores = []
+    for price in PRICES:
+        governor = world.governor(Parameters(miss_price=price))
+        own = simulate(world, GovernorPolicy(governor), "governor")
+        gap = 1 - own.accuracy / oracle.accuracy
+        scores.append((own.miss_rate - alert.miss_rate, own.accuracy - alert.accuracy, gap))
+    return scores
+
+
 def tune_alert(processes: int) -> None:
     """Print ALERT's constants with the largest accuracy on traces and seeds that the results do not use."""
     grid = [(q0, r) for q0 in (1e-4, 1e-3, 1e-2, 3e-2, 0.1) for r in (1e-3, 1e-2, 0.1)]
@@ -112,9 +145,13 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--tables", action="store_true", help="only write the tables again, from what was measured")
     parser.add_argument("--tune-alert", action="store_true", help="print what ALERT's constants bring on other seeds")
+    parser.add_argument("--prices", action="store_true", help="print what other prices of a missed frame bring")
     args = parser.parse_args()
     if args.tune_alert:
         tune_alert(args.processes)
+        return
+    if args.prices:
+        compare_prices(args.processes)
         return
     if args.tables:
         results_tables.write(json.loads(RESULTS_JSON.read_text()), RESULTS_PAGE)

@@ -47,3 +47,10 @@ def test_every_trace_is_in_the_recorded_results() -> None:
     text = Path(__file__).parents[2].joinpath("docs/governor-results.md").read_text("utf-8")
     for trace in bundled("devices/traces", ".csv"):
         assert f"| {trace} | 15 | " in text, "measure it: python -m tools.results --trace"
+
+
+def test_a_higher_price_of_a_missed_frame_brings_fewer() -> None:
+    scores = results.price_scores("bursts", 30, "hydravit-b", seconds=60)
+    late, accuracy, gaps = zip(*scores, strict=True)
+    assert len(scores) == len(results.PRICES) and late[0] > late[-1] and accuracy[0] > accuracy[-1]
+    assert all(0 < gap < 0.2 for gap in gaps), "nobody beats the oracle"
