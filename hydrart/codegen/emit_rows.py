@@ -213,6 +213,8 @@ def quantise(module: Any, isa: Isa, lowest: int, highest: int) -> Any:
         step = b.fmul(b.fsub(high, low), ir.Constant(F32, _single(1 / (highest - lowest))))
         for zero in zeros:
             step = b.fadd(step, v.sum(zero))
+        if v.keeps_nan:  # an infinity makes the step infinite, and 0 times that is NaN
+            step = b.fadd(step, b.fmul(step, ir.Constant(F32, 0.0)))
         some = b.fcmp_ordered(">", step, ir.Constant(F32, 0.0))
         factor = b.select(some, b.fdiv(ir.Constant(F32, 1.0), step), ir.Constant(F32, 0.0))
         store(b, step, scale)
