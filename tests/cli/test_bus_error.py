@@ -51,7 +51,7 @@ def test_a_run_whose_weights_are_replaced_in_place(
     raw = weights.read_bytes()
     path.write_bytes(raw)
     command = [*PROGRAM, "run", "--source", "demo", "--loop", "--json", "--weights", path, "--threads", threads]
-    command += ["--max-frames", 400, *option]
+    command += ["--max-frames", 400, "--fps", 100, *option]
     with subprocess.Popen(
         list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
